@@ -1,0 +1,169 @@
+"""The convolutional decoder of the release, for any image size that is a power of two.
+
+Layers, with w the base width and H the image size (H = 32 gives the release's 4w, 2w, w):
+
+    z (k) -> 4x4 -> 8x8 -> ... -> H/2 (w channels) -> H (image channels)
+
+each a transposed convolution of kernel 4, normalised and activated but for the last. The first is a matrix product
+(1x1 to 4x4). A spatial latent `[h, w, c]` enters at its own size and drops the layers below it.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gon_jax.networks.normalization import BatchNorm, GroupNorm
+from gon_jax.networks.transposed import transposed_convolution
+from gon_jax.origin import Decoder
+
+Norm = Literal["batch", "group", "none"]
+Activation = Literal["elu", "relu", "leaky_relu", "gelu", "silu", "softplus", "tanh", "sin"]
+OutputActivation = Literal["sigmoid", "tanh", "none"]
+
+_NORMS = {"batch": BatchNorm, "group": GroupNorm, "none": lambda: lambda x: x}
+_ACTIVATIONS = {
+    "elu": jax.nn.elu,
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "tanh": jnp.tanh,
+    "sin": jnp.sin,
+}
+_OUTPUT_ACTIVATIONS = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "none": lambda x: x}
+
+
+def _torch_uniform(fan: int):
+    """PyTorch's initialisation of a (transposed) convolution and its bias: U(+-1/sqrt(fan))."""
+
+    def initialise(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -1.0, 1.0) / math.sqrt(fan)
+
+    return initialise
+
+
+class TransposedConv(nn.Module):
+    """Kernel 4, stride 2, padding 1: `[B, H, W, C]` to `[B, 2 H, 2 W, features]`."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        initialise = _torch_uniform(16 * self.features)
+        kernel = self.param("kernel", initialise, (4, 4, x.shape[-1], self.features))
+        bias = self.param("bias", initialise, (self.features,))
+        return transposed_convolution(x, kernel) + bias
+
+
+class Project(nn.Module):
+    """The same from 1x1 to 4x4 (stride 1, no padding), a matrix product: `[B, k]` to `[B, 4, 4, features]`."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, z):
+        initialise = _torch_uniform(16 * self.features)
+        kernel = self.param("kernel", initialise, (4, 4, z.shape[-1], self.features))
+        bias = self.param("bias", initialise, (self.features,))
+        matrix = kernel.transpose(2, 0, 1, 3).reshape(z.shape[-1], -1)
+        return (z @ matrix).reshape(-1, 4, 4, self.features) + bias
+
+
+class ConvNetwork(nn.Module):
+    """The layers of `conv_decoder`; see there."""
+
+    image_shape: tuple[int, int, int]
+    base_channels: int
+    norm: Norm
+    activation: Callable[[jax.Array], jax.Array]
+    output_activation: Callable[[jax.Array], jax.Array]
+
+    @nn.compact
+    def __call__(self, z):  # [B, k] or [B, h, h, c]
+        size, _, channels = self.image_shape
+
+        def hidden(x):
+            return self.activation(_NORMS[self.norm]()(x))
+
+        def width(at):
+            return self.base_channels * (size // 2) // at
+
+        x = z if z.ndim == 4 else hidden(Project(width(4))(z))
+        while x.shape[1] < size // 2:
+            x = hidden(TransposedConv(width(2 * x.shape[1]))(x))
+        return self.output_activation(TransposedConv(channels)(x))  # [B, H, W, C]
+
+
+def _lookup(table, name, what):
+    if name not in table:
+        raise ValueError(f"expected {what} one of {', '.join(table)}; got {name!r}")
+    return table[name]
+
+
+def conv_decoder(
+    image_shape: tuple[int, int, int] = (32, 32, 1),
+    latent_shape: tuple[int, ...] = (64,),
+    *,
+    base_channels: int = 16,
+    norm: Norm = "batch",
+    activation: Activation | Callable[[jax.Array], jax.Array] = "elu",
+    output_activation: OutputActivation = "sigmoid",
+) -> Decoder:
+    """Return the release's convolutional decoder, in its initialisation.
+
+    Args:
+      image_shape: `(H, H, C)`, H a power of two from 8 to 256.
+      latent_shape: `(k,)`, or `(h, h, c)` with h a power of two from 4 to H / 2.
+      base_channels: width at half the image size; it doubles with every halving of the size, down to 4x4.
+      norm: "batch" (as the release), "group" or "none". With "batch" the decoder has batch statistics.
+      activation: a name, or a function that acts element by element.
+      output_activation: "sigmoid" for intensities, "none" for logits.
+
+    Raises:
+      ValueError: for a size that is not such a power of two, or an unknown name.
+
+    >>> decoder = conv_decoder((32, 32, 1), (64,))  # the release's first script
+    >>> params = decoder.init(jax.random.key(0))
+    >>> sum(leaf.size for leaf in jax.tree.leaves(params))
+    74321
+    """
+    height, width, _ = image_shape
+    sizes = [2**i for i in range(3, 9)]
+    if height != width or height not in sizes:
+        raise ValueError(f"expected square images with a size of {sizes}, got image_shape={image_shape}; resize them")
+    spatial = len(latent_shape) == 3
+    if len(latent_shape) not in (1, 3) or (
+        spatial and (latent_shape[0] != latent_shape[1] or latent_shape[0] not in [4, *sizes] or latent_shape[0] >= height)
+    ):
+        raise ValueError(
+            f"expected latent_shape (k,) or (h, h, c) with h a power of two from 4 to {height // 2}, got {latent_shape}"
+        )
+    _lookup(_NORMS, norm, "norm")
+    network = ConvNetwork(
+        image_shape,
+        base_channels,
+        norm,
+        activation if callable(activation) else _lookup(_ACTIVATIONS, activation, "activation"),
+        _lookup(_OUTPUT_ACTIVATIONS, output_activation, "output_activation"),
+    )
+
+    def init(key):
+        return network.init(key, jnp.zeros((1, *latent_shape)))["params"]
+
+    def apply(params, z):
+        return network.apply({"params": params}, z)
+
+    def apply_with_stats(params, z, stats=None):
+        if stats is None:
+            output, collections = network.apply({"params": params}, z, mutable=["stats"])
+            return output, collections.get("stats", {})
+        return network.apply({"params": params, "stats": stats}, z), stats
+
+    if norm == "batch":
+        return Decoder(apply_with_stats, init, latent_shape, batch_statistics=True)
+    return Decoder(apply, init, latent_shape)
