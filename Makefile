@@ -1,0 +1,50 @@
+# Two commands do all the set-up: `make train` and `make test`. Nothing is written outside this folder but pip's cache.
+PYTHON ?= python3
+VENV ?= .venv
+GON = $(VENV)/bin/gon
+PYTEST = $(VENV)/bin/python -m pytest
+
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2]) if sys.version_info >= (3, 11) else None')
+ifeq ($(filter 3.%,$(VERSION)),)
+$(error expected Python 3.11 or newer, got "$(PYTHON)": install one, or name it with `make PYTHON=python3.13 ...`)
+endif
+
+# Caches of libraries, inside; pip's own calls keep theirs.
+RUN = MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib XDG_CACHE_HOME=$(CURDIR)/.cache
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: train test check lint test-floor clean
+
+train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pictures in runs/gon-digits
+	@if [ -f runs/gon-digits/summary.json ]; then $(RUN) $(GON) show runs/gon-digits; \
+	elif [ -d runs/gon-digits/checkpoints ]; then $(RUN) $(GON) train gon-digits --run runs/gon-digits --resume; \
+	else $(RUN) $(GON) train gon-digits --run runs/gon-digits; fi
+
+test: $(VENV)/.test ## the suite, under 10 minutes on 2 cores
+	$(RUN) $(PYTEST) -n 2
+
+check: lint test ## the suite and what is slower: real data where GON_DATA_DIR has it, minutes of training
+	$(RUN) $(PYTEST) -m slow
+
+lint: $(VENV)/.test
+	$(VENV)/bin/python -m ruff check .
+
+test-floor: ## the suite on the lowest versions we support, in a venv of its own
+	$(MAKE) test VENV=.venv-floor CONSTRAINTS=requirements-floor.txt
+
+$(VENV)/.python-$(VERSION):
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+CONSTRAIN = $(addprefix --constraint ,$(CONSTRAINTS))
+
+$(VENV)/.package: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml
+	$(PIP) $(CONSTRAIN) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml $(CONSTRAINTS)
+	$(PIP) $(CONSTRAIN) --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-floor .cache build *.egg-info

@@ -1,0 +1,12 @@
+"""Images from wherever they are: datasets by name, arrays, folders; and the batches of an epoch on the device."""
+
+from gon_jax.data.batches import epoch_order, to_unit
+from gon_jax.data.datasets import DATASETS, Dataset, Split, load
+from gon_jax.data.files import read_images
+from gon_jax.data.images import check_images, resize
+from gon_jax.data.tfds_images import prepare, search_path
+
+__all__ = [
+    "DATASETS", "Dataset", "Split", "check_images", "epoch_order", "load", "prepare", "read_images", "resize",
+    "search_path", "to_unit",
+]

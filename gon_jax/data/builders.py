@@ -1,0 +1,173 @@
+"""Builders for tensorflow-datasets that prepare a dataset as its catalogue does, but without TensorFlow.
+
+Downloading is ours: tfds trusts what it downloaded before without looking, and without a network it tries for minutes.
+Unpacking is ours: tfds needs TensorFlow for it, and takes files of the same name in two datasets for the same.
+Writing the records, their order and the description beside them is tfds's.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import requests
+import tensorflow_datasets as tfds
+from PIL import Image
+from tqdm.auto import tqdm
+
+SPLITS = {"train": "train", "test": "t10k"}  # tfds's name, the name in the original files
+
+
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """What the three have in common: verified originals, and examples made of `(image, label)` pairs."""
+
+    URL: str
+    SHA256: dict[str, str]  # of each original file, by name
+    DESCRIPTION: str
+    HOMEPAGE: str
+    SHAPE: tuple[int, int, int]
+    CLASSES: list[str] | None = None
+    HAS_ID = False
+    download_dir: Path
+    manual_dir: Path | None = None
+    url_infos = None  # to look for checksum files, tfds would need importlib_resources, which it does not install
+
+    def _info(self):
+        features = {"id": tfds.features.Text()} if self.HAS_ID else {}
+        features["image"] = tfds.features.Image(shape=self.SHAPE)
+        features["label"] = tfds.features.ClassLabel(
+            **({"names": self.CLASSES} if self.CLASSES else {"num_classes": 10}))
+        return tfds.core.DatasetInfo(
+            builder=self, description=self.DESCRIPTION, homepage=self.HOMEPAGE, supervised_keys=("image", "label"),
+            features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        del dl_manager
+        originals = {file: self._original(file) for file in self.SHA256}
+        return {split: self._generate_examples(originals, split) for split in SPLITS}
+
+    def _generate_examples(self, originals, split):
+        for index, (image, label) in enumerate(self._pairs(originals, split)):
+            example = {"id": f"{split}_{index:05d}"} if self.HAS_ID else {}
+            yield index, {**example, "image": _png(image), "label": int(label)}  # the key fixes the order on disk
+
+    def _original(self, file: str) -> Path:
+        """Return the path of an original file, downloaded if it has to be, once its SHA-256 is verified."""
+        path = (self.manual_dir or self.download_dir) / file
+        if not path.is_file() and self.manual_dir:
+            raise FileNotFoundError(f"expected the original files {', '.join(self.SHA256)} of {self.name} in "
+                                    f"{self.manual_dir}, found no {file}: download it from {self.URL}")
+        if not path.is_file():
+            try:
+                _download(self.URL + file, path)
+            except OSError as error:  # those of requests too
+                reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+                raise FileNotFoundError(
+                    f"expected to download {self.name} from {self.URL}, but could not ({reason}): set GON_DATA_DIR to "
+                    f"a folder that has it prepared, or put {', '.join(self.SHA256)} into a folder and call "
+                    f"gon_jax.data.prepare({self.name!r}, data_dir, manual_dir=folder)") from error
+        with open(path, "rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        if found != self.SHA256[file]:
+            if not self.manual_dir:
+                path.unlink()
+            remedy = "replace it" if self.manual_dir else f"try again, or see what {self.URL} answers"
+            raise ValueError(f"expected {path} to be {self.name}'s {file} with SHA-256 {self.SHA256[file]}, got "
+                             f"{found}, so it is damaged or of another dataset: {remedy}")
+        return path
+
+
+class _Mnist(_Builder, skip_registration=True):
+    name = "mnist"
+    VERSION = tfds.core.Version("3.0.1")
+    URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+    SHA256 = {
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    }
+    DESCRIPTION = "Handwritten digits by Y. LeCun, C. Cortes and C. Burges: 60,000 to train, 10,000 to test."
+    HOMEPAGE = "http://yann.lecun.com/exdb/mnist/"
+    SHAPE = (28, 28, 1)
+
+    def _pairs(self, originals, split):
+        parts = (originals[f"{SPLITS[split]}-{part}-ubyte.gz"] for part in ("images-idx3", "labels-idx1"))
+        return zip(*map(_read_idx, parts), strict=True)
+
+
+class _FashionMnist(_Mnist, skip_registration=True):
+    name = "fashion_mnist"
+    URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+    SHA256 = {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    }
+    DESCRIPTION = "Zalando's articles in the format of MNIST: 60,000 to train, 10,000 to test."
+    HOMEPAGE = "https://github.com/zalandoresearch/fashion-mnist"
+    CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+
+
+class _Cifar10(_Builder, skip_registration=True):
+    name = "cifar10"
+    VERSION = tfds.core.Version("3.0.2")
+    URL = "https://www.cs.toronto.edu/~kriz/"
+    SHA256 = {"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"}
+    DESCRIPTION = "Labelled subset of 80 Million Tiny Images by Krizhevsky, Nair and Hinton: 50,000 and 10,000."
+    HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    SHAPE = (32, 32, 3)
+    CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    HAS_ID = True
+
+    def _pairs(self, originals, split):
+        files = [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
+        with tarfile.open(originals["cifar-10-binary.tar.gz"]) as archive:
+            for file in files:
+                content = archive.extractfile(f"cifar-10-batches-bin/{file}").read()
+                rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + 3 * 32 * 32)  # label, then planes of R, G, B
+                yield from zip(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0], strict=True)
+
+
+BUILDERS = {builder.name: builder for builder in (_Mnist, _FashionMnist, _Cifar10)}
+
+
+def prepare(name: str, data_dir: Path, manual_dir=None) -> Path:
+    """Prepare a dataset as array_record under `data_dir/name/version` and return that folder."""
+    builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
+    builder.download_dir = data_dir / "downloads" / name  # one a dataset: MNIST and Fashion-MNIST name files alike
+    builder.manual_dir = None if manual_dir is None else Path(manual_dir).expanduser()
+    with contextlib.redirect_stdout(io.StringIO()):  # tfds announces itself there; its progress bars are on stderr
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    return Path(builder.data_dir)
+
+
+def _download(url: str, path: Path):
+    """Download a file; it has its name only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with requests.get(url, stream=True, timeout=30, headers={"Accept-Encoding": "identity"}) as response:
+        response.raise_for_status()
+        size = int(response.headers.get("Content-Length", 0)) or None
+        bar = tqdm(total=size, desc=path.name, unit="B", unit_scale=True, leave=False)
+        with bar, open(partial, "wb") as file:
+            for block in response.iter_content(2**18):
+                bar.update(file.write(block))
+    partial.replace(path)
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """Return a gzipped IDX file: two zero bytes, type (8: uint8), rank, one big-endian int32 a dimension, values."""
+    data = gzip.decompress(path.read_bytes())
+    rank = data[3]
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(np.frombuffer(data, ">i4", rank, 4))
+
+
+def _png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "png")
+    return file.getvalue()

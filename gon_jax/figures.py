@@ -1,0 +1,248 @@
+"""Pictures: grids of images with labels (Pillow) and curves (matplotlib, without pyplot), written as PNG in one piece.
+
+Images are `[..., H, W, channels]` with 1 or 3 channels, uint8 or floating point in [0, 1].
+"""
+
+import io
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+_INK, _FAINT = (40, 40, 40), (140, 140, 140)
+
+
+def _to_uint8(images):
+    """Check images [..., H, W, channels] and give them as uint8; NaN becomes mid-grey, so that it is seen."""
+    images = np.asarray(images)
+    if images.ndim < 3 or images.shape[-1] not in (1, 3) or not images.size:
+        raise ValueError(f"expected images [..., H, W, channels] with 1 or 3 channels, got shape {images.shape}: "
+                         "probably a missing channel axis, or channels first")
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f" and images.dtype.name != "bfloat16":
+        raise ValueError(f"expected images in uint8 or floats in [0, 1], got {images.dtype}: "
+                         "convert with astype('uint8') or divide by 255")
+    images = np.nan_to_num(images.astype(np.float32), nan=0.5, posinf=1, neginf=0)
+    return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
+
+
+def image_grid(images: np.ndarray, num_columns: int | None = None, *, padding: int = 2, tile: int = 64) -> np.ndarray:
+    """Tile images into one, enlarged by a whole factor so that small ones can be seen.
+
+    Args:
+      images: [R, C, H, W, channels], or [N, H, W, channels] in rows of num_columns; uint8, or floats in [0, 1]
+        (clipped).
+      num_columns: for N images; by default the square root of N, rounded up. Tiles that are left over are white.
+      padding: white pixels between tiles.
+      tile: about the longer side of a tile, in pixels; larger images keep their size.
+
+    Returns:
+      The picture, uint8 [height, width, channels].
+
+    Raises:
+      ValueError: the shape or the dtype is not that of images.
+
+    Example:
+      >>> image_grid(np.zeros((10, 32, 32, 1)), num_columns=5).shape  # 2 rows of 5 tiles of 64 pixels
+      (130, 328, 1)
+    """
+    images = _to_uint8(images)
+    if images.ndim == 4:
+        num_columns = num_columns or math.ceil(len(images) ** 0.5)
+        missing = np.full((-len(images) % num_columns, *images.shape[1:]), 255, np.uint8)
+        images = np.concatenate([images, missing]).reshape(-1, num_columns, *images.shape[1:])
+    if images.ndim != 5:
+        raise ValueError(f"expected images [R, C, H, W, channels] or [N, H, W, channels], got shape {images.shape}")
+    factor = max(1, round(tile / max(images.shape[2:4])))
+    images = images.repeat(factor, 2).repeat(factor, 3)
+    images = np.pad(images, [(0, 0), (0, 0), (0, padding), (0, padding), (0, 0)], constant_values=255)
+    rows, columns, height, width, channels = images.shape
+    grid = images.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+    return grid[:rows * height - padding, :columns * width - padding]
+
+
+def _write(path, content):
+    """Write bytes under a temporary name and rename, so that nobody sees half a picture."""
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"expected a path that ends in .png, got {str(path)!r}: pictures are written as PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_image(path: str | Path, image: np.ndarray) -> None:
+    """Write one image as PNG, atomically; folders are made where they are missing.
+
+    Args:
+      path: ends in `.png`.
+      image: [H, W, 1 or 3], uint8 or floats in [0, 1] (clipped).
+
+    Raises:
+      ValueError: the shape or dtype is not that of an image, or the path does not end in `.png`.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save_image(f"{folder}/grey.png", np.full((8, 8, 1), 0.5))
+    """
+    from PIL import Image
+
+    image = _to_uint8(image)
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
+    _write(path, buffer.getvalue())
+
+
+def _save_labelled(path, pictures, *, header=(), margin=16, gap=20):
+    """Write pictures [(uint8 picture, [label of each row])] one below the other on white, with texts in a header."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(18)
+    left = margin + max((math.ceil(font.getlength(line)) + 12
+                         for _, labels in pictures for label in labels for line in label.split("\n")), default=0)
+    top = margin + (28 if header else 0)
+    width = left + pictures[0][0].shape[1] + margin
+    height = top + sum(len(picture) + gap for picture, _ in pictures) - gap + margin
+    canvas = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(canvas)
+    for text, where, anchor in zip(header, (left, (left + width - margin) / 2, width - margin), ("lm", "mm", "rm"),
+                                   strict=False):
+        draw.text((where, margin + 10), text, _INK if anchor != "mm" else _FAINT, font, anchor)
+    for picture, labels in pictures:
+        canvas.paste(Image.fromarray(np.broadcast_to(picture, (*picture.shape[:2], 3))), (left, top))
+        for row, label in enumerate(labels):
+            middle = top + (row + 0.5) * len(picture) / len(labels)
+            draw.multiline_text((left - 12, middle), label, _INK, font, "rm", spacing=6, align="right")
+        top += len(picture) + gap
+    save_image(path, np.asarray(canvas))
+
+
+def save_reconstructions(path: str | Path, images: np.ndarray, reconstructions: Mapping[str, np.ndarray], *,
+                         errors: Mapping[str, np.ndarray | float] | None = None, num_columns: int = 10) -> None:
+    """Write originals above their reconstructions, in blocks of rows with a label at the left of each.
+
+    Args:
+      path: ends in `.png`.
+      images: the originals [N, H, W, channels].
+      reconstructions: label to images [N, H, W, channels], such as {"GON": ..., "PCA": ...}.
+      errors: label to the error of each image [N], or of the test set; the mean stands under the label, once.
+      num_columns: images in a block; two blocks of ten are 20 images.
+
+    Raises:
+      ValueError: a reconstruction is of another shape than the images.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     x = np.zeros((20, 8, 8, 1))
+      ...     save_reconstructions(f"{folder}/reconstructions.png", x, {"GON": x}, errors={"GON": 0.42})
+    """
+    images, errors = np.asarray(images), errors or {}
+    for name, x_hat in reconstructions.items():
+        if np.shape(x_hat) != images.shape:
+            raise ValueError(f"expected reconstructions of the images' shape {images.shape}, got {np.shape(x_hat)} "
+                             f"from {name!r}: probably another selection, size or number of channels")
+    labels = ["original", *reconstructions]
+    first = ["original"] + [f"{name}\nerror {np.mean(errors[name]):.3g}" if name in errors else name
+                            for name in reconstructions]
+    rows = np.stack([_to_uint8(x) for x in (images, *reconstructions.values())])  # [1 + methods, N, H, W, channels]
+    blocks = [rows[:, start:start + num_columns] for start in range(0, len(images), num_columns)]
+    missing = num_columns - blocks[-1].shape[1] if len(blocks) > 1 else 0
+    blocks[-1] = np.pad(blocks[-1], [(0, 0), (0, missing), (0, 0), (0, 0), (0, 0)], constant_values=255)
+    _save_labelled(path, [(image_grid(block), labels if index else first) for index, block in enumerate(blocks)])
+
+
+def save_interpolation(path: str | Path, grid: np.ndarray) -> None:
+    """Write interpolations, one a row; the ends are the decoded codes of two real images.
+
+    Args:
+      path: ends in `.png`.
+      grid: decoded images [R, P, H, W, channels].
+
+    Raises:
+      ValueError: the grid is not of that shape.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save_interpolation(f"{folder}/interpolation.png", np.zeros((4, 10, 8, 8, 3)))
+    """
+    if np.ndim(grid) != 5:
+        raise ValueError(f"expected interpolations [R, P, H, W, channels], got shape {np.shape(grid)}: "
+                         "one row of images probably lacks its leading axis")
+    header = ("image A", "between their codes", "image B") if np.shape(grid)[1] >= 6 else ()
+    _save_labelled(path, [(image_grid(grid), [])], header=header)
+
+
+def save_samples(path: str | Path, samples: np.ndarray, num_columns: int | None = None) -> None:
+    """Write samples [N, H, W, channels] as a grid, by default about square.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save_samples(f"{folder}/samples.png", np.zeros((64, 8, 8, 1)))
+    """
+    _save_labelled(path, [(image_grid(samples, num_columns), [])])
+
+
+def save_curves(path: str | Path, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], ylabel: str, *, log: bool = True,
+                reference: Mapping[str, float] | None = None) -> None:
+    """Write curves against the training step, with dashed lines for values to compare with.
+
+    Args:
+      path: ends in `.png`.
+      curves: label to (steps [N], values [N]); values that are not finite, or not positive on a logarithmic axis, are
+        left out. At most 50 points are marked one by one.
+      ylabel: the quantity with its unit, such as "squared error per image".
+      log: a logarithmic y axis.
+      reference: label to value, such as {"PCA, 16 components": 5.2}.
+
+    Raises:
+      ValueError: a curve has other numbers of steps and values.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save_curves(f"{folder}/loss.png", {"training": ([1, 2, 3], [9, 3, 1])}, "squared error per image")
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    figure = Figure(figsize=(7, 4), dpi=140, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # inches
+    axes = figure.add_subplot()
+    for name, (steps, values) in curves.items():
+        steps, values = np.asarray(steps, float), np.asarray(values, float)
+        if steps.shape != values.shape or steps.ndim != 1:
+            raise ValueError(f"expected as many steps as values of {name!r}, got {steps.shape} and {values.shape}")
+        shown = np.isfinite(values) & ((values > 0) | (not log))
+        few = np.count_nonzero(shown) <= 50
+        axes.plot(steps[shown], values[shown], label=name, linewidth=1.8 if few else 1.2, marker="o" if few else None,
+                  markersize=4)
+    for index, (name, value) in enumerate((reference or {}).items()):
+        axes.axhline(value, label=name, color="0.35", linewidth=1.4, linestyle=("--", ":", "-.")[index % 3])
+    if log:
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.set(xlabel="training step", ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    if curves or reference:
+        axes.legend(frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    _write(path, buffer.getvalue())

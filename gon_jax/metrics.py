@@ -1,0 +1,142 @@
+"""How good a model is, over every example of a set, each weighted alike."""
+
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm.auto import tqdm
+
+from gon_jax.data import to_unit
+from gon_jax.likelihoods import sum_per_example
+from gon_jax.models import Model, Variables
+
+Evaluation = Literal["running", "batch"]
+
+
+def squared_errors(x_hat: jax.Array, x: jax.Array) -> jax.Array:
+    """Return each example's squared error `[B]`, summed over data axes, in squared intensity.
+
+    >>> squared_errors(jnp.zeros((2, 3)), jnp.ones((2, 3)))
+    Array([3., 3.], dtype=float32)
+    """
+    return sum_per_example(jnp.square(x - x_hat))
+
+
+def psnr(x_hat: jax.Array, x: jax.Array) -> jax.Array:
+    """Return each example's peak signal-to-noise ratio `[B]` in decibels, for intensities in [0, 1]; at most 100.
+
+    >>> psnr(jnp.full((1, 4), 0.1), jnp.zeros((1, 4)))
+    Array([20.], dtype=float32)
+    """
+    mean_squared_error = squared_errors(x_hat, x) * (x.shape[0] / x.size)
+    return -10 * jnp.log10(jnp.maximum(mean_squared_error, 1e-10))
+
+
+def with_evaluation(variables: Variables, evaluation: Evaluation) -> Variables:
+    """Return the variables for an evaluation by averaged statistics ("running") or each batch's own ("batch").
+
+    Raises:
+      ValueError: for any other word.
+    """
+    if evaluation not in ("running", "batch"):
+        raise ValueError(f"expected evaluation 'running' or 'batch', got {evaluation!r}")
+    return variables if evaluation == "running" else variables._replace(stats=None)
+
+
+@partial(jax.jit, static_argnums=0)
+def _reconstruct(model, variables, images):
+    return model.decode(variables, model.encode(variables, to_unit(images)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _errors(model, variables, images):
+    x, x_hat = to_unit(images), _reconstruct(model, variables, images)
+    return squared_errors(x_hat, x), psnr(x_hat, x)
+
+
+@partial(jax.jit, static_argnums=0)
+def _encode(model, variables, images):
+    return model.encode(variables, to_unit(images))
+
+
+def in_batches(function, rows, *, batch_size: int = 64, progress: str | None = None):
+    """Apply `function` to consecutive batches of `rows` `[N, ...]` and concatenate its results, a pytree, on the host.
+
+    Args:
+      function: `rows [B, ...] -> pytree of arrays [B, ...]`; the last batch may be smaller.
+      rows: an array.
+      batch_size: rows a call.
+      progress: the words on a progress bar, or `None` for no bar.
+
+    >>> in_batches(lambda a: a * 2, np.arange(5), batch_size=2)
+    array([0, 2, 4, 6, 8])
+    """
+    starts = tqdm(range(0, len(rows), batch_size), progress, disable=progress is None, leave=False, delay=1)
+    results = [jax.device_get(function(rows[i : i + batch_size])) for i in starts]
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+
+
+def evaluate(
+    model: Model,
+    variables: Variables,
+    images,
+    *,
+    evaluation: Evaluation = "running",
+    batch_size: int = 64,
+    progress: str | None = None,
+) -> dict[str, float]:
+    """Return the mean reconstruction error over images.
+
+    Args:
+      model: any model.
+      variables: its variables.
+      images: `[N, H, W, C]`, uint8 or floats in [0, 1].
+      evaluation: "running" uses averaged statistics, so that an image counts the same in any company; "batch" is the
+        release's protocol, statistics of the batch at hand. The same for models without batch statistics.
+      batch_size: matters for "batch" alone.
+      progress: the words on a progress bar, or `None`.
+
+    Returns:
+      `squared_error`: mean over images of the summed squared error, in squared intensity; `psnr`: mean over images of
+      the peak signal-to-noise ratio, in decibels.
+
+    >>> from gon_jax.models import gon
+    >>> from gon_jax.networks import conv_decoder
+    >>> model = gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
+    >>> sorted(evaluate(model, model.init(jax.random.key(0)), np.ones((5, 8, 8, 1), np.uint8)))
+    ['psnr', 'squared_error']
+    """
+    variables = with_evaluation(variables, evaluation)
+    errors, decibels = in_batches(partial(_errors, model, variables), images, batch_size=batch_size, progress=progress)
+    return {"squared_error": float(errors.mean(dtype=np.float64)), "psnr": float(decibels.mean(dtype=np.float64))}
+
+
+def encode_images(model: Model, variables: Variables, images, *, batch_size: int = 64, progress=None) -> np.ndarray:
+    """Return the codes of images, `[N, *latent]`, batch by batch."""
+    return in_batches(partial(_encode, model, variables), images, batch_size=batch_size, progress=progress)
+
+
+def reconstruct_images(model: Model, variables: Variables, images, *, batch_size: int = 64, progress=None) -> np.ndarray:
+    """Return the reconstructions of images, `[N, H, W, C]` in the data's range, batch by batch."""
+    return in_batches(partial(_reconstruct, model, variables), images, batch_size=batch_size, progress=progress)
+
+
+def pca_reconstructions(train_images, images, num_components: int) -> np.ndarray:
+    """Return the reconstructions of images, as floats, by principal components of the training images.
+
+    The reference line of any autoencoder: the best linear one of the same latent size.
+
+    Args:
+      train_images: `[M, ...]`; uint8 or floats in [0, 1].
+      images: `[N, ...]` likewise.
+      num_components: as many as there are latents; cut down to what M examples admit.
+    """
+    from sklearn.decomposition import PCA
+
+    train, x = (np.asarray(to_unit(a)).reshape(len(a), -1) for a in (train_images, images))
+    num_components = min(num_components, *train.shape)
+    pca = PCA(num_components, svd_solver="covariance_eigh" if train.shape[1] <= 4096 else "randomized", random_state=0)
+    pca.fit(train)
+    return pca.inverse_transform(pca.transform(x)).reshape(images.shape).astype(np.float32)

@@ -1,0 +1,638 @@
+"""Data: every way in, every refusal, and the order of an epoch. Synthetic files, and the digits of scikit-learn."""
+
+import gzip
+import hashlib
+import http.server
+import io
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import threading
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from gon_jax import data
+from gon_jax.data import tfds_images
+
+
+def pixels(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return path
+
+
+def refuses(*words, error=ValueError):
+    """Expect one line that holds the words in this order."""
+    return pytest.raises(error, match=r"(?s)\A(?!.*\n).*" + ".*".join(re.escape(word) for word in words))
+
+
+@pytest.fixture(autouse=True)
+def empty_search_path(monkeypatch, tmp_path):
+    monkeypatch.setenv("GON_DATA_DIR", str(tmp_path / "gon"))
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+# --- on the device
+
+
+def test_to_unit_divides_uint8_by_255_and_leaves_floats():
+    images = np.arange(256, dtype=np.uint8)
+    for to_unit in (data.to_unit, jax.jit(data.to_unit)):
+        unit = to_unit(images)
+        assert unit.dtype == np.float32 and unit[0] == 0 and unit[255] == 1
+        np.testing.assert_allclose(unit, images / 255, rtol=2**-23)  # XLA multiplies by 1/255: off by one ulp
+    assert data.to_unit(np.full([2], 0.25, np.float16)).dtype == np.float16
+    with refuses("expected uint8 or floating-point images, got int32"):
+        data.to_unit(np.arange(3, dtype=np.int32))
+
+
+def test_epoch_order_visits_each_example_at_most_once_and_drops_the_incomplete_batch():
+    key = jax.random.key(0)
+    order = data.epoch_order(key, 0, 103, 10)
+    assert order.shape == (10, 10) and order.dtype == np.int32
+    assert len(np.unique(order)) == 100 and order.min() >= 0 and order.max() < 103
+    assert sorted(np.ravel(data.epoch_order(key, 0, 12, 4))) == list(range(12))
+
+
+def test_epoch_order_is_a_function_of_key_and_epoch():
+    key = jax.random.key(0)
+    order = data.epoch_order(key, 1, 64, 8)
+    np.testing.assert_array_equal(order, data.epoch_order(key, 1, 64, 8))
+    traced = jax.jit(data.epoch_order, static_argnums=(2, 3))(key, 1, 64, 8)
+    np.testing.assert_array_equal(order, traced)
+    assert not np.array_equal(order, data.epoch_order(key, 2, 64, 8))
+    assert not np.array_equal(order, data.epoch_order(jax.random.key(1), 1, 64, 8))
+
+
+@pytest.mark.parametrize("batch_size", [0, 11])
+def test_epoch_order_refuses_a_batch_that_is_never_complete(batch_size):
+    with refuses("expected a batch size from 1 to the 10 examples", f"got {batch_size}"):
+        data.epoch_order(jax.random.key(0), 0, 10, batch_size)
+
+
+# --- arrays of a notebook
+
+
+@pytest.mark.parametrize("images", [
+    pixels(2, 8, 8, 1), np.ones([2, 8, 8, 3], np.float32), np.zeros([2, 8, 8, 1], np.float64),
+    jax.numpy.ones([2, 8, 8, 1], jax.numpy.bfloat16), jax.numpy.zeros([2, 5, 5, 2]), np.full([1, 2, 2, 1], 1 + 1e-6)])
+def test_check_images_returns_what_it_accepts(images):
+    assert data.check_images(images) is images
+    assert data.check_images(images, images.shape[1:]) is images
+
+
+@pytest.mark.parametrize(("images", "image_shape", "words"), [
+    ([[0.0]], None, ["expected a numpy or jax array", "got list", "numpy.stack"]),
+    (pixels(5, 28, 28), None, ["expected images [N, H, W, C], got [5, 28, 28]", "images[..., None]"]),
+    (pixels(5, 784), None, ["got [5, 784]", "reshape each row"]),
+    (pixels(784), None, ["got [784]", "stack whole images"]),
+    (pixels(0, 28, 28, 1), None, ["expected at least one image", "[0, 28, 28, 1]"]),
+    (pixels(5, 1, 28, 28), None, ["got [5, 1, 28, 28]", "channels first", "transpose(0, 2, 3, 1)"]),
+    (pixels(5, 3, 32, 32), (32, 32, 3), ["got [5, 3, 32, 32]", "channels first"]),
+    (pixels(5, 28, 28, 1), (32, 32, 1), ["expected images [N, 32, 32, 1], got [5, 28, 28, 1]", "resize(images, 32)"]),
+    (pixels(5, 32, 32, 3), (32, 32, 1), ["expected images [N, 32, 32, 1], got [5, 32, 32, 3]", "other images"]),
+    (np.ones([5, 4, 4, 1], np.int64), None, ["expected uint8 images", "got int64", "astype(numpy.uint8)"]),
+    (np.ones([5, 4, 4, 1], bool), None, ["got bool"]),
+    (np.linspace(-1, 1, 16).reshape(1, 4, 4, 1), None, ["floats in [0, 1]", "from -1 to 1", "(images + 1) / 2"]),
+    (jax.numpy.full([1, 4, 4, 1], 255.0), None, ["floats in [0, 1]", "from 255 to 255", "divide by 255"]),
+    (np.full([1, 4, 4, 1], -7.5), None, ["from -7.5 to -7.5", "without standardising"]),
+])
+def test_check_images_refuses(images, image_shape, words):
+    with refuses(*words):
+        data.check_images(images, image_shape)
+
+
+@pytest.mark.parametrize("make", [np.asarray, jax.numpy.asarray])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_check_images_counts_what_is_not_finite(make, value):
+    images = np.zeros([5, 4, 4, 1], np.float32)
+    images[3, :2] = value
+    with refuses("expected finite images, got 8 NaN or infinite values in 1 of 5 images, first in number 3"):
+        data.check_images(make(images))
+
+
+# --- resize
+
+
+def test_resize_is_pillows_bilinear_rounded_to_uint8():
+    grey, colour = pixels(2, 28, 28, 1), pixels(2, 12, 12, 3)
+    for images, size in [(grey, 32), (grey, 8), (colour, 16), (np.concatenate([grey, grey], 3), 32)]:
+        resized = data.resize(images, size)
+        assert resized.shape == (2, size, size, images.shape[3]) and resized.dtype == np.uint8
+    expected = [Image.fromarray(image).resize((16, 16), Image.Resampling.BILINEAR) for image in colour]
+    np.testing.assert_array_equal(data.resize(colour, 16), np.stack([np.asarray(image) for image in expected]))
+    assert data.resize(grey, 28) is grey
+
+
+def test_resize_has_half_pixel_centres():
+    image = pixels(1, 28, 28, 1).astype(np.uint8)
+    centres = (np.arange(32) + 0.5) * 28 / 32 - 0.5
+    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(28)))
+    weights /= weights.sum(1, keepdims=True)
+    exact = weights @ image[0, :, :, 0].astype(float) @ weights.T
+    assert np.abs(data.resize(image, 32)[0, :, :, 0] - exact).max() <= 1.01  # rounded after each of the two passes
+
+
+@pytest.mark.parametrize(("images", "size", "words"), [
+    (pixels(1, 8, 9, 1), 16, ["expected square images", "got 8x9", "crop or pad"]),
+    (np.ones([1, 8, 8, 1]), 16, ["expected uint8 images to resize, got float64"]),
+    (pixels(1, 8, 8, 1), 0, ["positive int, got 0"]),
+    (pixels(1, 8, 8, 1), 16.0, ["positive int, got 16.0"]),
+    (pixels(8, 8), 16, ["expected images [N, H, W, C]"]),
+])
+def test_resize_refuses(images, size, words):
+    with refuses(*words):
+        data.resize(images, size)
+
+
+# --- digits
+
+
+def test_digits_split_is_stratified_and_fixed():
+    from sklearn.datasets import load_digits
+
+    source, digits = load_digits(), data.load("digits")
+    assert digits.name == "digits" and digits.validation is None
+    assert digits.train.images.shape == (1442, 8, 8, 1) and digits.test.images.shape == (355, 8, 8, 1)
+    assert digits.train.images.dtype == np.uint8 and digits.train.labels.dtype == np.int32
+    counts = np.bincount(source.target)
+    np.testing.assert_array_equal(np.bincount(digits.test.labels), counts // 5)
+    np.testing.assert_array_equal(np.bincount(digits.train.labels), counts - counts // 5)
+    # Every image is there once, with its label and in file order.
+    images = np.rint(source.images / 16 * 255).astype(np.uint8).reshape(-1, 64)
+    where = {image.tobytes(): i for i, image in enumerate(images)}
+    assert len(where) == len(images)
+    for split in (digits.train, digits.test):
+        index = [where[image.tobytes()] for image in split.images]
+        assert index == sorted(index)
+        np.testing.assert_array_equal(split.labels, source.target[index])
+    both = np.concatenate([digits.train.images, digits.test.images])
+    np.testing.assert_array_equal(np.unique(both), np.unique(images))
+    np.testing.assert_array_equal(np.unique(both, return_counts=True)[1],
+                                  np.unique(source.images, return_counts=True)[1])
+
+
+def test_load_resizes_and_holds_out_the_end_of_training():
+    whole, held = data.load("digits"), data.load("digits", image_size=32, num_validation=42)
+    assert held.train.images.shape == (1400, 32, 32, 1) and held.validation.images.shape == (42, 32, 32, 1)
+    np.testing.assert_array_equal(held.validation.labels, whole.train.labels[-42:])
+    np.testing.assert_array_equal(held.validation.images, data.resize(whole.train.images[-42:], 32))
+    np.testing.assert_array_equal(held.test.images, data.resize(whole.test.images, 32))
+
+
+@pytest.mark.parametrize("num_validation", [-1, 1442])
+def test_load_refuses_a_validation_set_that_leaves_nothing(num_validation):
+    with refuses("expected num_validation from 0 to 1441", f"got {num_validation}", "1442 training examples"):
+        data.load("digits", num_validation=num_validation)
+
+
+def test_load_refuses_an_unknown_name_or_size():
+    with refuses("digits, mnist, fashion_mnist, cifar10", ".npz", "got 'fashion-mnist'", "mean 'fashion_mnist'?"):
+        data.load("fashion-mnist")
+    with refuses("got 'xyz'"):
+        data.load("xyz")
+    with refuses("positive int, got -3"):
+        data.load("digits", image_size=-3)
+
+
+# --- arrays in files
+
+
+@pytest.mark.parametrize("key", ["images", "x", "whatever"])
+def test_array_files(tmp_path, key):
+    images = pixels(25, 8, 8)
+    np.save(tmp_path / "a.npy", images)
+    np.savez(tmp_path / "a.npz", **{key: images})
+    for path in (tmp_path / "a.npy", str(tmp_path / "a.npz")):
+        dataset = data.load(path)
+        np.testing.assert_array_equal(dataset.test.images[..., 0], images[[9, 19]])
+        np.testing.assert_array_equal(dataset.train.images[..., 0], np.delete(images, [9, 19], 0))
+        assert dataset.train.labels is None
+    assert data.load(path, image_size=16, num_validation=3).validation.images.shape == (3, 16, 16, 1)
+
+
+def test_array_file_with_labels(tmp_path):
+    np.savez(tmp_path / "a.npz", images=pixels(20, 8, 8, 3), labels=np.arange(20)[:, None])
+    dataset = data.load(tmp_path / "a.npz")
+    assert dataset.test.labels.tolist() == [9, 19] and dataset.train.labels.dtype == np.int32
+
+
+def test_array_file_with_train_and_test(tmp_path):
+    arrays = {"x_train": pixels(4, 8, 8), "y_train": np.arange(4), "x_test": pixels(2, 8, 8, seed=1)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    dataset = data.load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(dataset.train.images[..., 0], arrays["x_train"])
+    np.testing.assert_array_equal(dataset.test.images[..., 0], arrays["x_test"])
+    assert dataset.train.labels.tolist() == [0, 1, 2, 3] and dataset.test.labels is None
+
+
+def test_floats_and_booleans_become_uint8_by_rounding(tmp_path):
+    grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(10, 0)
+    for dtype in (np.float32, np.float64):
+        np.save(tmp_path / "a.npy", (grey / 255).astype(dtype))
+        np.testing.assert_array_equal(data.read_images(tmp_path / "a.npy")[..., 0], grey)
+    np.save(tmp_path / "a.npy", grey.astype(np.int64))
+    np.testing.assert_array_equal(data.read_images(tmp_path / "a.npy")[..., 0], grey)
+    np.save(tmp_path / "a.npy", grey > 9)
+    np.testing.assert_array_equal(data.read_images(tmp_path / "a.npy")[..., 0], (grey > 9) * 255)
+
+
+@pytest.mark.parametrize(("array", "words"), [
+    (np.full([20, 4, 4], np.nan), ["expected finite images", "number 0"]),
+    (np.full([20, 4, 4], 1.5), ["expected floats in [0, 1]", "1.5"]),
+    (np.full([20, 4, 4], 256), ["expected integers in 0..255, got values from 256 to 256"]),
+    (np.full([20, 4, 4], -1), ["expected integers in 0..255", "-1"]),
+    (np.ones([20, 4, 4], np.uint8), ["only 0 and 1", "multiply by 255"]),
+    (pixels(20, 16), ["expected images [N, H, W, C], got [20, 16]"]),
+    (pixels(0, 4, 4), ["the array is empty"]),
+    (pixels(20, 1, 28, 28), ["channels first"]),
+    (pixels(9, 4, 4), ["expected at least 10 images", "got 9"]),
+    (np.array(["a"] * 20).reshape(20, 1, 1, 1), ["got <U1"]),
+    (np.array([None]), ["cannot be read", "allow_pickle"]),
+])
+def test_array_file_refusals(tmp_path, array, words):
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with refuses(*words):
+        data.load(tmp_path / "a.npy")
+
+
+def test_npz_refusals(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, a=pixels(20, 4, 4), b=pixels(20, 4, 4))
+    with refuses("under the key images or x", "got the keys a, b"):
+        data.load(path)
+    for labels in (np.zeros(19, int), np.zeros(20), np.zeros([20, 10], int)):
+        np.savez(path, x=pixels(20, 4, 4), y=labels)
+        with refuses("expected one integer label an image, [20]", "a.npz"):
+            data.load(path)
+    path.write_bytes(b"PK not a zip")
+    with refuses("a.npz", "cannot be read"):
+        data.load(path)
+    path.write_bytes(b"")
+    with refuses("a.npz", "cannot be read"):
+        data.load(path)
+    with refuses("none.npy", "does not exist", error=FileNotFoundError):
+        data.load(tmp_path / "none.npy")
+    with refuses("expected a .npy or .npz file or a folder", "b.png"):
+        data.load(save(tmp_path / "b.png", pixels(4, 4)))
+
+
+def test_arrays_that_are_not_square_are_loaded_but_not_resized(tmp_path):
+    np.save(tmp_path / "a.npy", pixels(20, 4, 6))
+    assert data.load(tmp_path / "a.npy").train.images.shape == (18, 4, 6, 1)
+    with refuses("expected square images", "4x6"):
+        data.load(tmp_path / "a.npy", image_size=8)
+
+
+# --- folders
+
+
+def test_folder_of_pictures_in_sorted_order(tmp_path):
+    images = pixels(20, 8, 8)
+    for i in reversed(range(20)):
+        save(tmp_path / f"{i:02d}.png", images[i])
+    save(tmp_path / ".hidden.png", images[0])
+    (tmp_path / "notes.txt").write_text("no picture")
+    dataset = data.load(tmp_path)
+    np.testing.assert_array_equal(dataset.test.images[..., 0], images[[9, 19]])
+    assert dataset.train.images.shape == (18, 8, 8, 1) and dataset.train.labels is None
+    assert data.load(tmp_path, image_size=16).test.images.shape == (2, 16, 16, 1)
+
+
+def test_folder_labels_are_the_immediate_subfolders(tmp_path):
+    for i in range(10):
+        save(tmp_path / "dog" / f"{i}.png", pixels(8, 8, 3))
+        save(tmp_path / "cat" / "deeper" / f"{i}.png", pixels(8, 8))
+    dataset = data.load(tmp_path)
+    assert dataset.train.labels.tolist() == [0] * 9 + [1] * 9 and dataset.test.labels.tolist() == [0, 1]
+    assert dataset.train.images.shape == (18, 8, 8, 3)
+    np.testing.assert_array_equal(dataset.train.images[0], pixels(8, 8)[..., None].repeat(3, 2))
+    save(tmp_path / "lost.png", pixels(8, 8))
+    assert data.load(tmp_path).train.labels is None
+
+
+def test_folders_train_and_test_are_kept_apart(tmp_path):
+    for root, names in {"train": "ab", "test": "bc"}.items():
+        for name in names:
+            save(tmp_path / root / name / "1.png", pixels(8, 8))
+    dataset = data.load(tmp_path)
+    assert dataset.train.labels.tolist() == [0, 1] and dataset.test.labels.tolist() == [1, 2]
+
+
+def test_folder_of_mixed_sizes_needs_an_image_size_and_takes_the_centre_square(tmp_path):
+    wide = np.zeros([8, 16], np.uint8)
+    wide[:, 4:12] = 200
+    for i in range(10):
+        save(tmp_path / f"{i}.png", wide if i else pixels(8, 8))
+    with refuses("expected images of one size, got 8x8", "0.png", "8x16", "1.png", "pass image_size"):
+        data.load(tmp_path)
+    assert (data.load(tmp_path, image_size=4).test.images == 200).all()
+
+
+def test_folder_refusals(tmp_path):
+    with refuses("none", "does not exist", error=FileNotFoundError):
+        data.load(tmp_path / "none")
+    with refuses("does not exist", error=FileNotFoundError):
+        data.load("nowhere/at/all")
+    (tmp_path / "empty").mkdir()
+    with refuses("expected images (.png", "empty", "found none", error=FileNotFoundError):
+        data.load(tmp_path / "empty")
+    save(tmp_path / "few" / "1.png", pixels(8, 8))
+    with refuses("expected at least 10 images", "got 1"):
+        data.load(tmp_path / "few")
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: b"text", lambda whole: whole[: len(whole) // 2]])
+def test_damaged_picture_is_named(tmp_path, damage):
+    path = save(tmp_path / "broken.png", pixels(64, 64))
+    path.write_bytes(damage(path.read_bytes()))
+    with refuses("expected an image, got", "broken.png", "cannot be read"):
+        data.load(tmp_path)
+
+
+def test_sixteen_bit_picture_is_refused(tmp_path):
+    Image.fromarray(np.full([8, 8], 40_000, np.uint16)).save(tmp_path / "deep.png")
+    with refuses("expected an image of 8 bits a channel", "deep.png", "I;16"):
+        data.load(tmp_path)
+
+
+# --- inputs of `gon reconstruct`
+
+
+def test_read_images_takes_files_folders_and_arrays_together(tmp_path):
+    one, two, array = save(tmp_path / "one.png", pixels(8, 8)), pixels(8, 8, seed=1), pixels(3, 8, 8, seed=2)
+    save(tmp_path / "folder" / "deep" / "two.bmp", two)
+    np.save(tmp_path / "three.npy", array)
+    images = data.read_images([one, tmp_path / "folder", str(tmp_path / "three.npy")])
+    np.testing.assert_array_equal(images[..., 0], np.stack([pixels(8, 8), two, *array]))
+    np.testing.assert_array_equal(data.read_images(str(one)), images[:1])
+
+
+def test_read_images_converts_to_the_shape_of_a_run(tmp_path):
+    grey, colour = save(tmp_path / "grey.png", pixels(8, 8)), save(tmp_path / "colour.png", pixels(8, 8, 3))
+    images = data.read_images([grey, colour], image_shape=(16, 16, 1))
+    assert images.shape == (2, 16, 16, 1) and images.dtype == np.uint8
+    expected = Image.fromarray(pixels(8, 8, 3)).convert("L").resize((16, 16), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(images[1, :, :, 0], expected)
+    np.testing.assert_array_equal(images[0], data.resize(pixels(1, 8, 8, 1), 16)[0])
+    assert data.read_images([grey, colour], image_shape=(8, 8, 3)).shape == (2, 8, 8, 3)
+    np.save(tmp_path / "a.npy", pixels(2, 12, 8, 3))
+    cut = data.read_images(tmp_path / "a.npy", image_shape=(8, 8, 3))
+    np.testing.assert_array_equal(cut, pixels(2, 12, 8, 3)[:, 2:10])
+    assert data.read_images(tmp_path / "a.npy", image_shape=(4, 8, 1)).shape == (2, 4, 8, 1)
+
+
+def test_read_images_drops_transparency_and_turns_photographs(tmp_path):
+    save(tmp_path / "a.png", pixels(8, 8, 4))
+    np.testing.assert_array_equal(data.read_images(tmp_path / "a.png")[0], pixels(8, 8, 4)[..., :3])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise to see it upright
+    Image.fromarray(pixels(8, 12)).save(tmp_path / "b.png", exif=exif)
+    np.testing.assert_array_equal(data.read_images(tmp_path / "b.png")[0, :, :, 0], np.rot90(pixels(8, 12), -1))
+
+
+def test_read_images_refusals(tmp_path):
+    with refuses("none.png", "does not exist", error=FileNotFoundError):
+        data.read_images(tmp_path / "none.png")
+    with refuses("expected at least one path"):
+        data.read_images([])
+    with refuses("1 or 3 channels, got [8, 8, 2]"):
+        data.read_images(tmp_path, image_shape=(8, 8, 2))
+    np.save(tmp_path / "two.npy", pixels(3, 8, 8, 2))
+    with refuses("expected 1 or 3 channels, got [3, 8, 8, 2]", "two.npy"):
+        data.read_images(tmp_path / "two.npy")
+    paths = [save(tmp_path / "a.png", pixels(8, 8)), save(tmp_path / "b.png", pixels(9, 8))]
+    with refuses("expected images of one size, got 8x8", "9x8", "pass image_shape"):
+        data.read_images(paths)
+
+
+# --- tensorflow-datasets: finding, preparing and reading tiny ones
+
+
+def idx(array):
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+    return gzip.compress(header + array.tobytes(), mtime=0)
+
+
+@pytest.fixture
+def originals(tmp_path, monkeypatch):
+    """Files of a tiny MNIST (seed 0), Fashion-MNIST (seed 1) and CIFAR-10, and builders that know their checksums."""
+    builders = pytest.importorskip("gon_jax.data.builders")
+    files = {}
+    for seed, name in enumerate(["mnist", "fashion_mnist"]):
+        files[name] = {}
+        for split, num in [("train", 30), ("t10k", 20)]:
+            files[name][f"{split}-images-idx3-ubyte.gz"] = idx(pixels(num, 28, 28, seed=seed))
+            files[name][f"{split}-labels-idx1-ubyte.gz"] = idx(pixels(num, seed=num) % 10)
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w:gz") as archive:
+        for i, file in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+            rows = pixels(4, 3073, seed=i)
+            rows[:, 0] %= 10
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{file}.bin")
+            member.size = rows.nbytes
+            archive.addfile(member, io.BytesIO(rows.tobytes()))
+    files["cifar10"] = {"cifar-10-binary.tar.gz": tar.getvalue()}
+    for name, contents in files.items():
+        (tmp_path / name).mkdir()
+        for file, content in contents.items():
+            (tmp_path / name / file).write_bytes(content)
+        sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+        monkeypatch.setattr(builders.BUILDERS[name], "SHA256", sha256)
+    monkeypatch.setattr(tfds_images, "NUM_EXAMPLES", {"mnist": (30, 20), "fashion_mnist": (30, 20), "cifar10": (20, 4)})
+    return tmp_path
+
+
+def rows(images):
+    return sorted(image.tobytes() for image in images)
+
+
+def test_prepare_and_read_mnist_then_fashion_without_tensorflow(originals, tmp_path, capfd):
+    for seed, name in enumerate(["mnist", "fashion_mnist"]):
+        folder = data.prepare(name, tmp_path / "gon", originals / name)
+        assert folder == tmp_path / "gon" / name / "3.0.1"
+        dataset = data.load(name, download=False)
+        assert rows(dataset.train.images) == rows(pixels(30, 28, 28, seed=seed))
+        assert rows(dataset.test.images) == rows(pixels(20, 28, 28, seed=seed))
+        label = dict(zip(map(bytes, pixels(30, 28, 28, seed=seed)), pixels(30, seed=30) % 10, strict=True))
+        assert [label[bytes(image)] for image in dataset.train.images] == dataset.train.labels.tolist()
+        before = sorted(folder.iterdir())
+        assert data.prepare(name, tmp_path / "gon", "nowhere") == folder and sorted(folder.iterdir()) == before
+    assert "tensorflow" not in sys.modules
+    assert capfd.readouterr().out == ""
+
+
+def test_prepare_and_read_cifar10(originals, tmp_path):
+    folder = data.prepare("cifar10", tmp_path / "gon", originals / "cifar10")
+    dataset = data.load("cifar10", image_size=16, download=False)
+    source = np.concatenate([pixels(4, 3073, seed=seed)[:, 1:] for seed in range(5)]).reshape(-1, 3, 32, 32)
+    assert rows(data.load("cifar10").train.images) == rows(np.moveaxis(source, 1, 3))
+    assert dataset.test.images.shape == (4, 16, 16, 3)
+    assert folder.name == "3.0.2" and (folder / "label.labels.txt").read_text().split()[3] == "cat"
+
+
+def test_what_is_prepared_is_read_by_tfds_itself(originals, tmp_path):
+    import tensorflow_datasets as tfds
+
+    data.prepare("cifar10", tmp_path / "gon", originals / "cifar10")
+    source = tfds.data_source("cifar10", split="train", data_dir=tmp_path / "gon", download=False)
+    dataset = data.load("cifar10", download=False)
+    assert len(source) == 20 and sorted(example["id"] for example in source)[:2] == [b"train_00000", b"train_00001"]
+    for i, example in enumerate(source):
+        np.testing.assert_array_equal(example["image"], dataset.train.images[i])
+        assert example["label"] == dataset.train.labels[i]
+
+
+@pytest.fixture
+def server(originals, monkeypatch):
+    """Serve the originals on this machine; yield the list of paths asked for."""
+    from gon_jax.data import builders
+
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(originals))
+
+        def log_message(self, *args):
+            asked.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        for name, builder in builders.BUILDERS.items():
+            monkeypatch.setattr(builder, "URL", f"http://127.0.0.1:{running.server_port}/{name}/")
+        yield asked
+        running.shutdown()
+
+
+def test_load_downloads_what_is_missing_once(server, originals, tmp_path):
+    with refuses("expected mnist, prepared as array_record, in one of", "gon", "GON_DATA_DIR", error=FileNotFoundError):
+        data.load("mnist", download=False)
+    for seed, name in enumerate(["mnist", "fashion_mnist"]):
+        assert rows(data.load(name).train.images) == rows(pixels(30, 28, 28, seed=seed))
+        data.load(name)
+    assert len(server) == 8 and (tmp_path / "gon" / "mnist" / "3.0.1").is_dir()
+
+
+def test_download_with_another_checksum_is_refused(server, originals, tmp_path):
+    (originals / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(b"changed")
+    with refuses("train-labels-idx1-ubyte.gz with SHA-256", "try again"):
+        data.load("mnist")
+    assert not list((tmp_path / "gon" / "mnist").glob("*"))
+    (originals / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(idx(pixels(30, seed=30) % 10))
+    assert len(data.load("mnist").train.images) == 30
+
+
+def test_no_network_says_what_to_do(originals, monkeypatch):
+    from gon_jax.data import builders
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(builders.BUILDERS["mnist"], "URL", "http://127.0.0.1:9/mnist/")
+    with refuses("expected to download mnist from http://127.0.0.1:9/mnist/", "Connection", "GON_DATA_DIR",
+                 "manual_dir", error=FileNotFoundError):
+        data.load("mnist")
+
+
+def test_prepare_refusals(originals, tmp_path):
+    with refuses("expected a dataset to prepare (mnist, fashion_mnist, cifar10), got 'digits'"):
+        data.prepare("digits", tmp_path)
+    with refuses("expected the original files", "found no train-images-idx3-ubyte.gz", error=FileNotFoundError):
+        data.prepare("mnist", tmp_path / "gon", tmp_path / "home")
+    with refuses("fashion_mnist's train-images-idx3-ubyte.gz", "SHA-256", "another dataset"):
+        data.prepare("fashion_mnist", tmp_path / "gon", originals / "mnist")
+    (tmp_path / "gon" / "mnist" / "3.0.1").mkdir(parents=True)
+    with refuses("expected no folder", "3.0.1", "TFRecord", "another folder"):
+        data.prepare("mnist", tmp_path / "gon", originals / "mnist")
+
+
+def test_interrupted_preparation_leaves_nothing_that_looks_prepared(originals, tmp_path, monkeypatch):
+    from gon_jax.data import builders
+
+    png, count = builders._png, iter(range(100))
+
+    def interrupt(image):
+        if next(count) == 35:  # in the second split
+            raise KeyboardInterrupt
+        return png(image)
+
+    monkeypatch.setattr(builders, "_png", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        data.prepare("mnist", tmp_path / "gon", originals / "mnist")
+    (tmp_path / "gon" / "mnist" / "incomplete.ABC123_3.0.1").mkdir()  # what a killed process leaves
+    with refuses("expected mnist, prepared", error=FileNotFoundError):
+        data.load("mnist", download=False)
+    monkeypatch.setattr(builders, "_png", png)
+    data.prepare("mnist", tmp_path / "gon", originals / "mnist")
+    assert len(data.load("mnist", download=False).train.images) == 30
+
+
+def test_search_path_and_its_order(originals, tmp_path, monkeypatch):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    monkeypatch.setenv("GON_DATA_DIR", os.pathsep.join(["", str(first), str(second), str(first)]))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(third))
+    assert data.search_path() == [first, second, third, tmp_path / "home" / "tensorflow_datasets"]
+    data.prepare("mnist", third, originals / "mnist")
+    (first / "mnist" / "3.0.1").mkdir(parents=True)
+    (first / "mnist" / "3.0.1" / "dataset_info.json").write_text('{"fileFormat": "tfrecord"}')
+    assert len(data.load("mnist", download=False).train.images) == 30
+
+
+def test_tfrecord_is_passed_over_when_choosing_where_to_prepare(server, tmp_path, monkeypatch):
+    (tmp_path / "gon" / "mnist" / "3.0.1").mkdir(parents=True)
+    data.load("mnist")
+    assert (tmp_path / "home" / "tensorflow_datasets" / "mnist" / "3.0.1" / "dataset_info.json").is_file()
+    (tmp_path / "home" / "tensorflow_datasets" / "mnist" / "3.0.1" / "dataset_info.json").unlink()
+    with refuses("expected a folder to prepare mnist in", "TFRecord", "GON_DATA_DIR", error=FileNotFoundError):
+        data.load("mnist")
+
+
+def test_subset_is_taken_and_told(originals, tmp_path, monkeypatch, caplog):
+    data.prepare("mnist", tmp_path / "gon", originals / "mnist")
+    data.load("mnist")
+    assert not caplog.records
+    monkeypatch.setattr(tfds_images, "NUM_EXAMPLES", {"mnist": (60_000, 20)})
+    assert len(data.load("mnist").train.images) == 30
+    assert "is a subset: 30 of 60000 train examples" in caplog.text and len(caplog.records) == 1
+
+
+def test_prepared_folder_that_is_not_what_it_declares_is_refused(originals, tmp_path):
+    folder = data.prepare("mnist", tmp_path / "gon", originals / "mnist")
+    features = (folder / "features.json").read_text()
+    (folder / "features.json").write_text(features.replace('"28"', '"32"'))
+    with refuses("expected mnist train as its dataset_info.json and features.json declare", str(folder), "(ValueError"):
+        data.load("mnist")
+    (folder / "features.json").write_text(features)
+    info = (folder / "dataset_info.json").read_text()
+    (folder / "dataset_info.json").write_text(info.replace('"30"', '"31"'))
+    with refuses("expected mnist train as", str(folder)):
+        data.load("mnist")
+    (folder / "dataset_info.json").write_text(info)
+    records = folder / "mnist-train.array_record-00000-of-00001"
+    records.write_bytes(records.read_bytes()[:5000])
+    with refuses("expected mnist train as", str(folder)):
+        data.load("mnist")
+
+
+def test_without_tfds_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    for call in (lambda: data.prepare("mnist", "."), lambda: tfds_images._read_split("mnist", "", "train", 1)):
+        with refuses("pip install 'gon_jax[data]'", error=ImportError):
+            call()
+
+
+def test_importing_the_data_room_is_light():
+    heavy = ["tensorflow", "tensorflow_datasets", "PIL", "sklearn", "tqdm", "flax", "matplotlib", "scipy.stats"]
+    code = f"import sys, gon_jax.data; print([m for m in {heavy[:-1]} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

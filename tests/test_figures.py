@@ -1,0 +1,132 @@
+"""Pictures: the right tile at the right place, files that open, and no matplotlib state touched."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from gon_jax import figures
+
+RNG = np.random.default_rng(0)
+
+
+def read(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grid_puts_each_tile_in_its_place(channels):
+    images = RNG.integers(0, 255, (7, 8, 16, channels), dtype=np.uint8)
+    grid = figures.image_grid(images, num_columns=3, padding=2)  # factor 64 / 16 = 4, tiles of 32 x 64
+    assert grid.shape == (3 * 34 - 2, 3 * 66 - 2, channels) and grid.dtype == np.uint8
+    for i, image in enumerate(images):
+        top, left = 34 * (i // 3), 66 * (i % 3)
+        np.testing.assert_array_equal(grid[top:top + 32:4, left:left + 64:4], image)
+        np.testing.assert_array_equal(grid[top + 3:top + 32:4, left + 3:left + 64:4], image)
+    assert (grid[32:34] == 255).all() and (grid[:, 64:66] == 255).all() and (grid[68:, 66:] == 255).all()
+    np.testing.assert_array_equal(grid[:66], figures.image_grid(images[:6].reshape(2, 3, 8, 16, channels)))
+
+
+@pytest.mark.parametrize("side, shown", [(8, 64), (28, 56), (32, 64), (64, 64), (256, 256)])
+def test_tiles_are_enlarged_by_a_whole_factor_to_about_64_pixels(side, shown):
+    assert figures.image_grid(np.zeros((1, side, side, 1))).shape == (shown, shown, 1)
+
+
+def test_floats_are_clipped_and_rounded_and_nan_is_grey():
+    values = jnp.array([0.0, 1.0, -3.0, 3.0, jnp.nan, jnp.inf, -jnp.inf, 0.5, 1 / 255]).reshape(1, 3, 3, 1)
+    for dtype in (jnp.float32, jnp.bfloat16):
+        grid = figures.image_grid(values.astype(dtype), tile=3)
+        np.testing.assert_array_equal(grid.ravel(), [0, 255, 0, 255, 128, 255, 0, 128, 1])
+
+
+@pytest.mark.parametrize("images, match", [
+    (np.zeros((4, 8, 8)), "missing channel axis"), (np.zeros((4, 1, 8, 8)), "channels first"),
+    (np.zeros((4, 8, 8, 1), np.int32), "got int32: convert"), (np.zeros((0, 8, 8, 1)), "got shape"),
+    (np.zeros((8, 8, 1)), r"expected images \[R, C"), (np.zeros((1, 1, 1, 8, 8, 1)), r"expected images \[R, C"),
+])
+def test_grid_refuses_what_is_not_images(images, match):
+    with pytest.raises(ValueError, match=match):
+        figures.image_grid(images)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_is_written_losslessly_and_atomically(tmp_path, channels, monkeypatch):
+    image = RNG.integers(0, 256, (5, 9, channels), dtype=np.uint8)
+    path = tmp_path / "new" / "image.png"
+    figures.save_image(path, image)
+    np.testing.assert_array_equal(read(path), np.broadcast_to(image, (5, 9, 3)))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        figures.save_image(path, 255 - image)
+    np.testing.assert_array_equal(read(path), np.broadcast_to(image, (5, 9, 3)))  # the earlier picture stays whole
+    assert [p.name for p in path.parent.iterdir()] == ["image.png"]
+    with pytest.raises(ValueError, match="ends in .png"):
+        figures.save_image(tmp_path / "image.jpg", image)
+
+
+def contains(picture, tiles):
+    """The top left corners at which a grey or colour image of tiles lies in a picture."""
+    height, width = tiles.shape[:2]
+    corners = zip(*np.nonzero((picture[:-height, :-width] == tiles[0, 0]).all(-1)), strict=True)
+    return [(y, x) for y, x in corners if (picture[y:y + height, x:x + width] == tiles).all()]
+
+
+def test_reconstructions_stand_below_their_originals_with_labels_at_the_left(tmp_path):
+    x, x_hat, pca = RNG.integers(0, 256, (3, 5, 64, 64, 1), dtype=np.uint8)
+    figures.save_reconstructions(tmp_path / "a.png", x, {"GON": x_hat, "PCA, 16 components": pca}, num_columns=3,
+                                 errors={"GON": np.arange(5.0)})
+    picture = read(tmp_path / "a.png")
+    (block,) = contains(picture, figures.image_grid(np.stack([x[:3], x_hat[:3], pca[:3]])))
+    (below,) = contains(picture, figures.image_grid(np.stack([x[3:], x_hat[3:], pca[3:]])))
+    assert below[1] == block[1] and below[0] > block[0] + 3 * 64
+    left = picture[:, :block[1]]
+    assert (left[:, :8] == 255).all() and (left[:, -8:] == 255).all()  # the longest label is not clipped
+    for row in range(3):
+        assert (left[block[0] + 66 * row:block[0] + 66 * row + 64] < 128).any()
+    with pytest.raises(ValueError, match=r"expected reconstructions of the images' shape .* from 'GON'"):
+        figures.save_reconstructions(tmp_path / "a.png", x, {"GON": x_hat[:4]})
+
+
+def test_interpolations_and_samples_show_the_grid(tmp_path):
+    grid = RNG.integers(0, 256, (2, 6, 64, 64, 3), dtype=np.uint8)
+    figures.save_interpolation(tmp_path / "i.png", grid)
+    assert len(contains(read(tmp_path / "i.png"), figures.image_grid(grid))) == 1
+    figures.save_samples(tmp_path / "s.png", grid[0], num_columns=3)
+    assert len(contains(read(tmp_path / "s.png"), figures.image_grid(grid[0], 3))) == 1
+    with pytest.raises(ValueError, match=r"\[R, P, H, W, channels\]"):
+        figures.save_interpolation(tmp_path / "i.png", grid[0])
+
+
+def test_curves_draw_what_is_finite(tmp_path):
+    steps = np.arange(100)
+    values = np.where(steps == 3, np.nan, np.exp(-steps / 20))
+    values[[5, 6]] = 0, np.inf
+    for log in (True, False):
+        figures.save_curves(tmp_path / "c.png", {"training": (steps, values), "validation": ([50], [0.2])},
+                            "squared error per image", log=log, reference={"PCA": 0.3})
+        picture = read(tmp_path / "c.png")
+        assert picture.shape == (560, 980, 3)
+        assert (picture == (31, 119, 180)).all(-1).any() and (picture == (255, 127, 14)).all(-1).any()
+    figures.save_curves(tmp_path / "c.png", {"diverged": ([1, 2], [np.nan, np.nan])}, "nats")
+    figures.save_curves(tmp_path / "c.png", {}, "nats")
+    with pytest.raises(ValueError, match="as many steps as values of 'x'"):
+        figures.save_curves(tmp_path / "c.png", {"x": ([1, 2], [1])}, "nats")
+
+
+def test_neither_pyplot_nor_a_library_before_it_is_needed():
+    code = """if True:
+        import sys, tempfile, pathlib
+        from gon_jax import figures
+        assert not {"matplotlib", "PIL"} & set(sys.modules)
+        with tempfile.TemporaryDirectory() as folder:
+            figures.save_curves(pathlib.Path(folder) / "c.png", {"x": ([1, 2], [3, 4])}, "nats")
+        assert "matplotlib.pyplot" not in sys.modules"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
