@@ -1,7 +1,7 @@
 """Checkpoints of a run by Orbax: state, configuration and metrics in one step; the best and the last are kept.
 
 A run folder holds `checkpoints/<step>/` with the items `state` (the pytree, typed keys as their data), `config` and
-`metrics` (JSON), and `leaves` (JSON: of every leaf the dtype and shape, the CRC-32 of its bytes, since Orbax restores
+`scores` (JSON), and `leaves` (JSON: of every leaf the dtype and shape, the CRC-32 of its bytes, since Orbax restores
 flipped bits in silence, and a key's implementation).
 """
 
@@ -53,7 +53,7 @@ def _one_line(error):
 
 
 class _BestAndLast:
-    """An Orbax preservation policy. (With Orbax's own BestN, one damaged metrics file keeps a folder from opening.)"""
+    """An Orbax preservation policy. (With Orbax's own metrics and BestN, one damaged file keeps a folder from opening.)"""
 
     def __init__(self, best_fn):
         self.best_fn = best_fn
@@ -94,10 +94,8 @@ class Checkpoints:
         if not create and not self.folder.is_dir():
             raise FileNotFoundError(f"expected a run with checkpoints in {folder}, got no folder {self.folder}: "
                                     "the path is probably wrong, or no training has saved there yet")
-        # best_fn makes Orbax save the metrics; lightweight_initialize leaves reading them to us, who forgive damage.
         options = ocp.CheckpointManagerOptions(
             create=create, cleanup_tmp_directories=create, enable_async_checkpointing=False,
-            lightweight_initialize=True, best_fn=lambda metrics: metrics[metric], best_mode="min",
             preservation_policy=_BestAndLast(self._best))
         with _quiet():
             self._manager = ocp.CheckpointManager(self.folder, options=options)
@@ -157,10 +155,11 @@ class Checkpoints:
         leaves = {name: [_describe(leaf), _crc(array), str(jax.random.key_impl(leaf)) if _is_key(leaf) else None]
                   for (name, leaf), array in zip(_named_leaves(state).items(), jax.tree.leaves(arrays), strict=True)}
         items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), config=ocp.args.JsonSave(config),
-                                   leaves=ocp.args.JsonSave(leaves))
+                                   leaves=ocp.args.JsonSave(leaves),
+                                   scores=ocp.args.JsonSave({k: float(v) for k, v in metrics.items()}))
         try:
             with _quiet():
-                self._manager.save(step, args=items, metrics={k: float(v) for k, v in metrics.items()}, force=True)
+                self._manager.save(step, args=items, force=True)
         except (OSError, ValueError) as error:  # tensorstore reports a full disk as ValueError
             raise OSError(f"expected to write checkpoint {step} to {self.folder}, got {_one_line(error)}; the earlier "
                           f"checkpoints {list(self.steps)} are kept: probably a full disk or missing rights") from error
@@ -204,7 +203,7 @@ class Checkpoints:
 
     def read_metrics(self, which: str | int = "last") -> dict[str, float]:
         """Read the metrics saved with a checkpoint ("last", "best" or a step); raises as `restore` does."""
-        return self._read(self._resolve(which), "metrics", ocp.args.JsonRestore())
+        return self._read(self._resolve(which), "scores", ocp.args.JsonRestore())
 
     def _resolve(self, which):
         step = max(self.steps, default=None) if which == "last" else self.best_step if which == "best" else which

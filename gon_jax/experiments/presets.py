@@ -1,0 +1,144 @@
+"""What a run is: one flat configuration, and the named ones."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+import optax
+
+from gon_jax.likelihoods import Likelihood, bernoulli, gaussian, squared_error
+from gon_jax.models import Model, gon
+from gon_jax.networks import conv_decoder
+from gon_jax.networks.conv import Activation, Norm
+from gon_jax.training import Schedule, make_optimizer
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that a run follows from. The defaults are those of the release's first script."""
+
+    model: Literal["gon"] = "gon"
+    """Which model."""
+    dataset: str = "mnist"
+    """digits, mnist, fashion_mnist, cifar10; or a folder of images, a .npy or .npz file."""
+    image_size: int | None = 32
+    """Resize images to this height and width, a power of two from 8 to 256; None keeps their size."""
+    num_validation: int = 5000
+    """Training examples at the end of the set to hold out; the best checkpoint is best on these. 0 selects nothing."""
+
+    latent_shape: tuple[int, ...] = (64,)
+    """Shape of a code: k, or h h c for a spatial one."""
+    base_channels: int = 16
+    """Width of the decoder at half the image size; doubles with every halving."""
+    norm: Norm = "batch"
+    """Normalisation; batch is the release's."""
+    activation: Activation = "elu"
+    """Of the hidden layers."""
+    likelihood: Literal["squared_error", "gaussian", "bernoulli"] = "squared_error"
+    """Inner and outer loss."""
+    scale: float = 0.1
+    """Standard deviation of the Gaussian likelihood."""
+    step_size: float | None = None
+    """Length of the latent step per unit of gradient; None is the release's 1/(64 H W)."""
+
+    num_steps: int = 1001
+    """Steps of gradient descent."""
+    batch_size: int = 64
+    """Images a step."""
+    learning_rate: float = 1e-4
+    """Of Adam, the highest where there is a schedule."""
+    schedule: Schedule = "constant"
+    """constant, or cosine down to 0 at the last step."""
+    warmup_steps: int = 0
+    """Steps of linear rise to the learning rate."""
+    clip_norm: float | None = None
+    """Largest global norm of the gradient."""
+    weight_decay: float = 0.0
+    """Decoupled, as in AdamW."""
+    adam_epsilon: float = 1024e-8
+    """The release's 1e-8 on its mean over 32x32 pixels: our losses are sums over pixels."""
+    ema_decay: float = 0.0
+    """Above 0, evaluate an exponential average of the parameters."""
+    stats_decay: float = 0.98
+    """Of the averages of batch statistics."""
+
+    validate_every: int | None = None
+    """Steps between validations, each of which saves a checkpoint; None is once an epoch."""
+    seed: int = 0
+    """All randomness of the run follows from it."""
+
+    def __post_init__(self):
+        for name in ("num_steps", "batch_size", "base_channels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        if not self.latent_shape or min(self.latent_shape) < 1:
+            raise ValueError(f"expected latent_shape of positive sizes, got {self.latent_shape}")
+        for name in ("learning_rate", "scale", "adam_epsilon"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"expected {name} above 0, got {getattr(self, name)}")
+        for name in ("ema_decay", "stats_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"expected {name} from 0 up to 1, got {getattr(self, name)}")
+        for name in ("validate_every", "step_size", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"expected {name} above 0 or None, got {value}")
+        if self.num_validation < 0 or self.warmup_steps < 0 or self.weight_decay < 0:
+            raise ValueError("expected num_validation, warmup_steps and weight_decay of at least 0")
+
+
+def make_likelihood(config: Config) -> Likelihood:
+    """Return the likelihood that a configuration names."""
+    return {"squared_error": squared_error, "gaussian": gaussian(config.scale), "bernoulli": bernoulli}[config.likelihood]
+
+
+def make_model(config: Config, image_shape: tuple[int, int, int]) -> Model:
+    """Return the model of a configuration, for images `(H, W, C)`.
+
+    >>> make_model(Config(), (32, 32, 1)).latent_shape
+    (64,)
+    """
+    decoder = conv_decoder(
+        image_shape,
+        config.latent_shape,
+        base_channels=config.base_channels,
+        norm=config.norm,
+        activation=config.activation,
+        output_activation="none" if config.likelihood == "bernoulli" else "sigmoid",
+    )
+    return gon(decoder, likelihood=make_likelihood(config), step_size=config.step_size)
+
+
+def optimizer_of(config: Config) -> optax.GradientTransformation:
+    """Return the optimiser of a configuration."""
+    return make_optimizer(
+        config.learning_rate,
+        num_steps=config.num_steps,
+        schedule=config.schedule,
+        warmup_steps=config.warmup_steps,
+        clip_norm=config.clip_norm,
+        weight_decay=config.weight_decay,
+        epsilon=config.adam_epsilon,
+    )
+
+
+_RELEASE = Config()
+# The setting of the published logs: all 60,000 images, nothing selected; ten epochs of 937 steps.
+_LOGS = dataclasses.replace(_RELEASE, latent_shape=(256,), learning_rate=2e-4, num_steps=9370, num_validation=0)
+
+PRESETS: dict[str, Config] = {
+    "gon-digits": Config(
+        dataset="digits",
+        num_validation=142,
+        latent_shape=(16,),
+        num_steps=2000,
+        learning_rate=2e-3,
+        schedule="cosine",
+        validate_every=200,
+    ),
+    "gon-mnist": _RELEASE,
+    "gon-fashion": dataclasses.replace(_RELEASE, dataset="fashion_mnist"),
+    "gon-cifar10": dataclasses.replace(_RELEASE, dataset="cifar10"),
+    "gon-mnist-256": _LOGS,
+    "gon-fashion-256": dataclasses.replace(_LOGS, dataset="fashion_mnist"),
+}
