@@ -58,6 +58,7 @@ class Report(NamedTuple):
       state: the state now; it is donated to the next call, so save it before returning and don't keep it.
       validation: `evaluate`'s figures where this was a step to validate at, else `None`.
       seconds: time spent in training steps so far (compilation and validation not counted).
+      stopping: this is the last report: all steps are made, or Ctrl-C or SIGTERM came.
     """
 
     step: int
@@ -65,6 +66,7 @@ class Report(NamedTuple):
     state: TrainState
     validation: dict[str, float] | None
     seconds: float
+    stopping: bool
 
 
 class FitResult(NamedTuple):
@@ -319,9 +321,10 @@ def fit(
     seconds_compile, seconds_training = time.perf_counter() - start, 0.0
 
     history, step = [], int(state.step)
+    stopping = step >= num_steps
     bar = tqdm(total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True)
     with bar, _stop_requested() as stop_requested:
-        while step < num_steps and not stop_requested():
+        while not stopping:
             count = min(report_every, num_steps - step, validate_every - step % validate_every)
             start = time.perf_counter()
             state, losses = compiled(state, data, jnp.int32(count))
@@ -342,7 +345,7 @@ def fit(
             history.append(row)
             bar.update(count)
             bar.set_postfix({n: f"{v:.4g}" for n, v in row.items() if n in ("loss", "validation.squared_error")})
+            stopping = step == num_steps or stop_requested()
             if on_report is not None:
-                on_report(Report(step, losses, state, figures, seconds_training))
-        interrupted = step < num_steps
-    return FitResult(state, history, seconds_training, seconds_compile, interrupted)
+                on_report(Report(step, losses, state, figures, seconds_training, stopping))
+    return FitResult(state, history, seconds_training, seconds_compile, interrupted=step < num_steps)

@@ -132,7 +132,7 @@ PRESETS: dict[str, Config] = {
         num_validation=142,
         latent_shape=(16,),
         num_steps=2000,
-        learning_rate=2e-3,
+        learning_rate=5e-3,
         schedule="cosine",
         validate_every=200,
     ),

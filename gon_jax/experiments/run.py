@@ -1,0 +1,411 @@
+"""A run: a folder that holds a configuration, checkpoints, logs, pictures and, when it is finished, a summary.
+
+    config.json       the configuration, and the shape of the images
+    checkpoints/      the best and the last state, each with the configuration
+    metrics.jsonl     one line a report: step, loss, validation figures
+    events.*          the same for TensorBoard
+    summary.json      held-out figures, written last: its presence says that the run is finished
+    *.png             what to look at first
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+import gon_jax
+from gon_jax import figures
+from gon_jax.checkpoints import Checkpoints
+from gon_jax.data import Dataset, load
+from gon_jax.experiments.presets import Config, make_model, optimizer_of
+from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
+from gon_jax.metrics import encode_images, evaluate, in_batches, pca_reconstructions, psnr, reconstruct_images
+from gon_jax.metrics import squared_errors as squared_errors_of
+from gon_jax.models import Model, Variables
+from gon_jax.training import fit, init_state
+
+METRIC = "validation.squared_error"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PRIOR_CODES = 10_000  # codes that a prior is fitted to at most; a mixture's cost grows with them
+
+
+class Run(NamedTuple):
+    """A trained model and where it came from."""
+
+    folder: Path
+    config: Config
+    model: Model
+    variables: Variables
+    step: int
+
+    def dataset(self, name: str | None = None) -> Dataset:
+        """Return the dataset that the run was trained on, with the same held-out examples; or another by name."""
+        if name not in (None, self.config.dataset):
+            return load(name, image_size=self.model.data_shape[0])
+        return load(self.config.dataset, image_size=self.config.image_size, num_validation=self.config.num_validation)
+
+
+def _write_json(path: Path, content) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)
+
+
+def _config_dict(config: Config, image_shape) -> dict:
+    return dataclasses.asdict(config) | {"image_shape": list(image_shape)}
+
+
+def _parse_config(saved: dict, folder: Path) -> tuple[Config, tuple[int, int, int]]:
+    values = dict(saved)
+    try:
+        image_shape = tuple(values.pop("image_shape"))
+        return Config(**values | {"latent_shape": tuple(values["latent_shape"])}), image_shape
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected the configuration of a run in {folder}, got one with other fields ({error}); "
+            f"it is probably of another version of gon_jax than {gon_jax.__version__}"
+        ) from error
+
+
+def _read_config(folder: Path) -> tuple[Config, tuple[int, int, int]]:
+    path = folder / "config.json"
+    try:
+        return _parse_config(json.loads(path.read_text()), folder)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"expected a run in {folder}, got no {path}; give the folder that `gon train` wrote, such as runs/gon-digits"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected JSON in {path}, got something else ({error}); the file is damaged") from error
+
+
+def read_summary(folder: Path) -> dict | None:
+    """Return the summary of a finished run, or `None` if it isn't finished."""
+    path = Path(folder) / "summary.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def load_run(folder: str | Path, which: str = "best") -> Run:
+    """Load a trained model from its folder alone.
+
+    Args:
+      folder: a run's.
+      which: "best" (by validation error; without one, the last) or "last".
+
+    Raises:
+      FileNotFoundError: if there is no run, or no checkpoint yet.
+      ValueError: if the checkpoint is of another model than the configuration.
+    """
+    folder = Path(folder)
+    config, image_shape = _read_config(folder)
+    model = make_model(config, image_shape)
+    with Checkpoints(folder, metric=METRIC) as checkpoints:
+        step = checkpoints.best_step if which == "best" else None
+        state = checkpoints.restore(_template(model, config), "last" if step is None else step)
+    return Run(folder, config, model, state.variables, int(state.step))
+
+
+def _template(model, config):
+    optimizer = optimizer_of(config)
+    return jax.eval_shape(lambda key: init_state(model, optimizer, key, ema_decay=config.ema_decay), jax.random.key(0))
+
+
+def _check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds something, unless told what to do with it."""
+    if resume and overwrite:
+        raise ValueError("expected --resume or --overwrite, got both; the one keeps what the other removes")
+    is_run = (folder / "config.json").is_file()
+    if resume:
+        saved, _ = _read_config(folder)
+        ours, theirs = dataclasses.asdict(config), dataclasses.asdict(saved)
+        changed = [name for name in ours if ours[name] != theirs[name]]
+        if changed and not (changed == ["num_steps"] and config.schedule == "constant"):
+            name = changed[0]
+            raise ValueError(
+                f"expected the configuration that {folder} was trained with, got {name}={ours[name]} instead of "
+                f"{theirs[name]}; resume with the same options, or train into another folder"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        if not is_run:
+            raise ValueError(f"expected a new or empty folder, got {folder}, which holds other things; choose another")
+        if not overwrite:
+            raise ValueError(
+                f"expected a folder without a run, got {folder}, which holds one; continue it with --resume, or remove it "
+                "with --overwrite"
+            )
+
+
+class _Log:
+    """What is written while training: metrics.jsonl and TensorBoard events."""
+
+    def __init__(self, folder: Path, step: int):
+        from tensorboardX import SummaryWriter
+
+        path = folder / "metrics.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        self.rows = [row for row in rows if row["step"] <= step]  # later ones were made after the last checkpoint
+        path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        self._file = path.open("a")
+        self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None, flush_secs=10)
+
+    def write(self, row: dict) -> None:
+        self.rows.append(row)
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for name, value in row.items():
+            if name != "step":
+                self._events.add_scalar(name.replace(".", "/"), value, row["step"])
+
+    def close(self) -> None:
+        self._file.close()
+        self._events.close()
+
+    def curve(self, name: str) -> tuple[list[int], list[float]]:
+        """Return steps and values of a figure."""
+        rows = [row for row in self.rows if name in row]
+        return [row["step"] for row in rows], [row[name] for row in rows]
+
+
+def train(
+    config: Config, folder: str | Path, *, resume: bool = False, overwrite: bool = False, progress: bool = True
+) -> dict | None:
+    """Train the model of a configuration and leave everything about it in a folder.
+
+    Args:
+      config: what to train.
+      folder: the run's; new or empty, unless one of the next two.
+      resume: continue the run in the folder from its last checkpoint, bit for bit as if never interrupted.
+      overwrite: remove the run in the folder first.
+      progress: show progress bars.
+
+    Returns:
+      The summary; or `None` if Ctrl-C or SIGTERM came, after the state was saved.
+
+    Raises:
+      ValueError, FileNotFoundError: for a mistake in any of these, before any work.
+      NonFiniteLossError: if training diverged; the last good checkpoint is kept.
+    """
+    folder = Path(folder)
+    _check_folder(folder, config, resume, overwrite)
+    if resume and (summary := read_summary(folder)) is not None and summary["num_steps"] >= config.num_steps:
+        return summary
+
+    dataset = load(config.dataset, image_size=config.image_size, num_validation=config.num_validation)
+    model = make_model(config, dataset.train.images.shape[1:])
+    optimizer = optimizer_of(config)
+    if config.batch_size > len(dataset.train.images):
+        raise ValueError(
+            f"expected a batch_size of at most {len(dataset.train.images)}, the training images of {config.dataset}, got "
+            f"{config.batch_size}; lower it"
+        )
+
+    if overwrite and folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.json").unlink(missing_ok=True)
+    saved_config = _config_dict(config, model.data_shape)
+    _write_json(folder / "config.json", saved_config)
+    save_every = config.validate_every or len(dataset.train.images) // config.batch_size
+
+    with Checkpoints(folder, metric=METRIC, create=True) as checkpoints:
+        state, seconds_before = None, 0.0
+        if checkpoints.steps:
+            state = checkpoints.restore(_template(model, config))
+            seconds_before = checkpoints.read_metrics()["seconds_training"]
+        log = _Log(folder, 0 if state is None else int(state.step))
+
+        def on_report(report):
+            row = {"step": report.step, "loss": float(report.losses.mean()), "seconds": seconds_before + report.seconds}
+            row |= {f"validation.{name}": value for name, value in (report.validation or {}).items()}
+            log.write(row)
+            if report.step % save_every == 0 or report.step == config.num_steps or report.stopping:
+                figures_ = {METRIC: row.get(METRIC, np.nan), "seconds_training": row["seconds"]}
+                checkpoints.save(report.step, report.state, saved_config, figures_)
+
+        try:
+            result = fit(
+                model,
+                dataset.train.images,
+                config.num_steps,
+                jax.random.key(config.seed),
+                optimizer=optimizer,
+                batch_size=config.batch_size,
+                validation=None if dataset.validation is None else dataset.validation.images,
+                validate_every=save_every,
+                ema_decay=config.ema_decay,
+                stats_decay=config.stats_decay,
+                state=state,
+                on_report=on_report,
+                progress=progress,
+            )
+        finally:
+            log.close()
+        if result.interrupted:
+            return None
+        best_step = checkpoints.best_step
+
+    run = load_run(folder)
+    summary = _summarise(run, dataset, progress=progress) | {
+        "best_step": best_step,
+        "seconds_training": seconds_before + result.seconds_training,
+        "seconds_compile": result.seconds_compile,
+    }
+    _draw(run, dataset, log, summary, progress=progress)
+    _write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
+    """Return the held-out figures of a trained model, and what they were made with."""
+    config, test = run.config, dataset.test.images
+    words = "evaluate" if progress else None
+    figures_ = evaluate(run.model, run.variables, test, batch_size=config.batch_size, progress=words)
+    by_batch = evaluate(
+        run.model, run.variables, test, evaluation="batch", batch_size=config.batch_size, progress=words
+    )
+    latent_size = int(np.prod(config.latent_shape))
+    pca = pca_errors(dataset, latent_size)
+    return {
+        "model": config.model,
+        "dataset": config.dataset,
+        "num_train": len(dataset.train.images),
+        "num_test": len(test),
+        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables.params)),
+        "latent_size": latent_size,
+        "num_steps": config.num_steps,
+        "test.squared_error": figures_["squared_error"],
+        "test.psnr": figures_["psnr"],
+        "test.squared_error_batch": by_batch["squared_error"],
+        "pca.squared_error": pca["squared_error"],
+        "pca.psnr": pca["psnr"],
+        "versions": {"python": platform.python_version(), "gon_jax": gon_jax.__version__}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "device": f"{jax.devices()[0].device_kind} ({os.cpu_count()} cores)"
+        if jax.default_backend() == "cpu"
+        else jax.devices()[0].device_kind,
+    }
+
+
+def pca_errors(dataset: Dataset, num_components: int) -> dict[str, float]:
+    """Return squared error and PSNR of the test images' reconstructions by principal components of the training set."""
+    test = dataset.test.images
+    x = test.astype(np.float32) / 255
+    x_hat = pca_reconstructions(dataset.train.images, test, num_components)
+    errors, decibels = in_batches(
+        lambda rows: (squared_errors_of(x_hat[rows], x[rows]), psnr(x_hat[rows], x[rows])),
+        np.arange(len(x)),
+        batch_size=1000,
+    )
+    return {"squared_error": float(errors.mean()), "psnr": float(decibels.mean())}
+
+
+def interpolate(run: Run, images: np.ndarray, num_points: int = 10) -> np.ndarray:
+    """Decode spherical interpolations between the codes of consecutive pairs of images.
+
+    Args:
+      run: a trained model.
+      images: `[2 R, H, W, C]`; the first is interpolated to the second, the third to the fourth, ...
+      num_points: P, the decoded ends included.
+
+    Returns:
+      `[R, P, H, W, C]`.
+    """
+    z = encode_images(run.model, run.variables, images)
+    paths = np.asarray(slerp_path(z[0::2], z[1::2], num_points))
+    decoded = decode_latents(run, paths.reshape(-1, *paths.shape[2:]))
+    return decoded.reshape(*paths.shape[:2], *decoded.shape[1:])
+
+
+def decode_latents(run: Run, z: np.ndarray) -> np.ndarray:
+    """Return the mean images of codes `[N, *latent]`, `[N, H, W, C]`."""
+    return in_batches(jax.jit(lambda z: run.model.decode(run.variables, z)), z)
+
+
+def sample(run: Run, images: np.ndarray, num: int, key: jax.Array, prior: str = "mixture") -> np.ndarray:
+    """Sample new images: fit a prior to the codes of training images, and decode draws from it.
+
+    Args:
+      run: a trained model.
+      images: training images `[N, H, W, C]`; the prior is fitted to the first 10,000 codes at most.
+      num: how many samples.
+      key: typed key.
+      prior: "gaussian" or "mixture".
+
+    Returns:
+      `[num, H, W, C]`.
+    """
+    if prior not in ("gaussian", "mixture"):
+        raise ValueError(f"expected prior 'gaussian' or 'mixture', got {prior!r}")
+    z = encode_images(run.model, run.variables, images[:PRIOR_CODES])
+    fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
+    return decode_latents(run, np.asarray(sample_prior(fitted, key, num, run.config.latent_shape)))
+
+
+def pairs_of_labels(split, num_pairs: int = 8) -> np.ndarray:
+    """Return `[2 num_pairs, H, W, C]`: images whose labels differ within a pair, where there are labels."""
+    images, labels = split
+    if labels is None:
+        return images[: 2 * num_pairs]
+    classes = np.unique(labels)
+    first = [np.flatnonzero(labels == c) for c in classes]
+    order = [first[i % len(classes)][(i // len(classes)) % len(first[i % len(classes)])] for i in range(2 * num_pairs)]
+    return images[order]
+
+
+def spread(num_images: int, num: int) -> np.ndarray:
+    """Return indices of up to `num` images spread evenly over a set.
+
+    >>> spread(100, 4)
+    array([ 0, 33, 66, 99])
+    """
+    return np.unique(np.linspace(0, num_images - 1, min(num, num_images)).astype(int))
+
+
+def draw_reconstructions(path: Path, run: Run, images: np.ndarray, train_images: np.ndarray, summary: dict) -> None:
+    """Draw images above their reconstructions by the run and by as many principal components as it has latents."""
+    latent_size = summary["latent_size"]
+    ours, linear = run.config.model.upper(), f"PCA {latent_size}"
+    figures.save_reconstructions(
+        path,
+        images,
+        {
+            ours: reconstruct_images(run.model, run.variables, images),
+            linear: pca_reconstructions(train_images, images, latent_size),
+        },
+        errors={ours: summary["test.squared_error"], linear: summary["pca.squared_error"]},
+    )
+
+
+def draw_curves(path: Path, run: Run, log: _Log, summary: dict) -> None:
+    """Draw the loss, and where it is a squared error, what it can be compared with."""
+    if run.config.likelihood != "squared_error":
+        figures.save_curves(path, {"training": log.curve("loss")}, "nats per image", log=False)
+        return
+    curves = {"training": log.curve("loss"), "validation": log.curve(METRIC)}
+    reference = {f"PCA, {summary['latent_size']} components (test)": summary["pca.squared_error"]}
+    curves = {name: curve for name, curve in curves.items() if curve[0]}
+    figures.save_curves(path, curves, "squared error per image", reference=reference)
+
+
+def _draw(run: Run, dataset: Dataset, log: _Log, summary: dict, progress: bool) -> None:
+    """Write the four pictures of a run."""
+    from tqdm.auto import tqdm
+
+    train_images, test = dataset.train.images, dataset.test
+    shown = test.images[spread(len(test.images), 20)]
+    key = jax.random.key(run.config.seed)
+    draw = {
+        "reconstructions.png": lambda path: draw_reconstructions(path, run, shown, train_images, summary),
+        "interpolation.png": lambda path: figures.save_interpolation(path, interpolate(run, pairs_of_labels(test))),
+        "samples.png": lambda path: figures.save_samples(path, sample(run, train_images, 64, key)),
+        "loss.png": lambda path: draw_curves(path, run, log, summary),
+    }
+    for name in tqdm(draw, "draw", disable=not progress, leave=False, delay=1):
+        draw[name](run.folder / name)
