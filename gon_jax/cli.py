@@ -134,7 +134,7 @@ def evaluate(
     return 0
 
 
-def reconstruct(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Split = "test", num: int = 20) -> int:  # noqa: A002
+def reconstruct(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Split = "test", num: int = 20) -> int:
     """Reconstruct images: a picture of them above their reconstructions, or an .npz of both.
 
     Args:
@@ -165,7 +165,7 @@ def reconstruct(run: RunFolder, output: Path, input: tuple[Path, ...] = (), spli
     return 0
 
 
-def encode(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Split = "test") -> int:  # noqa: A002
+def encode(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Split = "test") -> int:
     """Write the codes of images to an .npz file (latents: float32 N ...; labels where the dataset has them).
 
     Args:
@@ -197,7 +197,7 @@ def encode(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Sp
 def interpolate(
     run: RunFolder,
     output: Path | None = None,
-    input: tuple[Path, ...] = (),  # noqa: A002
+    input: tuple[Path, ...] = (),
     num_pairs: int = 8,
     num_points: int = 10,
 ) -> int:

@@ -61,20 +61,33 @@ def _encode(model, variables, images):
     return model.encode(variables, to_unit(images))
 
 
-def in_batches(function, rows, *, batch_size: int = 64, progress: str | None = None):
+@partial(jax.jit, static_argnums=0)
+def _decode(model, variables, z):
+    return model.decode(variables, z)
+
+
+def in_batches(function, rows, *, batch_size: int = 64, pad: bool = True, progress: str | None = None):
     """Apply `function` to consecutive batches of `rows` `[N, ...]` and concatenate its results, a pytree, on the host.
 
     Args:
-      function: `rows [B, ...] -> pytree of arrays [B, ...]`; the last batch may be smaller.
-      rows: an array.
+      function: `rows [B, ...] -> pytree of arrays [B, ...]`.
+      rows: a NumPy array.
       batch_size: rows a call.
+      pad: fill the last batch up by repeating a row, so that one compilation serves all; for functions whose rows are
+        independent. Otherwise the last batch is smaller.
       progress: the words on a progress bar, or `None` for no bar.
 
     >>> in_batches(lambda a: a * 2, np.arange(5), batch_size=2)
     array([0, 2, 4, 6, 8])
     """
-    starts = tqdm(range(0, len(rows), batch_size), progress, disable=progress is None, leave=False, delay=1)
-    results = [jax.device_get(function(rows[i : i + batch_size])) for i in starts]
+    rows = np.asarray(rows)
+    results = []
+    for i in tqdm(range(0, len(rows), batch_size), progress, disable=progress is None, leave=False, delay=1):
+        batch = rows[i : i + batch_size]
+        num = len(batch)
+        if pad and num < batch_size:
+            batch = np.concatenate([batch, np.repeat(batch[:1], batch_size - num, axis=0)])
+        results.append(jax.tree.map(lambda a: a[:num], jax.device_get(function(batch))))  # noqa: B023
     return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
 
@@ -108,19 +121,26 @@ def evaluate(
     >>> sorted(evaluate(model, model.init(jax.random.key(0)), np.ones((5, 8, 8, 1), np.uint8)))
     ['psnr', 'squared_error']
     """
-    variables = with_evaluation(variables, evaluation)
-    errors, decibels = in_batches(partial(_errors, model, variables), images, batch_size=batch_size, progress=progress)
+    function = partial(_errors, model, with_evaluation(variables, evaluation))
+    errors, decibels = in_batches(
+        function, images, batch_size=batch_size, pad=evaluation == "running", progress=progress
+    )
     return {"squared_error": float(errors.mean(dtype=np.float64)), "psnr": float(decibels.mean(dtype=np.float64))}
 
 
-def encode_images(model: Model, variables: Variables, images, *, batch_size: int = 64, progress=None) -> np.ndarray:
-    """Return the codes of images, `[N, *latent]`, batch by batch."""
-    return in_batches(partial(_encode, model, variables), images, batch_size=batch_size, progress=progress)
+def encode_images(model: Model, variables: Variables, images, *, progress: str | None = None) -> np.ndarray:
+    """Return the codes `[N, *latent]` of images `[N, H, W, C]`, batch by batch, by averaged statistics."""
+    return in_batches(partial(_encode, model, variables), images, progress=progress)
 
 
-def reconstruct_images(model: Model, variables: Variables, images, *, batch_size: int = 64, progress=None) -> np.ndarray:
-    """Return the reconstructions of images, `[N, H, W, C]` in the data's range, batch by batch."""
-    return in_batches(partial(_reconstruct, model, variables), images, batch_size=batch_size, progress=progress)
+def decode_latents(model: Model, variables: Variables, z, *, progress: str | None = None) -> np.ndarray:
+    """Return the mean images `[N, H, W, C]` of codes `[N, *latent]`, likewise."""
+    return in_batches(partial(_decode, model, variables), z, progress=progress)
+
+
+def reconstruct_images(model: Model, variables: Variables, images, *, progress: str | None = None) -> np.ndarray:
+    """Return the reconstructions `[N, H, W, C]` of images, as floats, likewise."""
+    return in_batches(partial(_reconstruct, model, variables), images, progress=progress)
 
 
 def pca_reconstructions(train_images, images, num_components: int) -> np.ndarray:

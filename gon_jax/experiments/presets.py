@@ -26,7 +26,7 @@ class Config:
     num_validation: int = 5000
     """Training examples at the end of the set to hold out; the best checkpoint is best on these. 0 selects nothing."""
 
-    latent_shape: tuple[int, ...] = (64,)
+    latent_shape: tuple[int, ...] = (32,)
     """Shape of a code: k, or h h c for a spatial one."""
     base_channels: int = 16
     """Width of the decoder at half the image size; doubles with every halving."""
@@ -96,7 +96,7 @@ def make_model(config: Config, image_shape: tuple[int, int, int]) -> Model:
     """Return the model of a configuration, for images `(H, W, C)`.
 
     >>> make_model(Config(), (32, 32, 1)).latent_shape
-    (64,)
+    (32,)
     """
     decoder = conv_decoder(
         image_shape,

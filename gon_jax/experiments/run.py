@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +27,15 @@ from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Dataset, load
 from gon_jax.experiments.presets import Config, make_model, optimizer_of
 from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
-from gon_jax.metrics import encode_images, evaluate, in_batches, pca_reconstructions, psnr, reconstruct_images
-from gon_jax.metrics import squared_errors as squared_errors_of
+from gon_jax.metrics import (
+    decode_latents,
+    encode_images,
+    evaluate,
+    pca_reconstructions,
+    psnr,
+    reconstruct_images,
+    squared_errors,
+)
 from gon_jax.models import Model, Variables
 from gon_jax.training import fit, init_state
 
@@ -266,10 +274,9 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
     """Return the held-out figures of a trained model, and what they were made with."""
     config, test = run.config, dataset.test.images
     words = "evaluate" if progress else None
-    figures_ = evaluate(run.model, run.variables, test, batch_size=config.batch_size, progress=words)
-    by_batch = evaluate(
-        run.model, run.variables, test, evaluation="batch", batch_size=config.batch_size, progress=words
-    )
+    measure = partial(evaluate, run.model, run.variables, test, batch_size=config.batch_size)
+    running = measure(progress="evaluate" if progress else None)
+    by_batch = measure(evaluation="batch") if config.norm == "batch" else running
     latent_size = int(np.prod(config.latent_shape))
     pca = pca_errors(dataset, latent_size)
     return {
@@ -280,8 +287,8 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables.params)),
         "latent_size": latent_size,
         "num_steps": config.num_steps,
-        "test.squared_error": figures_["squared_error"],
-        "test.psnr": figures_["psnr"],
+        "test.squared_error": running["squared_error"],
+        "test.psnr": running["psnr"],
         "test.squared_error_batch": by_batch["squared_error"],
         "pca.squared_error": pca["squared_error"],
         "pca.psnr": pca["psnr"],
@@ -298,11 +305,7 @@ def pca_errors(dataset: Dataset, num_components: int) -> dict[str, float]:
     test = dataset.test.images
     x = test.astype(np.float32) / 255
     x_hat = pca_reconstructions(dataset.train.images, test, num_components)
-    errors, decibels = in_batches(
-        lambda rows: (squared_errors_of(x_hat[rows], x[rows]), psnr(x_hat[rows], x[rows])),
-        np.arange(len(x)),
-        batch_size=1000,
-    )
+    errors, decibels = squared_errors(x_hat, x), psnr(x_hat, x)
     return {"squared_error": float(errors.mean()), "psnr": float(decibels.mean())}
 
 
@@ -319,13 +322,8 @@ def interpolate(run: Run, images: np.ndarray, num_points: int = 10) -> np.ndarra
     """
     z = encode_images(run.model, run.variables, images)
     paths = np.asarray(slerp_path(z[0::2], z[1::2], num_points))
-    decoded = decode_latents(run, paths.reshape(-1, *paths.shape[2:]))
+    decoded = decode_latents(run.model, run.variables, paths.reshape(-1, *paths.shape[2:]))
     return decoded.reshape(*paths.shape[:2], *decoded.shape[1:])
-
-
-def decode_latents(run: Run, z: np.ndarray) -> np.ndarray:
-    """Return the mean images of codes `[N, *latent]`, `[N, H, W, C]`."""
-    return in_batches(jax.jit(lambda z: run.model.decode(run.variables, z)), z)
 
 
 def sample(run: Run, images: np.ndarray, num: int, key: jax.Array, prior: str = "mixture") -> np.ndarray:
@@ -345,7 +343,7 @@ def sample(run: Run, images: np.ndarray, num: int, key: jax.Array, prior: str = 
         raise ValueError(f"expected prior 'gaussian' or 'mixture', got {prior!r}")
     z = encode_images(run.model, run.variables, images[:PRIOR_CODES])
     fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
-    return decode_latents(run, np.asarray(sample_prior(fitted, key, num, run.config.latent_shape)))
+    return decode_latents(run.model, run.variables, np.asarray(sample_prior(fitted, key, num, run.config.latent_shape)))
 
 
 def pairs_of_labels(split, num_pairs: int = 8) -> np.ndarray:

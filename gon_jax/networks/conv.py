@@ -107,7 +107,7 @@ def _lookup(table, name, what):
 
 def conv_decoder(
     image_shape: tuple[int, int, int] = (32, 32, 1),
-    latent_shape: tuple[int, ...] = (64,),
+    latent_shape: tuple[int, ...] = (32,),
     *,
     base_channels: int = 16,
     norm: Norm = "batch",
@@ -127,7 +127,7 @@ def conv_decoder(
     Raises:
       ValueError: for a size that is not such a power of two, or an unknown name.
 
-    >>> decoder = conv_decoder((32, 32, 1), (64,))  # the release's first script
+    >>> decoder = conv_decoder((32, 32, 1), (32,))  # the release's first script
     >>> params = decoder.init(jax.random.key(0))
     >>> sum(leaf.size for leaf in jax.tree.leaves(params))
     74321
