@@ -30,7 +30,8 @@ def read(dataset: str, split: str) -> torch.Tensor:
             break
     else:
         raise FileNotFoundError(f"expected a prepared {dataset} in a folder of GON_DATA_DIR; prepare it with tfds")
-    source = tfds.data_source(dataset, split=split, data_dir=folder, download=False, decoders={"image": tfds.decode.SkipDecoding()})
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    source = tfds.data_source(dataset, split=split, data_dir=folder, download=False, decoders=decoders)
     images = [Image.open(io.BytesIO(example["image"])).resize((32, 32), Image.BILINEAR) for example in source]
     return torch.from_numpy(np.stack([np.asarray(i) for i in images])[:, None].astype(np.float32) / np.float32(255))
 

@@ -13,7 +13,7 @@ def decoder(latent_size: int, base_channels: int, channels: int) -> nn.Sequentia
     """Return the release's decoder, `[B, latent_size, 1, 1]` to `[B, channels, 32, 32]`, in torch's initialisation."""
     widths = [latent_size, 4 * base_channels, 2 * base_channels, base_channels, channels]
     layers = []
-    for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:])):
+    for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
         stride, padding = (1, 0) if i == 0 else (2, 1)
         layers.append(nn.ConvTranspose2d(fan_in, fan_out, 4, stride, padding))
         layers += [nn.BatchNorm2d(fan_out), nn.ELU()] if i < 3 else [nn.Sigmoid()]
@@ -21,7 +21,7 @@ def decoder(latent_size: int, base_channels: int, channels: int) -> nn.Sequentia
 
 
 def encode(network: nn.Module, x: torch.Tensor, latent_size: int, step_size: float) -> torch.Tensor:
-    """Return z = -step_size * grad of the summed squared error at the origin, `[B, latent_size, 1, 1]`, still attached."""
+    """Return z = -step_size * gradient of the summed squared error at 0, `[B, latent_size, 1, 1]`, attached."""
     z = x.new_zeros(x.shape[0], latent_size, 1, 1, requires_grad=True)
     loss = (x - network(z)).square().sum()
     return -step_size * torch.autograd.grad(loss, z, create_graph=True)[0]

@@ -53,7 +53,7 @@ def _one_line(error):
 
 
 class _BestAndLast:
-    """An Orbax preservation policy. (With Orbax's own metrics and BestN, one damaged file keeps a folder from opening.)"""
+    """An Orbax preservation policy. (With Orbax's own metrics, one damaged file keeps the folder from opening.)"""
 
     def __init__(self, best_fn):
         self.best_fn = best_fn

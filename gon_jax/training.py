@@ -120,7 +120,8 @@ def make_optimizer(
     if schedule == "cosine":
         if num_steps is None:
             raise ValueError("expected num_steps for schedule 'cosine', got None; it is the length of the schedule")
-        rate = optax.warmup_cosine_decay_schedule(0.0 if warmup_steps else learning_rate, learning_rate, warmup_steps, num_steps)
+        start = 0.0 if warmup_steps else learning_rate
+        rate = optax.warmup_cosine_decay_schedule(start, learning_rate, warmup_steps, num_steps)
     elif schedule == "constant":
         rate = optax.linear_schedule(0.0, learning_rate, warmup_steps) if warmup_steps else learning_rate
     else:
@@ -333,8 +334,8 @@ def fit(
             if not np.isfinite(losses).all():
                 bad = step + int(np.argmin(np.isfinite(losses))) + 1
                 raise NonFiniteLossError(
-                    f"expected a finite loss, got {losses[bad - step - 1]} at step {bad}; the likely cause is a learning "
-                    "rate or latent step size that is too large: lower it, or clip gradients"
+                    f"expected a finite loss, got {losses[bad - step - 1]} at step {bad}; the likely cause is a "
+                    "learning rate or latent step size that is too large: lower it, or clip gradients"
                 )
             step += count
             figures = None

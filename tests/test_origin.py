@@ -45,7 +45,7 @@ def relative(a, b):
 
 
 def test_linear_gaussian_is_closed_form():
-    """Eq. 19 of Appendix A: for x = W z + b the code is proportional to W^T (x - b), and so is PPCA's posterior mean."""
+    """Eq. 19 of Appendix A: for x = W z + b the code is along W^T (x - b), and so is PPCA's posterior mean."""
     rng = np.random.default_rng(0)
     w, b, x = (jnp.asarray(rng.normal(size=s)) for s in [(3, 8), (1, 8), (4, 8)])
     scale = 0.7
@@ -189,7 +189,8 @@ def test_fast_forms_equal_definition(norm, image_size, latent_shape, likelihood,
 
     (loss_d, z_d), gradient_d = run(lambda p: encode(decoder.plain, p, x, z0, **options))
     for strategy in ("pullback", "jacobian"):
-        (loss_f, z_f), gradient_f = run(lambda p, s=strategy: encode_shared(decoder, p, x, z0[0], strategy=s, **options))
+        fast = partial(encode_shared, decoder, x=x, origin=z0[0], strategy=strategy, **options)
+        (loss_f, z_f), gradient_f = run(lambda p, fast=fast: fast(params=p))
         assert relative(z_f, z_d) < 1e-10
         assert relative(loss_f, loss_d) < 1e-10
         for (path, d), f in zip(jax.tree.leaves_with_path(gradient_d), jax.tree.leaves(gradient_f), strict=True):

@@ -136,10 +136,8 @@ def conv_decoder(
     sizes = [2**i for i in range(3, 9)]
     if height != width or height not in sizes:
         raise ValueError(f"expected square images with a size of {sizes}, got image_shape={image_shape}; resize them")
-    spatial = len(latent_shape) == 3
-    if len(latent_shape) not in (1, 3) or (
-        spatial and (latent_shape[0] != latent_shape[1] or latent_shape[0] not in [4, *sizes] or latent_shape[0] >= height)
-    ):
+    spatial = [(h, h) for h in [4, *sizes] if h < height]
+    if len(latent_shape) != 1 and (len(latent_shape) != 3 or latent_shape[:2] not in spatial):
         raise ValueError(
             f"expected latent_shape (k,) or (h, h, c) with h a power of two from 4 to {height // 2}, got {latent_shape}"
         )

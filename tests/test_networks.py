@@ -1,0 +1,130 @@
+"""Transposed convolutions against `lax.conv_transpose`; the decoder's shapes, statistics and independence of rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gon_jax.networks import conv_decoder
+from gon_jax.networks.normalization import BatchNorm
+from gon_jax.networks.transposed import add_taps, gather_patches, transposed_convolution
+
+
+def reference(x, kernel):
+    return jax.lax.conv_transpose(x, kernel[::-1, ::-1], (2, 2), "SAME")
+
+
+@pytest.fixture
+def x_kernel(x64):
+    keys = jax.random.split(jax.random.key(0))
+    return jax.random.normal(keys[0], (3, 4, 6, 5)), jax.random.normal(keys[1], (4, 4, 5, 2))
+
+
+def test_transposed_convolution_is_laxs(x_kernel):
+    np.testing.assert_allclose(transposed_convolution(*x_kernel), reference(*x_kernel), rtol=1e-12, atol=1e-12)
+
+
+def test_its_second_derivatives_are_laxs(x_kernel):
+    """As in a GON: the gradient of a function of a gradient, in input and kernel."""
+
+    def outer(convolve, x, kernel):
+        inner = jax.grad(lambda x: jnp.tanh(convolve(x, kernel)).sum())(x)
+        return jnp.sin(inner).sum()
+
+    ours = jax.grad(outer, argnums=(1, 2))(transposed_convolution, *x_kernel)
+    laxs = jax.grad(outer, argnums=(1, 2))(reference, *x_kernel)
+    for a, b in zip(ours, laxs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_taps_and_patches_are_transposes(x64):
+    keys = jax.random.split(jax.random.key(0))
+    taps, y = jax.random.normal(keys[0], (3, 4, 6, 4, 4, 2)), jax.random.normal(keys[1], (3, 8, 12, 2))
+    np.testing.assert_allclose((add_taps(taps) * y).sum(), (taps * gather_patches(y)).sum(), rtol=1e-12)
+    for linear, other, primal, cotangent in ((add_taps, gather_patches, taps, y), (gather_patches, add_taps, y, taps)):
+        np.testing.assert_array_equal(jax.vjp(linear, primal)[1](cotangent)[0], other(cotangent))
+        np.testing.assert_array_equal(jax.jvp(linear, [primal], [primal])[1], linear(primal))
+        stacked = jnp.stack([primal, 2 * primal], axis=1)
+        np.testing.assert_array_equal(jax.vmap(linear, in_axes=1)(stacked)[1], 2 * linear(primal))
+        np.testing.assert_array_equal(jax.jit(linear)(primal), linear(primal))
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 64, 128, 256])
+def test_any_power_of_two(size):
+    decoder = conv_decoder((size, size, 3), (5,), base_channels=2)
+    params = jax.eval_shape(decoder.init, jax.random.key(0))
+    output, stats = jax.eval_shape(decoder.apply, params, jax.ShapeDtypeStruct((7, 5), jnp.float32))
+    assert output.shape == (7, size, size, 3)
+    widths = [layer["mean"].shape[0] for layer in stats.values()]
+    assert widths == [2 * size // 2 // at for at in (4 * 2**i for i in range(len(widths)))] and widths[-1] == 2
+
+
+@pytest.mark.parametrize("h", [4, 8, 16])
+def test_spatial_latents_drop_the_first_layers(h):
+    decoder = conv_decoder((32, 32, 1), (h, h, 6), base_channels=4, norm="none")
+    params = jax.eval_shape(decoder.init, jax.random.key(0))
+    assert len(params) == {4: 3, 8: 2, 16: 1}[h]
+    assert jax.eval_shape(decoder.apply, params, jnp.zeros((2, h, h, 6))).shape == (2, 32, 32, 1)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"image_shape": (28, 28, 1)}, "resize"),
+        ({"image_shape": (32, 64, 1)}, "square"),
+        ({"image_shape": (512, 512, 1)}, "256"),
+        ({"latent_shape": (4, 8, 3)}, "latent_shape"),
+        ({"latent_shape": (32, 32, 3)}, "latent_shape"),
+        ({"latent_shape": (3, 3)}, "latent_shape"),
+        ({"norm": "layer"}, "batch, group, none"),
+        ({"activation": "relu6"}, "elu"),
+        ({"output_activation": "softmax"}, "sigmoid"),
+    ],
+)
+def test_misuse_is_named(options, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        conv_decoder(**options)
+    assert "\n" not in str(caught.value) and "got" in str(caught.value)
+
+
+def test_activation_may_be_a_function():
+    decoder = conv_decoder((8, 8, 1), (2,), base_channels=2, norm="none", activation=lambda x: x * 0)
+    params = decoder.init(jax.random.key(0))
+    output = decoder.apply(params, jax.random.normal(jax.random.key(1), (3, 2)))
+    np.testing.assert_allclose(output, jnp.broadcast_to(output[:1], output.shape))
+
+
+def test_variance_at_the_origin_is_exactly_zero():
+    """Equal rows and positions: not a rounding error, which 1/sqrt(eps)^3 would amplify under two derivatives."""
+    decoder = conv_decoder((32, 32, 1), (8,), base_channels=4)
+    params = decoder.init(jax.random.key(0))
+    constant = jax.tree.map(lambda a: jnp.full_like(a, 0.37), params["Project_0"])
+    for batch in (1, 64):
+        _, stats = decoder.apply(params | {"Project_0": constant}, jnp.zeros((batch, 8)))
+        np.testing.assert_allclose(stats["BatchNorm_0"]["variance"], 0, atol=1e-13)
+
+
+def test_batch_norm_is_its_definition():
+    x = 3 * jax.random.normal(jax.random.key(0), (6, 4, 4, 5)) + 2
+    module = BatchNorm()
+    params = {"scale": jnp.arange(1.0, 6.0), "bias": jnp.arange(5.0)}
+    y, collections = module.apply({"params": params}, x, mutable=["stats"])
+    mean, variance = np.mean(x, axis=(0, 1, 2)), np.var(x, axis=(0, 1, 2))
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(variance + 1e-5) * params["scale"] + params["bias"], atol=1e-5)
+    np.testing.assert_allclose(collections["stats"]["variance"], variance, rtol=1e-5)
+    given = module.apply({"params": params, "stats": collections["stats"]}, x[:1])
+    np.testing.assert_allclose(given, y[:1], atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["group", "none", "batch"])
+def test_rows_are_independent(norm):
+    """By itself without batch statistics, and with given ones."""
+    decoder = conv_decoder((16, 16, 1), (3,), base_channels=2, norm=norm)
+    params = decoder.init(jax.random.key(0))
+    z = jax.random.normal(jax.random.key(1), (4, 3))
+    if norm == "batch":
+        _, stats = decoder.apply(params, z)
+        together, alone = decoder.apply(params, z, stats)[0], decoder.apply(params, z[2:3], stats)[0]
+    else:
+        together, alone = decoder.apply(params, z), decoder.apply(params, z[2:3])
+    np.testing.assert_allclose(together[2:3], alone, atol=1e-6)

@@ -1,0 +1,227 @@
+"""One step, many in a call, and the loop: the same numbers however it is cut, and nothing compiled twice."""
+
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gon_jax.models import Model, Variables, gon
+from gon_jax.networks import conv_decoder
+from gon_jax.training import NonFiniteLossError, fit, init_state, make_optimizer, train_step
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
+
+
+def counting_model(num_examples):
+    """A model whose parameters count, under plain gradient descent of rate 1, how often each example was seen."""
+    return Model(
+        init=lambda key: Variables(jnp.zeros(num_examples)),
+        loss=lambda variables, batch, key: (-variables.params[batch["index"]].sum(), None),
+        encode=None,
+        decode=None,
+        data_shape=(8, 8, 1),
+        latent_shape=(1,),
+    )
+
+
+@pytest.fixture(scope="module")
+def small():
+    return gon(conv_decoder((8, 8, 1), (3,), base_channels=2), step_size=1 / 64)
+
+
+def run(model, num_steps, seed=0, **options):
+    options = {"batch_size": 4, "report_every": 3, "progress": False} | options
+    return fit(model, IMAGES, num_steps, None if "state" in options else jax.random.key(seed), **options)
+
+
+def assert_same_bits(a, b):
+    def raw(leaf):
+        return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(raw(x), raw(y))
+
+
+# -- what a step does ----------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_the_optimiser_on_the_models_gradient(small):
+    optimizer = optax.sgd(0.1)
+    state = init_state(small, optimizer, jax.random.key(0))
+    batch = {"x": jnp.asarray(IMAGES[:4] / 255, jnp.float32)}
+    after, loss = train_step(small, optimizer, state, batch)
+    expected, gradient = jax.value_and_grad(lambda p: small.loss(Variables(p), batch, None)[0])(state.params)
+    np.testing.assert_allclose(loss, expected)
+    jax.tree.map(
+        lambda new, old, g: np.testing.assert_allclose(new, old - 0.1 * g, rtol=1e-5, atol=1e-6),
+        after.params,
+        state.params,
+        gradient,
+    )
+    assert int(after.step) == 1
+
+
+def test_statistics_are_a_mean_and_then_an_exponential_average():
+    """Of the values 1, 2, 3, ...: plain means while fewer than 1 / (1 - decay) are in."""
+    model = Model(
+        init=lambda key: Variables(jnp.zeros(()), jnp.zeros(())),
+        loss=lambda variables, batch, key: (variables.params, batch["x"].mean()),
+        encode=None,
+        decode=None,
+        data_shape=(),
+        latent_shape=(),
+    )
+    optimizer = optax.sgd(0.0)
+    state = init_state(model, optimizer, jax.random.key(0))
+    seen = []
+    for value in range(1, 7):
+        state, _ = train_step(model, optimizer, state, {"x": jnp.full(3, value)}, stats_decay=0.75)
+        seen.append(float(state.stats))
+    np.testing.assert_allclose(seen[:4], [1, 1.5, 2, 2.5], rtol=1e-6)
+    np.testing.assert_allclose(seen[4:], [0.75 * 2.5 + 0.25 * 5, 0.75 * 3.125 + 0.25 * 6], rtol=1e-6)
+
+
+def test_average_of_parameters(small):
+    result = run(small, 3, ema_decay=0.9, report_every=1)
+    states = [run(small, n).state.params for n in (0, 1, 2, 3)]
+    expected = states[0]
+    for params in states[1:]:
+        expected = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, expected, params)
+    for a, b in zip(jax.tree.leaves(result.state.ema), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert result.state.variables.params is result.state.ema
+
+
+def test_optimiser_options():
+    def first_update(gradient=1.0, **options):
+        optimizer = make_optimizer(0.1, **options)
+        params = jnp.array([2.0])
+        updates, state = optimizer.update(jnp.array([gradient]), optimizer.init(params), params)
+        return float(updates[0]), optimizer, state, params
+
+    assert first_update()[0] == pytest.approx(-0.1, rel=1e-5)  # Adam's first step is the rate
+    assert first_update(weight_decay=0.5)[0] == pytest.approx(-0.1 - 0.1 * 0.5 * 2, rel=1e-5)
+    assert first_update(1e-3, epsilon=1e-3)[0] == pytest.approx(-0.05, rel=1e-5)
+    assert first_update(warmup_steps=10)[0] == 0
+    assert first_update(1e-3, clip_norm=1e-6, epsilon=1e-6)[0] == pytest.approx(-0.05, rel=1e-3)
+    _, optimizer, state, params = first_update(schedule="cosine", num_steps=3)
+    rates = []
+    for _ in range(3):
+        updates, state = optimizer.update(jnp.array([1.0]), state, params)
+        rates.append(-float(updates[0]))
+    np.testing.assert_allclose(rates, [0.075, 0.025, 0.0], atol=1e-6)
+    with pytest.raises(ValueError, match="num_steps"):
+        make_optimizer(schedule="cosine")
+    with pytest.raises(ValueError, match="schedule"):
+        make_optimizer(schedule="linear")
+
+
+# -- the loop --------------------------------------------------------------------------------------------------------
+
+
+def test_every_example_once_an_epoch():
+    data = {"x": IMAGES, "index": np.arange(20)}
+    options = {"optimizer": optax.sgd(1.0), "batch_size": 4, "report_every": 3, "progress": False}
+    for num_steps, times in ((5, 1), (15, 3)):
+        result = fit(counting_model(20), data, num_steps, jax.random.key(0), **options)
+        np.testing.assert_array_equal(result.state.params, np.full(20, times))
+    # A batch size that doesn't divide: the rest is left out, another one each epoch.
+    result = fit(counting_model(20), data, 2 * 10, jax.random.key(0), **options | {"batch_size": 8})
+    counts = np.asarray(result.state.params)
+    assert counts.sum() == 8 * 20 and counts.max() <= 10 and len(set(counts)) > 1
+
+
+def test_seed_decides_every_bit(small):
+    a, b, other = run(small, 8), run(small, 8), run(small, 8, seed=1)
+    assert_same_bits(a.state, b.state)
+    assert [row["loss"] for row in a.history] == [row["loss"] for row in b.history]
+    assert a.history[-1]["loss"] != other.history[-1]["loss"]
+
+
+def test_calls_may_be_cut_anywhere(small):
+    """Across epochs (of 5 steps) too; and resumed from a state, as if never interrupted."""
+    whole = run(small, 13, ema_decay=0.9)
+    assert_same_bits(whole.state, run(small, 13, ema_decay=0.9, report_every=1).state)
+    assert_same_bits(whole.state, run(small, 13, ema_decay=0.9, report_every=20, validate_every=4).state)
+    first = run(small, 7, ema_decay=0.9)
+    resumed = run(small, 13, ema_decay=0.9, state=first.state)
+    assert_same_bits(whole.state, resumed.state)
+    assert [row["step"] for row in resumed.history] == [10, 13]
+
+
+def test_the_step_is_traced_once(small):
+    """No retrace after the first step, whatever the number of steps in a call."""
+    traced = []
+
+    def loss(variables, batch, key):
+        traced.append(batch["x"].shape)
+        return small.loss(variables, batch, key)
+
+    run(small._replace(loss=loss), 17, validation=IMAGES[:6], validate_every=4)
+    assert len(set(traced)) == 1
+    count = len(traced)
+    traced.clear()
+    run(small._replace(loss=loss), 2)
+    assert len(traced) == count  # as many for 2 steps as for 17
+
+
+def test_reports(small):
+    reports = []
+    result = run(small, 8, validation=IMAGES[:6], validate_every=4, on_report=reports.append)
+    assert [report.step for report in reports] == [3, 4, 7, 8]
+    assert [len(report.losses) for report in reports] == [3, 1, 3, 1]
+    assert [report.validation is not None for report in reports] == [False, True, False, True]
+    assert [report.stopping for report in reports] == [False, False, False, True]
+    assert result.history[1].keys() == {"step", "loss", "validation.squared_error", "validation.psnr"}
+    assert result.seconds_training > 0 and result.seconds_compile > 0 and not result.interrupted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_after_a_whole_step(small, number):
+    before = signal.getsignal(number)
+    reports = []
+
+    def on_report(report):
+        reports.append(report)
+        if len(reports) == 2:
+            os.kill(os.getpid(), number)
+
+    result = run(small, 30, on_report=on_report)
+    assert result.interrupted and int(result.state.step) == reports[-1].step and reports[-1].stopping
+    assert signal.getsignal(number) is before
+    assert_same_bits(run(small, 30).state, run(small, 30, state=result.state).state)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step(small):
+    def loss(variables, batch, key):
+        value, stats = small.loss(variables, batch, key)
+        return value / (variables.params["TransposedConv_0"]["bias"][0] > -0.01), stats
+
+    with pytest.raises(NonFiniteLossError, match=r"step \d+; .*learning rate"):
+        run(small._replace(loss=loss), 500, optimizer=optax.sgd(1e-2))
+
+
+@pytest.mark.parametrize(
+    "images, options, words",
+    [
+        (IMAGES[..., 0], {}, "N, H, W, C"),
+        (IMAGES[:, :4], {}, "8, 8, 1"),
+        (IMAGES.astype(np.int32), {}, "uint8"),
+        (IMAGES / 255 * np.nan, {}, "finite"),
+        (IMAGES.astype(np.float32), {}, "0, 1"),
+        (IMAGES, {"batch_size": 21}, "batch size"),
+        (IMAGES, {"batch_size": 0}, "batch size"),
+        (IMAGES, {"validation": IMAGES[:, :4]}, "8, 8, 1"),
+        (IMAGES, {"key": None}, "key"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(small, images, options, words):
+    options = {"key": jax.random.key(0), "batch_size": 4, "progress": False} | options
+    untouchable = small._replace(init=None, loss=None)
+    with pytest.raises(ValueError, match=words) as caught:
+        fit(untouchable, images, 3, **options)
+    assert "\n" not in str(caught.value)
