@@ -1,7 +1,8 @@
 """The command `gon`: train a Gradient Origin Network and use it from its folder.
 
 Every subcommand is a function here; its arguments are the options, its docstring the help. A mistake is answered in one
-line on standard error: exit status 2 for the command line, 1 for anything else, 130 when interrupted.
+line on standard error: exit status 2 for the command line, 1 for anything else, 130 when interrupted. With
+GON_TRACEBACK=1 in the environment, a mistake that isn't the command line's shows where it was met.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from gon_jax.experiments.presets import PRESETS, Config
 
 Split = Literal["train", "validation", "test"]
 Prior = Literal["mixture", "gaussian"]
-RunFolder = Annotated[Path, tyro.conf.Positional]
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 PRINTED = (
     ("test.squared_error", "squared error per test image", "{:.3f}"),
     ("pca.squared_error", "the same by PCA, as many components", "{:.3f}"),
@@ -39,39 +40,45 @@ PRINTED = (
 )
 
 
-def _use_compilation_cache(folder: Path) -> None:
-    """Keep compiled programs between processes, beside the runs, unless the user has a place for them."""
+def _use_caches(folder: Path) -> None:
+    """Keep compiled programs and matplotlib's fonts beside the runs, unless the user has a place for them."""
     import jax
 
+    cache = folder.absolute().parent / ".cache"
+    os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
     if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(folder.absolute().parent / ".cache" / "jax"))
+        jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))
 
 
 def _print_summary(folder: Path, summary: dict) -> None:
-    ratio = summary["test.squared_error"] / summary["pca.squared_error"]
-    print(f"{summary['model']} on {summary['dataset']}: {ratio:.2f} of PCA's error on {summary['num_test']} held-out images")
+    error, reference = summary["test.squared_error"], summary["pca.squared_error"]
+    print(f"{summary['model']} on {summary['dataset']}, {summary['num_test']} held-out images", end="")
+    print(f": {error / reference:.2f} of PCA's error" if reference else "")
     width = max(len(words) for _, words, _ in PRINTED)
     for key, words, form in PRINTED:
         print(f"  {words:<{width}}  {form.format(summary[key])}")
-    for path in [*sorted(folder.glob("*.png")), folder / "metrics.jsonl", folder / "summary.json", folder / "checkpoints"]:
-        print(f"  {path}")
+    names = [*sorted(path.name for path in folder.glob("*.png")), "metrics.jsonl", "summary.json", "checkpoints"]
+    for name in names:
+        print(f"  {folder / name}")
 
 
 def train(
     config: tyro.conf.OmitArgPrefixes[Config], run: Path | None = None, resume: bool = False, overwrite: bool = False
 ) -> int:
-    """Train a model; leave checkpoints, logs, pictures and a summary in a folder.
+    """Train a model; leave checkpoints, logs, pictures, a summary.
+
+    `gon train PRESET` starts from a preset's options; `gon --help` lists them.
 
     Args:
       config: What to train.
       run: The run's folder; by default runs/<preset>, or runs/<model>-<dataset>.
       resume: Continue the run in the folder from its last checkpoint, as if never interrupted.
-      overwrite: Remove the run in the folder first.
+      overwrite: Remove the run in the folder first; files that are not a run's stay.
     """
     from gon_jax.experiments.run import train as train_run
 
     folder = run or Path("runs") / f"{config.model}-{Path(config.dataset).stem}"
-    _use_compilation_cache(folder)
+    _use_caches(folder)
     summary = train_run(config, folder, resume=resume, overwrite=overwrite)
     if summary is None:
         print(f"gon: interrupted, and saved; continue with the same command and --resume ({folder})", file=sys.stderr)
@@ -90,7 +97,7 @@ def show(run: RunFolder) -> int:
 
     summary = read_summary(run)
     if summary is None:
-        raise FileNotFoundError(f"expected a finished run in {run}, got no summary.json; train it, or go on with --resume")
+        raise FileNotFoundError(f"expected a finished run in {run}, got no summary.json; train it, or --resume it")
     _print_summary(run, summary)
     return 0
 
@@ -104,11 +111,13 @@ def evaluate(
     which: Literal["best", "last"] = "best",
     output: Path | None = None,
 ) -> int:
-    """Print the reconstruction error over every image of a split, beside PCA's with as many components.
+    """Print the reconstruction error over a split, and PCA's.
+
+    Mean over all its images; PCA has as many components as a code has numbers.
 
     Args:
       run: The run's folder.
-      split: Of the dataset.
+      split: Which part of the dataset.
       dataset: Another dataset than the run's, by name or path.
       evaluation: "running" uses averages from training, "batch" each batch's own statistics (the release's protocol).
       batch_size: Images a batch; matters for "batch" alone.
@@ -118,41 +127,47 @@ def evaluate(
     from gon_jax.experiments.run import load_run, pca_errors
     from gon_jax.metrics import evaluate as evaluate_images
 
+    _check_counts(batch_size=batch_size)
+    _check_output(output, (".json",))
     loaded = load_run(run, which)
     data = loaded.dataset(dataset)
-    images = _split_images(data, split)
+    images = _part(data, split).images
     result = evaluate_images(
         loaded.model, loaded.variables, images, evaluation=evaluation, batch_size=batch_size, progress="evaluate"
     )
-    pca = pca_errors(data._replace(test=data.test._replace(images=images)), _latent_size(loaded))
+    pca = pca_errors(data._replace(test=data.test._replace(images=images)), math.prod(loaded.config.latent_shape))
     result |= {f"pca.{name}": value for name, value in pca.items()}
     result |= {"num_images": len(images), "step": loaded.step, "evaluation": evaluation, "split": split}
     for name, value in result.items():
         print(f"{name:<20} {value:.6g}" if isinstance(value, float) else f"{name:<20} {value}")
     if output is not None:
-        _write(output, lambda file: file.write(json.dumps(result, indent=2).encode() + b"\n"), (".json",))
+        _write(output, lambda file: file.write(json.dumps(result, indent=2).encode() + b"\n"))
     return 0
 
 
-def reconstruct(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Split = "test", num: int = 20) -> int:
-    """Reconstruct images: a picture of them above their reconstructions, or an .npz of both.
+def reconstruct(
+    run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Split = "test", num: int = 20
+) -> int:
+    """Draw images above their reconstructions, or write both.
 
     Args:
       run: The run's folder.
       output: Ends in .png or .npz (x, x_hat: float32 N H W C in 0..1; squared_error: N).
       input: Images, folders of images, .npy or .npz files; by default images of the run's dataset.
-      split: Of the dataset, without --input.
+      split: Which part of the dataset, without --input.
       num: How many images of the dataset, without --input.
     """
     import numpy as np
 
     from gon_jax import figures
-    from gon_jax.experiments.run import load_run
+    from gon_jax.experiments.run import load_run, spread
     from gon_jax.metrics import reconstruct_images
 
+    _check_counts(num=num)
     _check_output(output, (".png", ".npz"))
     loaded = load_run(run)
-    images = _inputs(loaded, input, split, num)
+    images = _inputs(loaded, input, split).images
+    images = images if input else images[spread(len(images), num)]
     x = images.astype(np.float32) / 255
     x_hat = reconstruct_images(loaded.model, loaded.variables, images, progress="reconstruct")
     errors = np.square(x - x_hat).sum(axis=(1, 2, 3))
@@ -160,19 +175,19 @@ def reconstruct(run: RunFolder, output: Path, input: tuple[Path, ...] = (), spli
         name = loaded.config.model.upper()
         figures.save_reconstructions(output, images, {name: x_hat}, errors={name: errors})
     else:
-        _write(output, lambda file: np.savez_compressed(file, x=x, x_hat=x_hat, squared_error=errors), (".npz",))
+        _write(output, lambda file: np.savez_compressed(file, x=x, x_hat=x_hat, squared_error=errors))
     print(f"{output}: {len(images)} images, squared error {errors.mean():.4g} each")
     return 0
 
 
 def encode(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Split = "test") -> int:
-    """Write the codes of images to an .npz file (latents: float32 N ...; labels where the dataset has them).
+    """Write the codes of images.
 
     Args:
       run: The run's folder.
-      output: Ends in .npz.
+      output: Ends in .npz (latents: float32 N ...; labels where the dataset has them).
       input: Images, folders of images, .npy or .npz files; by default a whole split of the run's dataset.
-      split: Of the dataset, without --input.
+      split: Which part of the dataset, without --input.
     """
     import numpy as np
 
@@ -181,15 +196,10 @@ def encode(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Sp
 
     _check_output(output, (".npz",))
     loaded = load_run(run)
-    arrays = {}
-    if input:
-        images = _inputs(loaded, input, split, None)
-    else:
-        part = getattr(loaded.dataset(), split)
-        images = _split_images(loaded.dataset(), split)
-        arrays = {} if part.labels is None else {"labels": part.labels}
-    arrays["latents"] = encode_images(loaded.model, loaded.variables, images, progress="encode")
-    _write(output, lambda file: np.savez_compressed(file, **arrays), (".npz",))
+    images, labels = _inputs(loaded, input, split)
+    arrays = {"latents": encode_images(loaded.model, loaded.variables, images, progress="encode")}
+    arrays |= {} if labels is None else {"labels": labels}
+    _write(output, lambda file: np.savez_compressed(file, **arrays))
     print(f"{output}: latents {list(arrays['latents'].shape)}")
     return 0
 
@@ -201,32 +211,34 @@ def interpolate(
     num_pairs: int = 8,
     num_points: int = 10,
 ) -> int:
-    """Draw spherical interpolations between the codes of pairs of images.
+    """Draw interpolations between the codes of pairs of images.
 
     Args:
       run: The run's folder.
       output: A .png; by default interpolation.png in the run's folder.
       input: Images, taken in pairs; by default test images with different labels.
       num_pairs: Rows, without --input.
-      num_points: Columns, the two ends included.
+      num_points: Columns, along the sphere, the two ends included.
     """
     from gon_jax import figures
     from gon_jax.experiments.run import interpolate as interpolate_images
     from gon_jax.experiments.run import load_run, pairs_of_labels
 
     output = output or run / "interpolation.png"
+    _check_counts(num_pairs=num_pairs)
     _check_output(output, (".png",))
     loaded = load_run(run)
-    images = _inputs(loaded, input, "test", None) if input else pairs_of_labels(loaded.dataset().test, num_pairs)
-    if len(images) < 2 or len(images) % 2:
-        raise ValueError(f"expected pairs of images, an even number of them, got {len(images)}")
+    test = _inputs(loaded, input, "test")
+    images = test.images if input else pairs_of_labels(test, num_pairs)
     figures.save_interpolation(output, interpolate_images(loaded, images, num_points))
     print(output)
     return 0
 
 
 def sample(run: RunFolder, output: Path | None = None, num: int = 64, prior: Prior = "mixture", seed: int = 0) -> int:
-    """Draw new images: a distribution is fitted to the codes of the training images, and sampled.
+    """Draw new images.
+
+    A distribution is fitted to the codes of the training images, and sampled.
 
     Args:
       run: The run's folder.
@@ -243,15 +255,14 @@ def sample(run: RunFolder, output: Path | None = None, num: int = 64, prior: Pri
     from gon_jax.experiments.run import sample as sample_images
 
     output = output or run / "samples.png"
+    _check_counts(num=num)
     _check_output(output, (".png", ".npz"))
-    if num < 1:
-        raise ValueError(f"expected at least one sample, got num={num}")
     loaded = load_run(run)
     x_hat = sample_images(loaded, loaded.dataset().train.images, num, jax.random.key(seed), prior)
     if output.suffix == ".png":
         figures.save_samples(output, x_hat)
     else:
-        _write(output, lambda file: np.savez_compressed(file, x_hat=x_hat), (".npz",))
+        _write(output, lambda file: np.savez_compressed(file, x_hat=x_hat))
     print(output)
     return 0
 
@@ -261,36 +272,38 @@ COMMANDS: dict[str, Callable[..., int]] = {
 }
 
 
-def _latent_size(loaded) -> int:
-    return math.prod(loaded.config.latent_shape)
-
-
-def _split_images(data, split):
-    part = getattr(data, split)
-    if part is None:
+def _part(data, split):
+    if (part := getattr(data, split)) is None:
         raise ValueError(f"expected a dataset with a {split} split, got {data.name} without; choose --split test")
-    return part.images
+    return part
 
 
-def _inputs(loaded, paths, split, num):
-    """Return the images that a command is to work on, in the shape of the run's."""
-    from gon_jax.data import read_images
-    from gon_jax.experiments.run import spread
+def _inputs(loaded, paths, split):
+    """Return the images that a command is to work on, in the shape of the run's, and their labels or None."""
+    from gon_jax.data import Split, read_images
 
-    if paths:
-        return read_images(paths, loaded.model.data_shape)
-    images = _split_images(loaded.dataset(), split)
-    return images if num is None else images[spread(len(images), num)]
+    return Split(read_images(paths, loaded.model.data_shape)) if paths else _part(loaded.dataset(), split)
 
 
-def _check_output(path: Path, suffixes) -> None:
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"expected {name} of at least 1, got {count}")
+
+
+def _check_output(path: Path | None, suffixes) -> None:
+    """Refuse, before any work, a file that could not be written after it."""
+    if path is None:
+        return
     if path.suffix not in suffixes:
         raise ValueError(f"expected an output that ends in {' or '.join(suffixes)}, got {path}")
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
+        raise ValueError(f"expected an output in a folder that can be written to, got {path}; choose another")
 
 
-def _write(path: Path, write: Callable, suffixes) -> None:
+def _write(path: Path, write: Callable) -> None:
     """Write a file in one rename."""
-    _check_output(path, suffixes)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -338,10 +351,10 @@ def _parse(function: Callable[..., int], prog: str, words: list[str], **defaults
     except SystemExit as status:
         if not status.code:  # --help
             raise
-        boxed = screen.getvalue().translate({ord(c): " " for c in "─│╭╮╰╯"})
-        lines = [" ".join(line.split()) for line in boxed.splitlines() if line.strip()]
-        end = next((i for i, line in enumerate(lines) if line.startswith("For full helptext")), len(lines))
-        raise UsageError(f"{' '.join(lines[1:end])} (see {prog} --help)") from None
+        lines = [line.strip(" │|") for line in screen.getvalue().splitlines()]
+        lines = [" ".join(line.split()) for line in lines if any(map(str.isalnum, line))][1:]  # without rules and title
+        end = next((i for i, line in enumerate(lines) if line.startswith(("For full help", "Argument help"))), None)
+        raise UsageError(f"{' '.join(lines[:end])} (see {prog} --help)") from None
 
 
 def _run(words: list[str]) -> int:
@@ -369,16 +382,22 @@ def main(words: list[str] | None = None) -> int:
     except SystemExit as status:
         return int(status.code or 0)
     except UsageError as error:
-        print(f"gon: {error}", file=sys.stderr)
-        return 2
+        return _fail(2, error)
     except BrokenPipeError:  # `gon ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, OverflowError) as error:
         if os.environ.get("GON_TRACEBACK"):
             raise
-        print(f"gon: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return _fail(1, error)
+    except RuntimeError as error:
+        if "Out of memory" not in str(error):  # JAX's words
+            raise
+        return _fail(1, f"out of memory, lower --batch-size or --base-channels ({str(error)[:150]})")
     except KeyboardInterrupt:
-        print("gon: interrupted", file=sys.stderr)
-        return 130
+        return _fail(130, "interrupted")
+
+
+def _fail(status: int, message) -> int:
+    print(f"gon: {' '.join(str(message).split())}", file=sys.stderr)
+    return status

@@ -1,6 +1,7 @@
 """What a run is: one flat configuration, and the named ones."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,28 +69,31 @@ class Config:
     """All randomness of the run follows from it."""
 
     def __post_init__(self):
-        for name in ("num_steps", "batch_size", "base_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        lowest = {"num_steps": 1, "batch_size": 1, "base_channels": 1}
+        lowest |= {"num_validation": 0, "warmup_steps": 0, "weight_decay": 0, "seed": 0}
+        for name, value in dataclasses.asdict(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"expected a finite {name}, got {value}")
+            if name in lowest and value < lowest[name]:
+                raise ValueError(f"expected {name} of at least {lowest[name]}, got {value}")
+            if name in ("learning_rate", "scale", "adam_epsilon") and not value > 0:
+                raise ValueError(f"expected {name} above 0, got {value}")
+            if name in ("validate_every", "step_size", "clip_norm") and value is not None and not value > 0:
+                raise ValueError(f"expected {name} above 0 or None, got {value}")
+            if name in ("ema_decay", "stats_decay") and not 0 <= value < 1:
+                raise ValueError(f"expected {name} from 0 up to 1, got {value}")
         if not self.latent_shape or min(self.latent_shape) < 1:
             raise ValueError(f"expected latent_shape of positive sizes, got {self.latent_shape}")
-        for name in ("learning_rate", "scale", "adam_epsilon"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"expected {name} above 0, got {getattr(self, name)}")
-        for name in ("ema_decay", "stats_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"expected {name} from 0 up to 1, got {getattr(self, name)}")
-        for name in ("validate_every", "step_size", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"expected {name} above 0 or None, got {value}")
-        if self.num_validation < 0 or self.warmup_steps < 0 or self.weight_decay < 0:
-            raise ValueError("expected num_validation, warmup_steps and weight_decay of at least 0")
+        if self.schedule == "cosine" and self.warmup_steps >= self.num_steps:
+            raise ValueError(f"expected warmup_steps below num_steps={self.num_steps}, got {self.warmup_steps}")
+        if self.seed >= 2**32:
+            raise ValueError(f"expected a seed of 32 bits, got {self.seed}")
 
 
 def make_likelihood(config: Config) -> Likelihood:
     """Return the likelihood that a configuration names."""
-    return {"squared_error": squared_error, "gaussian": gaussian(config.scale), "bernoulli": bernoulli}[config.likelihood]
+    likelihoods = {"squared_error": squared_error, "gaussian": gaussian(config.scale), "bernoulli": bernoulli}
+    return likelihoods[config.likelihood]
 
 
 def make_model(config: Config, image_shape: tuple[int, int, int]) -> Model:

@@ -24,7 +24,7 @@ import numpy as np
 import gon_jax
 from gon_jax import figures
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.data import Dataset, load
+from gon_jax.data import Dataset, check_images, load
 from gon_jax.experiments.presets import Config, make_model, optimizer_of
 from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
 from gon_jax.metrics import (
@@ -37,8 +37,13 @@ from gon_jax.metrics import (
     squared_errors,
 )
 from gon_jax.models import Model, Variables
-from gon_jax.training import fit, init_state
+from gon_jax.training import TrainState, fit, init_state
 
+PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
+# All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
+WRITTEN = ("summary.json", *PICTURES, "metrics.jsonl", "events.out.tfevents.*", "checkpoints", "config.json")
+# The fields of config.json that make the model.
+OF_MODEL = "model image_shape latent_shape base_channels norm activation likelihood scale step_size".split()
 METRIC = "validation.squared_error"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 PRIOR_CODES = 10_000  # codes that a prior is fitted to at most; a mixture's cost grows with them
@@ -55,49 +60,58 @@ class Run(NamedTuple):
 
     def dataset(self, name: str | None = None) -> Dataset:
         """Return the dataset that the run was trained on, with the same held-out examples; or another by name."""
-        if name not in (None, self.config.dataset):
-            return load(name, image_size=self.model.data_shape[0])
-        return load(self.config.dataset, image_size=self.config.image_size, num_validation=self.config.num_validation)
+        config = self.config
+        if name in (None, config.dataset):
+            dataset = load(config.dataset, image_size=config.image_size, num_validation=config.num_validation)
+        else:
+            dataset = load(name, image_size=self.model.data_shape[0])
+        check_images(dataset.test.images, self.model.data_shape)
+        return dataset
 
 
-def _write_json(path: Path, content) -> None:
+def _write_text(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.write_text(text)
     partial.replace(path)
 
 
-def _config_dict(config: Config, image_shape) -> dict:
-    return dataclasses.asdict(config) | {"image_shape": list(image_shape)}
+def _write_json(path: Path, content) -> None:
+    _write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def _parse_config(saved: dict, folder: Path) -> tuple[Config, tuple[int, int, int]]:
-    values = dict(saved)
+def _read_json(path: Path):
     try:
-        image_shape = tuple(values.pop("image_shape"))
-        return Config(**values | {"latent_shape": tuple(values["latent_shape"])}), image_shape
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"expected the configuration of a run in {folder}, got one with other fields ({error}); "
-            f"it is probably of another version of gon_jax than {gon_jax.__version__}"
-        ) from error
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"expected JSON in {path}, got something else ({error}); the file is damaged") from error
+
+
+def _config_dict(config: Config, image_shape) -> dict:
+    """Return what config.json holds."""
+    return dataclasses.asdict(config) | {"latent_shape": list(config.latent_shape), "image_shape": list(image_shape)}
 
 
 def _read_config(folder: Path) -> tuple[Config, tuple[int, int, int]]:
     path = folder / "config.json"
-    try:
-        return _parse_config(json.loads(path.read_text()), folder)
-    except FileNotFoundError:
+    if not path.is_file():
         raise FileNotFoundError(
-            f"expected a run in {folder}, got no {path}; give the folder that `gon train` wrote, such as runs/gon-digits"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"expected JSON in {path}, got something else ({error}); the file is damaged") from error
+            f"expected a run in {folder}, got no {path}; give a folder that `gon train` wrote, as runs/gon-digits"
+        )
+    try:
+        values = dict(_read_json(path))
+        image_shape = tuple(values.pop("image_shape"))
+        return Config(**values | {"latent_shape": tuple(values["latent_shape"])}), image_shape
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected the configuration of a run in {path}, got one with other fields ({error}); "
+            f"it is probably of another program, or of another version of gon_jax than {gon_jax.__version__}"
+        ) from error
 
 
 def read_summary(folder: Path) -> dict | None:
     """Return the summary of a finished run, or `None` if it isn't finished."""
     path = Path(folder) / "summary.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    return _read_json(path) if path.is_file() else None
 
 
 def load_run(folder: str | Path, which: str = "best") -> Run:
@@ -115,23 +129,29 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
     config, image_shape = _read_config(folder)
     model = make_model(config, image_shape)
     with Checkpoints(folder, metric=METRIC) as checkpoints:
-        step = checkpoints.best_step if which == "best" else None
-        state = checkpoints.restore(_template(model, config), "last" if step is None else step)
+        state = _restore(checkpoints, model, config, which)
     return Run(folder, config, model, state.variables, int(state.step))
 
 
-def _template(model, config):
-    optimizer = optimizer_of(config)
-    return jax.eval_shape(lambda key: init_state(model, optimizer, key, ema_decay=config.ema_decay), jax.random.key(0))
+def _restore(checkpoints: Checkpoints, model: Model, config: Config, which: str) -> TrainState:
+    """Restore a state of this configuration's model, and of no other."""
+    ours, theirs = _config_dict(config, model.data_shape), checkpoints.read_config(which)
+    for name in OF_MODEL:
+        if ours[name] != theirs.get(name):
+            raise ValueError(
+                f"expected a checkpoint of the model in config.json, {name}={ours[name]}, got one with "
+                f"{theirs.get(name)} in {checkpoints.folder}; one of the two is of another run"
+            )
+    init = partial(init_state, model, optimizer_of(config), ema_decay=config.ema_decay)
+    return checkpoints.restore(jax.eval_shape(init, jax.random.key(0)), which)
 
 
-def _check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that holds something, unless told what to do with it."""
+def _check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> tuple[int, int, int] | None:
+    """Refuse a folder that holds something, unless told what to do with it; return the image shape of one to resume."""
     if resume and overwrite:
         raise ValueError("expected --resume or --overwrite, got both; the one keeps what the other removes")
-    is_run = (folder / "config.json").is_file()
     if resume:
-        saved, _ = _read_config(folder)
+        saved, image_shape = _read_config(folder)
         ours, theirs = dataclasses.asdict(config), dataclasses.asdict(saved)
         changed = [name for name in ours if ours[name] != theirs[name]]
         if changed and not (changed == ["num_steps"] and config.schedule == "constant"):
@@ -140,14 +160,26 @@ def _check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -
                 f"expected the configuration that {folder} was trained with, got {name}={ours[name]} instead of "
                 f"{theirs[name]}; resume with the same options, or train into another folder"
             )
-    elif folder.exists() and any(folder.iterdir()):
-        if not is_run:
+        return image_shape
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"expected a folder for the run, got the file {folder}; choose another")
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "config.json").is_file():
             raise ValueError(f"expected a new or empty folder, got {folder}, which holds other things; choose another")
         if not overwrite:
             raise ValueError(
-                f"expected a folder without a run, got {folder}, which holds one; continue it with --resume, or remove it "
-                "with --overwrite"
+                f"expected a folder without a run, got {folder}, which holds one; continue it with --resume, or remove "
+                "it with --overwrite"
             )
+        _read_config(folder)  # other programs write a config.json too
+    return None
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove what a run wrote, and nothing else."""
+    for pattern in WRITTEN:
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 class _Log:
@@ -157,11 +189,12 @@ class _Log:
         from tensorboardX import SummaryWriter
 
         path = folder / "metrics.jsonl"
-        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        lines = path.read_text().splitlines() if path.is_file() else []
+        rows = [json.loads(line) for line in lines if line.endswith("}")]  # not one that a full disk cut off
         self.rows = [row for row in rows if row["step"] <= step]  # later ones were made after the last checkpoint
-        path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        _write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = path.open("a")
-        self._events = SummaryWriter(str(folder), purge_step=step + 1 if step else None, flush_secs=10)
+        self._events = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
 
     def write(self, row: dict) -> None:
         self.rows.append(row)
@@ -190,7 +223,7 @@ def train(
       config: what to train.
       folder: the run's; new or empty, unless one of the next two.
       resume: continue the run in the folder from its last checkpoint, bit for bit as if never interrupted.
-      overwrite: remove the run in the folder first.
+      overwrite: remove the run in the folder first, and nothing that it didn't write.
       progress: show progress bars.
 
     Returns:
@@ -201,21 +234,24 @@ def train(
       NonFiniteLossError: if training diverged; the last good checkpoint is kept.
     """
     folder = Path(folder)
-    _check_folder(folder, config, resume, overwrite)
+    image_shape = _check_folder(folder, config, resume, overwrite)
     if resume and (summary := read_summary(folder)) is not None and summary["num_steps"] >= config.num_steps:
         return summary
 
+    if config.image_size is not None:  # a wrong size or latent shape is told before images are read
+        make_model(config, (config.image_size, config.image_size, 1))
     dataset = load(config.dataset, image_size=config.image_size, num_validation=config.num_validation)
+    check_images(dataset.train.images, image_shape)
     model = make_model(config, dataset.train.images.shape[1:])
     optimizer = optimizer_of(config)
     if config.batch_size > len(dataset.train.images):
         raise ValueError(
-            f"expected a batch_size of at most {len(dataset.train.images)}, the training images of {config.dataset}, got "
-            f"{config.batch_size}; lower it"
+            f"expected a batch_size of at most {len(dataset.train.images)}, the training images of {config.dataset}, "
+            f"got {config.batch_size}; lower it"
         )
 
-    if overwrite and folder.exists():
-        shutil.rmtree(folder)
+    if overwrite:
+        _remove_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.json").unlink(missing_ok=True)
     saved_config = _config_dict(config, model.data_shape)
@@ -225,7 +261,7 @@ def train(
     with Checkpoints(folder, metric=METRIC, create=True) as checkpoints:
         state, seconds_before = None, 0.0
         if checkpoints.steps:
-            state = checkpoints.restore(_template(model, config))
+            state = _restore(checkpoints, model, config, "last")
             seconds_before = checkpoints.read_metrics()["seconds_training"]
         log = _Log(folder, 0 if state is None else int(state.step))
 
@@ -261,6 +297,7 @@ def train(
 
     run = load_run(folder)
     summary = _summarise(run, dataset, progress=progress) | {
+        "num_steps": int(result.state.step),
         "best_step": best_step,
         "seconds_training": seconds_before + result.seconds_training,
         "seconds_compile": result.seconds_compile,
@@ -273,7 +310,6 @@ def train(
 def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
     """Return the held-out figures of a trained model, and what they were made with."""
     config, test = run.config, dataset.test.images
-    words = "evaluate" if progress else None
     measure = partial(evaluate, run.model, run.variables, test, batch_size=config.batch_size)
     running = measure(progress="evaluate" if progress else None)
     by_batch = measure(evaluation="batch") if config.norm == "batch" else running
@@ -286,7 +322,6 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
         "num_test": len(test),
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables.params)),
         "latent_size": latent_size,
-        "num_steps": config.num_steps,
         "test.squared_error": running["squared_error"],
         "test.psnr": running["psnr"],
         "test.squared_error_batch": by_batch["squared_error"],
@@ -320,6 +355,8 @@ def interpolate(run: Run, images: np.ndarray, num_points: int = 10) -> np.ndarra
     Returns:
       `[R, P, H, W, C]`.
     """
+    if len(images) < 2 or len(images) % 2:
+        raise ValueError(f"expected pairs of images, an even number of them, got {len(images)}")
     z = encode_images(run.model, run.variables, images)
     paths = np.asarray(slerp_path(z[0::2], z[1::2], num_points))
     decoded = decode_latents(run.model, run.variables, paths.reshape(-1, *paths.shape[2:]))
@@ -347,10 +384,10 @@ def sample(run: Run, images: np.ndarray, num: int, key: jax.Array, prior: str = 
 
 
 def pairs_of_labels(split, num_pairs: int = 8) -> np.ndarray:
-    """Return `[2 num_pairs, H, W, C]`: images whose labels differ within a pair, where there are labels."""
+    """Return `[2 num_pairs, H, W, C]`: pairs of different labels where there are labels; few images are repeated."""
     images, labels = split
     if labels is None:
-        return images[: 2 * num_pairs]
+        return images[np.arange(2 * num_pairs) % len(images)]
     classes = np.unique(labels)
     first = [np.flatnonzero(labels == c) for c in classes]
     order = [first[i % len(classes)][(i // len(classes)) % len(first[i % len(classes)])] for i in range(2 * num_pairs)]
@@ -393,7 +430,7 @@ def draw_curves(path: Path, run: Run, log: _Log, summary: dict) -> None:
 
 
 def _draw(run: Run, dataset: Dataset, log: _Log, summary: dict, progress: bool) -> None:
-    """Write the four pictures of a run."""
+    """Write the pictures of a run."""
     from tqdm.auto import tqdm
 
     train_images, test = dataset.train.images, dataset.test
@@ -405,5 +442,7 @@ def _draw(run: Run, dataset: Dataset, log: _Log, summary: dict, progress: bool) 
         "samples.png": lambda path: figures.save_samples(path, sample(run, train_images, 64, key)),
         "loss.png": lambda path: draw_curves(path, run, log, summary),
     }
+    if run.model.data_shape[-1] not in (1, 3):  # what isn't grey or RGB cannot be shown
+        draw = {"loss.png": draw["loss.png"]}
     for name in tqdm(draw, "draw", disable=not progress, leave=False, delay=1):
         draw[name](run.folder / name)

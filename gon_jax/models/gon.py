@@ -71,6 +71,7 @@ def gon(
         return Variables(params, GONStats(stats, jnp.zeros_like(output[0])))
 
     def encode(variables, x):
+        x = jnp.asarray(x)
         params, stats = variables
         mean_cotangent = None if stats is None else stats.mean_cotangent
         return encode_shared(decoder, params, x, start(x), mean_cotangent=mean_cotangent, **options)

@@ -1,0 +1,367 @@
+"""The command `gon` as a stranger meets it: help, mistakes, figures, signals."""
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from PIL import Image
+
+import gon_jax
+from gon_jax import cli
+from gon_jax.checkpoints import Checkpoints
+from gon_jax.experiments import run as run_module
+from gon_jax.experiments.presets import PRESETS, Config
+from gon_jax.experiments.run import load_run
+
+TINY = (
+    "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --base-channels 2 --num-steps 4 "
+    "--batch-size 16 --learning-rate 1e-2 --validate-every 2"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(tmp_path_factory):
+    """Compile fast, and each program once; leave the settings as they were."""
+    settings = {"jax_disable_most_optimizations": True, "jax_persistent_cache_min_compile_time_secs": 0}
+    settings |= {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax"))}
+    before = {name: jax.config.values[name] for name in settings}
+    for values in (settings, before):
+        compilation_cache.reset_cache()
+        for name, value in values.items():
+            jax.config.update(name, value)
+        if values is settings:
+            yield
+    compilation_cache.reset_cache()
+
+
+def write_images(folder):
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images[:150] * 255 / 16).astype(np.uint8)
+    np.savez(folder / "images.npz", images=images, labels=digits.target[:150])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with images and a finished run `tiny`."""
+    folder = tmp_path_factory.mktemp("place")
+    write_images(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(folder / ".cache")))
+        assert cli.main(shlex.split(TINY) + ["--run", "tiny"]) == 0
+    return folder
+
+
+@pytest.fixture
+def gon(place, monkeypatch, capsys):
+    """Run a command line in the place of the run; return the exit status, standard output and standard error."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(place / ".cache")))
+    monkeypatch.setenv("COLUMNS", "80")
+    capsys.readouterr()
+
+    def call(line):
+        status = cli.main(shlex.split(line))
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def files_in(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("line", ["", "--help", "train gon-mnist --help", *(f"{name} --help" for name in cli.COMMANDS)])
+def test_help_fits_80_columns(gon, line):
+    status, out, err = gon(line)
+    assert (status, err) == (0, "")
+    assert max(len(line) for line in out.splitlines() if not line.startswith("usage: ")) <= 80
+    if line in ("", "--help"):
+        assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in [*cli.COMMANDS, *PRESETS])
+    elif line.startswith("train"):
+        names = [*Config.__dataclass_fields__, "run", "resume", "overwrite"]
+        assert all(f"--{name.replace('_', '-')} " in out for name in names)
+
+
+def test_help_of_a_preset_shows_its_values(gon):
+    out = " ".join(gon("train gon-mnist-256 --help")[1].replace("│", " ").split())
+    expected = {"latent-shape": "256", "learning-rate": "0.0002", "num-validation": "0", "batch-size": "64"}
+    for option, value in expected.items():
+        assert re.search(rf"--{option} [^-]*?\(default: {re.escape(value)}\)", out), option
+    assert "(default: runs/gon-mnist-256)" in out
+
+
+def test_version(gon):
+    assert gon("--version") == (0, f"gon_jax {gon_jax.__version__}\n", "")
+
+
+def test_presets_are_those_of_the_release_and_the_logs():
+    for name, dataset in {"gon-mnist": "mnist", "gon-fashion": "fashion_mnist", "gon-cifar10": "cifar10"}.items():
+        c = PRESETS[name]
+        assert (c.dataset, c.latent_shape, c.base_channels, c.batch_size, c.image_size) == (dataset, (32,), 16, 64, 32)
+    for name in ("gon-mnist-256", "gon-fashion-256"):
+        c = PRESETS[name]
+        assert (c.latent_shape, c.base_channels, c.batch_size, c.learning_rate) == ((256,), 16, 64, 2e-4)
+        assert c.num_validation == 0 and c.norm == "batch" and c.schedule == "constant"
+    assert PRESETS["gon-digits"].dataset == "digits" and PRESETS["gon-digits"].latent_shape == (16,)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("trian", "did you mean 'train'"),
+        ("train gon-digit", "did you mean 'gon-digits'"),
+        ("train digits", "preset: expected one of gon-digits, "),
+        ("train --batchsize 3", "--batchsize"),
+        ("train --norm layer", r"'layer'.*\('batch', 'group', 'none'\)"),
+        ("train --num-steps 1.5", "--num-steps.*'1.5'"),
+        ("train --latent-shape a", "--latent-shape.*'a'"),
+        ("train --batch-size", "--batch-size"),
+        ("train --batch-size 0", "batch_size of at least 1, got 0"),
+        ("train --learning-rate nan", "finite learning_rate, got nan"),
+        ("train --latent-shape 0", r"latent_shape of positive sizes, got \(0,\)"),
+        ("train --seed 99999999999999999999", "seed of 32 bits"),
+        ("train --schedule cosine --num-steps 5 --warmup-steps 5", "warmup_steps below num_steps=5, got 5"),
+        ("evaluate", "RUN"),
+        ("evaluate tiny --split dev", "'dev'"),
+        ("reconstruct tiny", "--output"),
+        ("sample tiny other", "other"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(gon, place, line, words):
+    before = files_in(place)
+    status, out, err = gon(line)
+    assert (status, out) == (2, "") and re.fullmatch(rf"gon: [^\n]*{words}[^\n]*\n", err), err
+    assert not re.search("[─│╭]|---", err) and files_in(place) == before
+
+
+@pytest.fixture(scope="module")
+def bad(place):
+    """Files with something wrong."""
+    grey = np.full((40, 8, 8), 0.5, np.float32)
+    np.save(place / "nan.npy", np.where(np.arange(8) == 3, np.nan, grey))
+    np.save(place / "range.npy", grey * 4)
+    np.save(place / "28.npy", np.full((40, 28, 28), 9, np.uint8))
+    np.save(place / "rgb.npy", np.full((40, 8, 8, 3), 9, np.uint8))
+    (place / "text.npy").write_text("not an array")
+    (place / "empty").mkdir()
+    (place / "mine").mkdir()
+    (place / "mine" / "notes.txt").write_text("mine")
+    (place / "broken").mkdir()
+    (place / "broken" / "image.png").write_text("not an image")
+    unfinished = place / "unfinished"
+    unfinished.mkdir()
+    (unfinished / "config.json").write_bytes((place / "tiny" / "config.json").read_bytes())
+    swapped = place / "swapped"
+    swapped.mkdir()
+    (swapped / "checkpoints").symlink_to(place / "tiny" / "checkpoints")
+    config = json.loads((place / "tiny" / "config.json").read_text())
+    (swapped / "config.json").write_text(json.dumps(config | {"base_channels": 4}))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--dataset 28.npy", "8, 16, 32, 64, 128, 256.*28, 28, 1"),
+        ("--dataset nan.npy", "NaN"),
+        ("--dataset range.npy", r"floats in \[0, 1\]"),
+        ("--dataset text.npy", "text.npy, which cannot be read"),
+        ("--dataset absent.npy", "absent.npy, which does not exist"),
+        ("--dataset ./absent", "./absent, which does not exist"),
+        ("--dataset empty", "expected images.*in empty"),
+        ("--dataset broken", "broken/image.png"),
+        ("--dataset mnits", "did you mean 'mnist'"),
+        ("--image-size 9", r"got image_shape=\(9, 9, 1\)"),
+        ("--latent-shape 4 4", r"latent_shape \(k,\) or \(h, h, c\)"),
+        ("--latent-shape 3 3 2", r"got \(3, 3, 2\)"),
+        ("--latent-shape 8 8 2", r"got \(8, 8, 2\)"),
+        ("--num-validation 135", "num_validation from 0 to 134, got 135"),
+        ("--batch-size 116", "batch_size of at most 115.*got 116"),
+        ("--run tiny", "--resume.*--overwrite"),
+        ("--run tiny --resume --overwrite", "got both"),
+        ("--run tiny --resume --learning-rate 0.1", "learning_rate=0.1 instead of 0.01"),
+        ("--run absent --resume", "expected a run in absent"),
+        ("--run mine", "mine, which holds other things"),
+        ("--run mine --overwrite", "mine, which holds other things"),
+        ("--run . --overwrite", "which holds other things"),
+        ("--run images.npz", "got the file images.npz"),
+        ("--run images.npz/run", "images.npz/run"),
+        ("evaluate absent", "expected a run in absent"),
+        ("evaluate unfinished", "no training has saved there yet"),
+        ("evaluate swapped", "base_channels=4.*2.*of another run"),
+        ("evaluate tiny --dataset rgb.npy", r"expected images \[N, 8, 8, 1\]"),
+        ("evaluate tiny --output figures.txt", "ends in .json"),
+        ("evaluate tiny --batch-size 0", "batch_size of at least 1"),
+        ("evaluate tiny --split validation --dataset 28.npy", "choose --split test"),
+        ("show unfinished", "got no summary.json"),
+        ("reconstruct tiny --output out.jpg", "ends in .png or .npz"),
+        ("reconstruct tiny --output images.npz/out.png", "can be written to"),
+        ("reconstruct tiny --output out.png --num 0", "num of at least 1"),
+        ("reconstruct tiny --output out.png --input absent.png", "absent.png, which does not exist"),
+        ("reconstruct tiny --output out.png --input tiny/loss.png empty", "expected images.*in empty"),
+        ("encode tiny --output out.png", "ends in .npz"),
+        ("encode tiny --output out.npz --input nan.npy", "NaN"),
+        ("interpolate absent", "expected a run in absent"),
+        ("interpolate tiny --input tiny/loss.png", "an even number of them, got 1"),
+        ("interpolate tiny --num-points 1", "num_points of at least 2"),
+        ("sample tiny --output out.txt", "ends in .png or .npz"),
+        ("sample tiny --num 0", "num of at least 1"),
+        ("sample tiny --seed 99999999999999999999", "too large"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_training(gon, place, bad, line, words, monkeypatch):
+    monkeypatch.setattr(run_module, "fit", lambda *_, **__: pytest.fail("trained"))
+    before = files_in(place)
+    run = "" if "--run" in line else "--run new"
+    status, out, err = gon(f"{TINY} {run} {line}" if line.startswith("--") else line)
+    assert (status, out) == (1, "") and re.fullmatch(rf"gon: [^\n]*{words}[^\n]*\n", err), err
+    assert files_in(place) == before
+
+
+@pytest.mark.parametrize("line", ["evaluate tiny --output a.txt", "encode tiny --output a.txt", "sample tiny --num 0"])
+def test_the_output_is_checked_before_any_work(gon, monkeypatch, line):
+    monkeypatch.setattr(run_module, "load_run", lambda *_: pytest.fail("loaded"))
+    assert gon(line)[0] == 1
+
+
+def test_a_diverged_training_and_a_lack_of_memory_are_one_line(gon, place, monkeypatch):
+    status, _, err = gon(f"{TINY} --run diverged --norm none --learning-rate 1e30")
+    assert status == 1 and [line[:14] for line in err.splitlines() if "gon:" in line] == ["gon: expected "]
+    assert "finite loss" in err and "Traceback" not in err and (place / "diverged" / "config.json").is_file()
+    error = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 512000000000000 bytes.\nMore")
+    monkeypatch.setattr(run_module, "fit", lambda *_, **__: (_ for _ in ()).throw(error))
+    status, _, err = gon(f"{TINY} --run huge")
+    assert status == 1 and err.startswith("gon: out of memory, lower") and err.count("\n") == 1
+
+
+def test_a_finished_run_shows_its_figures_again(gon, place):
+    shown = gon("show tiny")
+    assert shown[0] == 0 and shown == gon(f"{TINY} --run tiny --resume")
+    summary = json.loads((place / "tiny" / "summary.json").read_text())
+    assert f"{summary['test.squared_error']:.3f}" in shown[1] and f"{summary['pca.squared_error']:.3f}" in shown[1]
+    for word in ("reconstructions.png", "interpolation.png", "samples.png", "loss.png", "checkpoints", "metrics.jsonl"):
+        assert f"tiny/{word}" in shown[1]
+
+
+def test_figures_are_those_of_numpy(gon, place):
+    summary = json.loads((place / "tiny" / "summary.json").read_text())
+    assert gon("evaluate tiny --output out/figures.json")[0] == 0
+    assert gon("reconstruct tiny --num 1000 --output out/all.npz")[0] == 0
+    figures, arrays = json.loads((place / "out" / "figures.json").read_text()), np.load(place / "out" / "all.npz")
+    images = np.load(place / "images.npz")["images"][9::10, ..., None] / 255
+    errors = np.square(images - arrays["x_hat"]).sum((1, 2, 3))
+    np.testing.assert_allclose(arrays["x"], images, atol=1e-7)
+    np.testing.assert_allclose(arrays["squared_error"], errors, rtol=1e-5)
+    expected = {"squared_error": errors.mean(), "psnr": (-10 * np.log10(errors / 64)).mean()}
+    for name, value in expected.items():
+        np.testing.assert_allclose([summary[f"test.{name}"], figures[name]], value, rtol=1e-5)
+    assert figures["num_images"] == 15 and figures["pca.squared_error"] == summary["pca.squared_error"]
+
+
+def test_codes_decode_to_the_reconstructions(gon, place):
+    assert gon("encode tiny --output out/codes.npz")[0] == 0
+    codes = np.load(place / "out" / "codes.npz")
+    assert codes["latents"].shape == (15, 3) and codes["latents"].dtype == np.float32
+    np.testing.assert_array_equal(codes["labels"], np.load(place / "images.npz")["labels"][9::10])
+    run = load_run(place / "tiny")
+    x_hat = run_module.decode_latents(run.model, run.variables, codes["latents"])
+    gon("reconstruct tiny --num 15 --output out/15.npz")
+    np.testing.assert_allclose(x_hat, np.load(place / "out" / "15.npz")["x_hat"], atol=1e-6)
+
+
+def test_pictures_of_other_sizes_and_colours_are_converted(gon, place):
+    folder = place / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, shape in {"a.png": (20, 30, 3), "b.png": (9, 9), "c.jpg": (40, 8, 3)}.items():
+        Image.fromarray(rng.integers(0, 255, shape, np.uint8)).save(folder / name)
+    np.save(place / "seven.npy", rng.random((7, 16, 16, 3), np.float32))
+    status, out, _ = gon("encode tiny --input pictures/a.png pictures seven.npy --output out/inputs.npz")
+    latents = np.load(place / "out" / "inputs.npz")["latents"]
+    assert status == 0 and "[11, 3]" in out and latents.shape == (11, 3)
+    np.testing.assert_allclose(latents[0], latents[1], atol=1e-7)  # alone and in the folder
+    assert gon("reconstruct tiny --input pictures --output out/pictures.png")[0] == 0
+    assert gon("interpolate tiny --input pictures/a.png pictures/b.png --num-points 3 --output out/path.png")[0] == 0
+    for name in ("pictures.png", "path.png"):
+        Image.open(place / "out" / name).load()
+
+
+def test_samples(gon, place):
+    for prior in ("gaussian", "mixture"):
+        assert gon(f"sample tiny --prior {prior} --num 5 --seed 1 --output out/{prior}.npz")[0] == 0
+    draws = [np.load(place / "out" / f"{prior}.npz")["x_hat"] for prior in ("gaussian", "mixture")]
+    assert draws[0].shape == draws[1].shape == (5, 8, 8, 1) and not np.array_equal(*draws)
+    assert all(0 <= x.min() and x.max() <= 1 for x in draws)
+    assert gon("sample tiny --num 3 --output out/samples.png")[0] == 0
+    Image.open(place / "out" / "samples.png").load()
+
+
+def test_kill_and_ctrl_c_lose_nothing(tmp_path, monkeypatch):
+    """Killed, resumed, stopped by Ctrl-C and resumed: the same state as if never interrupted; no file outside."""
+    work, home = tmp_path / "work", tmp_path / "home"
+    work.mkdir()
+    home.mkdir()
+    write_images(work)
+    source = str(Path(gon_jax.__file__).parents[1])
+    ours = ("MPLCONFIGDIR", "XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR")
+    env = {name: value for name, value in os.environ.items() if name not in ours}
+    env |= {"HOME": str(home), "PYTHONPATH": source, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    words = [sys.executable, "-c", "import sys; from gon_jax.cli import main; sys.exit(main())", *shlex.split(TINY)]
+    words += ["--run", "runs/a", "--validate-every", "50"]
+    run, long = work / "runs" / "a", ["--num-steps", "100000000"]
+
+    def last_step():
+        lines = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").is_file() else []
+        return json.loads(lines[-1])["step"] if lines else 0
+
+    def start(*more):
+        return subprocess.Popen([*words, *more], cwd=work, env=env, stderr=subprocess.PIPE, text=True)
+
+    def stop_by(number, *more):
+        start_step, deadline = last_step(), time.monotonic() + 60
+        with start(*long, *more) as process:
+            while last_step() <= start_step + 100 and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(number)
+            err = process.communicate(timeout=60)[1]
+        return process.returncode, err.splitlines()[-1]
+
+    assert stop_by(signal.SIGKILL)[0] == -signal.SIGKILL
+    words_of_it = "gon: interrupted, and saved; continue with the same command and --resume (runs/a)"
+    assert stop_by(signal.SIGINT, "--resume") == (130, words_of_it)
+    with Checkpoints(run) as checkpoints:
+        step = checkpoints.steps[-1]
+    assert step == last_step()
+    with start("--num-steps", str(step + 3), "--resume") as process:
+        err = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, err
+    assert not list(home.iterdir()) and {path.name for path in work.iterdir()} == {"images.npz", "runs"}
+    assert {path.name for path in (work / "runs").iterdir()} == {"a", ".cache"}
+
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)) and steps[-1] == step + 3
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(run_module, "_draw", lambda *_, **__: None)
+    run_module.train(dataclasses.replace(load_run(run).config, num_steps=step + 3), "runs/b", progress=False)
+    states = []
+    for folder in (run, work / "runs" / "b"):
+        loaded = load_run(folder, "last")
+        assert loaded.step == step + 3
+        with Checkpoints(folder) as checkpoints:
+            state = run_module._restore(checkpoints, loaded.model, loaded.config, "last")
+        states.append(jax.tree.leaves(state._replace(key=jax.random.key_data(state.key))))
+    for a, b in zip(*states, strict=True):
+        np.testing.assert_array_equal(a, b)

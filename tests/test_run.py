@@ -1,0 +1,310 @@
+"""A run's folder: what it holds, how it goes on after anything that stops it, and what is refused."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import struct
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from gon_jax.checkpoints import Checkpoints
+from gon_jax.experiments import run as run_module
+from gon_jax.experiments.presets import Config
+from gon_jax.experiments.run import OF_MODEL, PICTURES, load_run, pairs_of_labels, read_summary, train
+from gon_jax.training import NonFiniteLossError
+
+TINY = dict(
+    dataset="digits", image_size=None, num_validation=20, latent_shape=(3,), base_channels=2, num_steps=6, batch_size=16
+)
+TINY |= dict(learning_rate=1e-2, validate_every=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(tmp_path_factory):
+    """Compile fast, and each program once; leave the settings as they were."""
+    settings = {"jax_disable_most_optimizations": True, "jax_persistent_cache_min_compile_time_secs": 0}
+    settings |= {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax"))}
+    before = {name: jax.config.values[name] for name in settings}
+    for values in (settings, before):
+        compilation_cache.reset_cache()
+        for name, value in values.items():
+            jax.config.update(name, value)
+        if values is settings:
+            yield
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train(Config(**TINY), folder, progress=False)
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Spend no time on pictures."""
+    monkeypatch.setattr(run_module, "_draw", lambda *_, **__: None)
+
+
+def arrays_of(folder):
+    """The last state, key included."""
+    run = load_run(folder)
+    with Checkpoints(folder) as checkpoints:
+        state = run_module._restore(checkpoints, run.model, run.config, "last")
+    return [np.asarray(a) for a in jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))]
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def events_of(folder):
+    """(step, tag) of every scalar for TensorBoard."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = []
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            event = Event.FromString(content[12 : 12 + length])
+            found += [(event.step, value.tag) for value in event.summary.value]
+            content = content[16 + length :]
+    return found
+
+
+def test_a_finished_run_holds_all_that_is_promised(finished):
+    written = {path.name for path in finished.iterdir() if not path.name.startswith("events.out.tfevents.")}
+    assert written == {"checkpoints", "config.json", "summary.json", "metrics.jsonl", *PICTURES}
+
+    summary = read_summary(finished)
+    stable = "model dataset num_parameters latent_size num_steps seconds_training seconds_compile test.squared_error"
+    assert {*stable.split(), "test.psnr", "pca.squared_error", "versions", "device"} <= set(summary)
+    assert [summary[key] for key in ("model", "dataset", "latent_size", "num_steps")] == ["gon", "digits", 3, 6]
+    assert summary["num_parameters"] == 135 and summary["num_test"] == 355 and summary["num_train"] == 1442 - 20
+    assert summary["versions"]["jax"] == jax.__version__
+    assert 0 < summary["pca.squared_error"] < summary["test.squared_error"] < 64
+    assert 0 < summary["seconds_training"] < 60 and 0 < summary["seconds_compile"] < 60
+
+    config = json.loads((finished / "config.json").read_text())
+    assert config["image_shape"] == [8, 8, 1] and config["latent_shape"] == [3] and config["learning_rate"] == 1e-2
+    assert set(OF_MODEL) <= set(config)
+    for name in PICTURES:
+        with Image.open(finished / name) as picture:
+            picture.load()
+            assert min(picture.size) > 100
+
+    rows = rows_of(finished)
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    names = {"step", "loss", "seconds", "validation.squared_error", "validation.psnr"}
+    assert all(set(row) == names for row in rows) and np.isfinite([list(row.values()) for row in rows]).all()
+    assert [step for step, tag in events_of(finished) if tag == "validation/squared_error"] == [2, 4, 6]
+
+    best = min(rows, key=lambda row: row["validation.squared_error"])["step"]
+    with Checkpoints(finished) as checkpoints:
+        assert checkpoints.best_step == best == summary["best_step"] and checkpoints.steps == tuple(sorted({best, 6}))
+    assert load_run(finished).step == best and load_run(finished, "last").step == 6
+
+
+def test_pca_is_that_of_numpy(finished):
+    data = load_run(finished).dataset()
+    x, y = (part.images.reshape(-1, 64) / 255 for part in (data.train, data.test))
+    _, _, v = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    y = y - x.mean(0)
+    expected = np.square(y - y @ v[:3].T @ v[:3]).sum(1).mean()
+    np.testing.assert_allclose(read_summary(finished)["pca.squared_error"], expected, rtol=1e-4)
+
+
+def test_resuming_a_finished_run_returns_its_summary_at_once(finished, monkeypatch):
+    monkeypatch.setattr(run_module, "load", lambda *_, **__: pytest.fail("read the images"))
+    assert train(Config(**TINY), finished, resume=True) == read_summary(finished)
+
+
+@pytest.mark.parametrize("saved_before", [0, 1])
+def test_a_full_disk_keeps_what_was_saved_and_the_run_goes_on(finished, tmp_path, monkeypatch, undrawn, saved_before):
+    saves, save = [], ocp.CheckpointManager.save
+
+    def save_some(self, *args, **kwargs):
+        saves.append(args)
+        if len(saves) > saved_before:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return save(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, "save", save_some)
+        with pytest.raises(OSError, match="No space left on device"):
+            train(Config(**TINY), tmp_path / "run", progress=False)
+    if saved_before:
+        assert load_run(tmp_path / "run").step == 2
+    else:
+        with pytest.raises(FileNotFoundError, match="no training has saved there yet"):
+            load_run(tmp_path / "run")
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # a row that the full disk cut off
+
+    summary = train(Config(**TINY), tmp_path / "run", resume=True, progress=False)
+    assert summary["test.squared_error"] == read_summary(finished)["test.squared_error"]
+    assert [row["step"] for row in rows_of(tmp_path / "run")] == [2, 4, 6]
+    for ours, theirs in zip(arrays_of(tmp_path / "run"), arrays_of(finished), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_sigterm_saves_and_the_run_goes_on(finished, tmp_path, monkeypatch, undrawn):
+    save = Checkpoints.save
+
+    def save_and_signal(self, step, *args):
+        save(self, step, *args)
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_signal)
+        assert train(Config(**TINY), tmp_path / "run", progress=False) is None
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.steps[-1] == 4
+    train(Config(**TINY), tmp_path / "run", resume=True, progress=False)
+    assert [row["step"] for row in rows_of(tmp_path / "run")] == [2, 4, 6]
+    for ours, theirs in zip(arrays_of(tmp_path / "run"), arrays_of(finished), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path):
+    options = dict(norm="none", learning_rate=1e30, warmup_steps=4, validate_every=1)
+    with pytest.raises(NonFiniteLossError, match="at step 3"):
+        train(Config(**TINY | options), tmp_path / "run", progress=False)
+    run = load_run(tmp_path / "run")
+    assert run.step == 1 and all(np.isfinite(a).all() for a in jax.tree.leaves(run.variables))
+    assert read_summary(tmp_path / "run") is None
+
+
+def test_a_constant_schedule_may_be_lengthened(copied, finished, undrawn):
+    summary = train(Config(**TINY | {"num_steps": 8}), copied, resume=True, progress=False)
+    assert summary["num_steps"] == 8 and [row["step"] for row in rows_of(copied)] == [2, 4, 6, 8]
+    assert summary["seconds_training"] > read_summary(finished)["seconds_training"]
+    assert [step for step, tag in events_of(copied) if tag == "loss"] == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "words"),
+    [
+        ({}, {}, "continue it with --resume, or remove it with --overwrite"),
+        ({}, {"resume": True, "overwrite": True}, "got both"),
+        ({"learning_rate": 1e-3}, {"resume": True}, "got learning_rate=0.001 instead of 0.01"),
+        ({"latent_shape": (4,)}, {"resume": True}, r"got latent_shape=\(4,\) instead of \(3,\)"),
+        ({"num_steps": 8, "schedule": "cosine"}, {"resume": True}, "got num_steps=8 instead of 6|got schedule=cosine"),
+        ({"batch_size": 2000}, {"overwrite": True}, "batch_size of at most 1422"),
+        ({"num_validation": 1442}, {"overwrite": True}, "num_validation from 0 to 1441"),
+        ({"latent_shape": (4, 4)}, {"overwrite": True}, "latent_shape"),
+        ({"dataset": "digit"}, {"overwrite": True}, "did you mean 'digits'"),
+    ],
+)
+def test_a_mistake_leaves_the_run_as_it_was(copied, options, flags, words):
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    with pytest.raises(ValueError, match=words):
+        train(Config(**TINY | options), copied, **flags)
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
+def test_other_images_under_the_same_name_are_refused(copied):
+    (copied / "summary.json").unlink()
+    saved = json.loads((copied / "config.json").read_text()) | {"image_shape": [8, 8, 3]}
+    (copied / "config.json").write_text(json.dumps(saved))
+    with pytest.raises(ValueError, match=r"expected images \[N, 8, 8, 3\]"):
+        train(Config(**TINY), copied, resume=True)
+    assert json.loads((copied / "config.json").read_text()) == saved
+
+
+def test_overwriting_removes_what_a_run_wrote_and_nothing_else(copied, undrawn):
+    mine = [copied / "notes.txt", copied / "photo.png", copied / "data" / "images.npy"]
+    mine[2].parent.mkdir()
+    for path in mine:
+        path.write_text("mine")
+    (copied / "metrics.jsonl").write_text('{"step": 1, "loss": 0.0}\n')
+    summary = train(Config(**TINY | {"num_steps": 2}), copied, overwrite=True, progress=False)
+    assert summary["num_steps"] == 2 and [row["step"] for row in rows_of(copied)] == [2]
+    assert len(list(copied.glob("events.*"))) == 1
+    with Checkpoints(copied) as checkpoints:
+        assert checkpoints.steps == (2,)
+    assert all(path.read_text() == "mine" for path in mine)
+
+
+@pytest.mark.parametrize("config", [None, '{"architectures": ["Other"]}', "[]", "not JSON"])
+def test_a_folder_of_something_else_is_never_touched(tmp_path, config):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "mine").write_text("mine")
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    for flags in ({"overwrite": True}, {"resume": True}, {}):
+        with pytest.raises((ValueError, FileNotFoundError), match="expected"):
+            train(Config(**TINY), tmp_path, **flags)
+    assert {path.name for path in tmp_path.rglob("*")} <= {"checkpoints", "mine", "config.json"}
+    assert (tmp_path / "checkpoints" / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("changed", [{"latent_shape": [4]}, {"activation": "tanh"}, {"likelihood": "bernoulli"}])
+def test_a_checkpoint_of_another_model_is_refused(copied, changed):
+    path = copied / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises(ValueError, match=f"{next(iter(changed))}=.*one of the two is of another run"):
+        load_run(copied)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "pictures"),
+    [
+        (
+            (10, 8, 8, 3),
+            dict(num_validation=0, norm="none", likelihood="bernoulli", ema_decay=0.9, clip_norm=1, schedule="cosine"),
+            PICTURES,
+        ),
+        ((30, 8, 8, 2), dict(latent_shape=(4, 4, 2), norm="group", likelihood="gaussian"), ["loss.png"]),
+    ],
+)
+def test_any_model_on_few_images_of_any_channels(tmp_path, shape, options, pictures):
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 255, shape, np.uint8))
+    tiny = dict(dataset=str(tmp_path / "images.npy"), num_validation=4, num_steps=2, batch_size=4, base_channels=4)
+    summary = train(Config(**TINY | tiny | options), tmp_path / "run", progress=False)
+    assert np.isfinite([summary["test.squared_error"], summary["test.psnr"], summary["pca.squared_error"]]).all()
+    assert sorted(path.name for path in (tmp_path / "run").glob("*.png")) == sorted(pictures)
+    run = load_run(tmp_path / "run")
+    samples = run_module.sample(run, run.dataset().train.images, 5, jax.random.key(0), "gaussian")
+    assert samples.shape == (5, *run.model.data_shape) and 0 <= samples.min() and samples.max() <= 1
+
+
+def test_pairs_have_different_labels():
+    images, labels = np.arange(100)[:, None, None, None], load_digits().target[:100]
+    picked = labels[pairs_of_labels((images, labels), 8).ravel()]
+    assert len(picked) == 16 and (picked[0::2] != picked[1::2]).all()
+    assert pairs_of_labels((images[:3], None), 4).ravel().tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("num_steps", 0), ("batch_size", -1), ("base_channels", 0), ("num_validation", -1), ("warmup_steps", -1)),
+        *(("learning_rate", 0.0), ("learning_rate", float("nan")), ("learning_rate", float("inf")), ("scale", 0.0)),
+        *(("weight_decay", float("nan")), ("weight_decay", -1.0), ("clip_norm", 0.0), ("step_size", -1.0)),
+        *(("ema_decay", 1.0), ("stats_decay", float("nan")), ("validate_every", 0), ("seed", -1), ("seed", 2**32)),
+        *(("latent_shape", ()), ("latent_shape", (4, 0, 1)), ("adam_epsilon", 0.0)),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=name):
+        Config(**{name: value})
