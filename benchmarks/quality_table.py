@@ -35,11 +35,11 @@ def table() -> str:
     """Return the Markdown table."""
     lines = ["| | " + " | ".join(f"epoch {e}" for e in EPOCHS) + " |", "|---|" + "---|" * len(EPOCHS)]
     for dataset, name in NAMES.items():
-        rows = [(f"{name}, {words}", [cell(curves(dataset, side)[e - 1]) for e in EPOCHS]) for side, words in SIDES.items()]
-        running = curves(dataset, "jax", "test_squared_error_running")
-        rows.insert(1, (f"{name}, gon_jax, averaged statistics", [cell(running[e - 1]) for e in EPOCHS]))
-        rows.append((f"{name}, published logs (one seed)", [f"{value:.3g}" for value in PUBLISHED[dataset]]))
-        lines += [f"| {words} | " + " | ".join(cells) + " |" for words, cells in rows]
+        rows = {words: curves(dataset, side) for side, words in SIDES.items()}
+        rows["gon_jax, averaged statistics"] = curves(dataset, "jax", "test_squared_error_running")
+        cells = {words: [cell(errors[e - 1]) for e in EPOCHS] for words, errors in rows.items()}
+        cells["published logs, one seed"] = [f"{value:.3g}" for value in PUBLISHED[dataset]]
+        lines += [f"| {name}, {words} | " + " | ".join(values) + " |" for words, values in cells.items()]
     return "\n".join(lines)
 
 

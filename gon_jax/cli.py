@@ -124,18 +124,18 @@ def evaluate(
       which: Which checkpoint.
       output: Also write the figures to this JSON file.
     """
-    from gon_jax.experiments.run import load_run, pca_errors
     from gon_jax.metrics import evaluate as evaluate_images
+    from gon_jax.metrics import pca_errors
 
     _check_counts(batch_size=batch_size)
     _check_output(output, (".json",))
-    loaded = load_run(run, which)
+    loaded = _load(run, which)
     data = loaded.dataset(dataset)
     images = _part(data, split).images
     result = evaluate_images(
         loaded.model, loaded.variables, images, evaluation=evaluation, batch_size=batch_size, progress="evaluate"
     )
-    pca = pca_errors(data._replace(test=data.test._replace(images=images)), math.prod(loaded.config.latent_shape))
+    pca = pca_errors(data.train.images, images, math.prod(loaded.config.latent_shape))
     result |= {f"pca.{name}": value for name, value in pca.items()}
     result |= {"num_images": len(images), "step": loaded.step, "evaluation": evaluation, "split": split}
     for name, value in result.items():
@@ -160,12 +160,12 @@ def reconstruct(
     import numpy as np
 
     from gon_jax import figures
-    from gon_jax.experiments.run import load_run, spread
+    from gon_jax.experiments.pictures import spread
     from gon_jax.metrics import reconstruct_images
 
     _check_counts(num=num)
     _check_output(output, (".png", ".npz"))
-    loaded = load_run(run)
+    loaded = _load(run)
     images = _inputs(loaded, input, split).images
     images = images if input else images[spread(len(images), num)]
     x = images.astype(np.float32) / 255
@@ -191,11 +191,10 @@ def encode(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Sp
     """
     import numpy as np
 
-    from gon_jax.experiments.run import load_run
     from gon_jax.metrics import encode_images
 
     _check_output(output, (".npz",))
-    loaded = load_run(run)
+    loaded = _load(run)
     images, labels = _inputs(loaded, input, split)
     arrays = {"latents": encode_images(loaded.model, loaded.variables, images, progress="encode")}
     arrays |= {} if labels is None else {"labels": labels}
@@ -221,16 +220,16 @@ def interpolate(
       num_points: Columns, along the sphere, the two ends included.
     """
     from gon_jax import figures
-    from gon_jax.experiments.run import interpolate as interpolate_images
-    from gon_jax.experiments.run import load_run, pairs_of_labels
+    from gon_jax.experiments.pictures import interpolate as interpolate_images
+    from gon_jax.experiments.pictures import pairs_of_labels
 
     output = output or run / "interpolation.png"
     _check_counts(num_pairs=num_pairs)
     _check_output(output, (".png",))
-    loaded = load_run(run)
+    loaded = _load(run)
     test = _inputs(loaded, input, "test")
     images = test.images if input else pairs_of_labels(test, num_pairs)
-    figures.save_interpolation(output, interpolate_images(loaded, images, num_points))
+    figures.save_interpolation(output, interpolate_images(loaded.model, loaded.variables, images, num_points))
     print(output)
     return 0
 
@@ -251,14 +250,14 @@ def sample(run: RunFolder, output: Path | None = None, num: int = 64, prior: Pri
     import numpy as np
 
     from gon_jax import figures
-    from gon_jax.experiments.run import load_run
-    from gon_jax.experiments.run import sample as sample_images
+    from gon_jax.experiments.pictures import sample as sample_images
 
     output = output or run / "samples.png"
     _check_counts(num=num)
     _check_output(output, (".png", ".npz"))
-    loaded = load_run(run)
-    x_hat = sample_images(loaded, loaded.dataset().train.images, num, jax.random.key(seed), prior)
+    loaded = _load(run)
+    images = loaded.dataset().train.images
+    x_hat = sample_images(loaded.model, loaded.variables, images, num, jax.random.key(seed), prior)
     if output.suffix == ".png":
         figures.save_samples(output, x_hat)
     else:
@@ -270,6 +269,13 @@ def sample(run: RunFolder, output: Path | None = None, num: int = 64, prior: Pri
 COMMANDS: dict[str, Callable[..., int]] = {
     f.__name__: f for f in (train, show, evaluate, reconstruct, encode, interpolate, sample)
 }
+
+
+def _load(folder: Path, which: str = "best"):
+    from gon_jax.experiments.run import load_run
+
+    _use_caches(folder)
+    return load_run(folder, which)
 
 
 def _part(data, split):

@@ -160,3 +160,13 @@ def pca_reconstructions(train_images, images, num_components: int) -> np.ndarray
     pca = PCA(num_components, svd_solver="covariance_eigh" if train.shape[1] <= 4096 else "randomized", random_state=0)
     pca.fit(train)
     return pca.inverse_transform(pca.transform(x)).reshape(images.shape).astype(np.float32)
+
+
+def pca_errors(train_images, images, num_components: int) -> dict[str, float]:
+    """Return the figures of `evaluate` for reconstructions by principal components of the training images.
+
+    Args:
+      train_images, images, num_components: as for `pca_reconstructions`.
+    """
+    x, x_hat = to_unit(images), pca_reconstructions(train_images, images, num_components)
+    return {"squared_error": float(squared_errors(x_hat, x).mean()), "psnr": float(psnr(x_hat, x).mean())}

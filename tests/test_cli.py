@@ -23,6 +23,7 @@ from gon_jax.checkpoints import Checkpoints
 from gon_jax.experiments import run as run_module
 from gon_jax.experiments.presets import PRESETS, Config
 from gon_jax.experiments.run import load_run
+from gon_jax.metrics import decode_latents
 
 TINY = (
     "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --base-channels 2 --num-steps 4 "
@@ -277,7 +278,7 @@ def test_codes_decode_to_the_reconstructions(gon, place):
     assert codes["latents"].shape == (15, 3) and codes["latents"].dtype == np.float32
     np.testing.assert_array_equal(codes["labels"], np.load(place / "images.npz")["labels"][9::10])
     run = load_run(place / "tiny")
-    x_hat = run_module.decode_latents(run.model, run.variables, codes["latents"])
+    x_hat = decode_latents(run.model, run.variables, codes["latents"])
     gon("reconstruct tiny --num 15 --output out/15.npz")
     np.testing.assert_allclose(x_hat, np.load(place / "out" / "15.npz")["x_hat"], atol=1e-6)
 
@@ -354,7 +355,7 @@ def test_kill_and_ctrl_c_lose_nothing(tmp_path, monkeypatch):
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[-1] == step + 3
     monkeypatch.chdir(work)
-    monkeypatch.setattr(run_module, "_draw", lambda *_, **__: None)
+    monkeypatch.setattr(run_module, "draw", lambda *_, **__: None)
     run_module.train(dataclasses.replace(load_run(run).config, num_steps=step + 3), "runs/b", progress=False)
     states = []
     for folder in (run, work / "runs" / "b"):

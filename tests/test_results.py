@@ -1,4 +1,4 @@
-"""What the README says was measured: its table is the one that the JSON gives, and every result says where it is from."""
+"""What the README says was measured: its table is what the JSON gives, and every result says where it is from."""
 
 import json
 

@@ -18,8 +18,9 @@ from sklearn.datasets import load_digits
 
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.experiments import run as run_module
+from gon_jax.experiments.pictures import pairs_of_labels, sample
 from gon_jax.experiments.presets import Config
-from gon_jax.experiments.run import OF_MODEL, PICTURES, load_run, pairs_of_labels, read_summary, train
+from gon_jax.experiments.run import OF_MODEL, PICTURES, load_run, read_summary, train
 from gon_jax.training import NonFiniteLossError
 
 TINY = dict(
@@ -58,7 +59,7 @@ def copied(finished, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Spend no time on pictures."""
-    monkeypatch.setattr(run_module, "_draw", lambda *_, **__: None)
+    monkeypatch.setattr(run_module, "draw", lambda *_, **__: None)
 
 
 def arrays_of(folder):
@@ -284,7 +285,7 @@ def test_any_model_on_few_images_of_any_channels(tmp_path, shape, options, pictu
     assert np.isfinite([summary["test.squared_error"], summary["test.psnr"], summary["pca.squared_error"]]).all()
     assert sorted(path.name for path in (tmp_path / "run").glob("*.png")) == sorted(pictures)
     run = load_run(tmp_path / "run")
-    samples = run_module.sample(run, run.dataset().train.images, 5, jax.random.key(0), "gaussian")
+    samples = sample(run.model, run.variables, run.dataset().train.images, 5, jax.random.key(0), "gaussian")
     assert samples.shape == (5, *run.model.data_shape) and 0 <= samples.min() and samples.max() <= 1
 
 

@@ -13,6 +13,10 @@ from gon_jax.networks import conv_decoder
 from gon_jax.networks.conv import Activation, Norm
 from gon_jax.training import Schedule, make_optimizer
 
+# Latent step sizes without batch normalisation, whose 1/sqrt(1e-5) at the origin makes a small gradient large: the best
+# of 2^-11 to 2^7 on digits of 16, 32 and 64 pixels after 300 steps.
+STEP_SIZES = {"group": 0.25, "none": 128.0}
+
 
 @dataclass(frozen=True)
 class Config:
@@ -40,7 +44,7 @@ class Config:
     scale: float = 0.1
     """Standard deviation of the Gaussian likelihood."""
     step_size: float | None = None
-    """Length of the latent step per unit of gradient; None is the release's 1/(64 H W)."""
+    """Length of the latent step per unit of gradient; None is the release's 1/(64 H W), or tuned to other norms."""
 
     num_steps: int = 1001
     """Steps of gradient descent."""
@@ -110,7 +114,11 @@ def make_model(config: Config, image_shape: tuple[int, int, int]) -> Model:
         activation=config.activation,
         output_activation="none" if config.likelihood == "bernoulli" else "sigmoid",
     )
-    return gon(decoder, likelihood=make_likelihood(config), step_size=config.step_size)
+    step_size = config.step_size
+    if step_size is None and config.norm in STEP_SIZES:
+        # A Gaussian's gradient is that of the squared error by 1 / (2 scale^2): the same codes.
+        step_size = STEP_SIZES[config.norm] * (2 * config.scale**2 if config.likelihood == "gaussian" else 1)
+    return gon(decoder, likelihood=make_likelihood(config), step_size=step_size)
 
 
 def optimizer_of(config: Config) -> optax.GradientTransformation:

@@ -22,20 +22,11 @@ import jax
 import numpy as np
 
 import gon_jax
-from gon_jax import figures
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Dataset, check_images, load
+from gon_jax.experiments.pictures import draw
 from gon_jax.experiments.presets import Config, make_model, optimizer_of
-from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
-from gon_jax.metrics import (
-    decode_latents,
-    encode_images,
-    evaluate,
-    pca_reconstructions,
-    psnr,
-    reconstruct_images,
-    squared_errors,
-)
+from gon_jax.metrics import evaluate, pca_errors
 from gon_jax.models import Model, Variables
 from gon_jax.training import TrainState, fit, init_state
 
@@ -46,7 +37,6 @@ WRITTEN = ("summary.json", *PICTURES, "metrics.jsonl", "events.out.tfevents.*", 
 OF_MODEL = "model image_shape latent_shape base_channels norm activation likelihood scale step_size".split()
 METRIC = "validation.squared_error"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-PRIOR_CODES = 10_000  # codes that a prior is fitted to at most; a mixture's cost grows with them
 
 
 class Run(NamedTuple):
@@ -208,10 +198,11 @@ class _Log:
         self._file.close()
         self._events.close()
 
-    def curve(self, name: str) -> tuple[list[int], list[float]]:
-        """Return steps and values of a figure."""
-        rows = [row for row in self.rows if name in row]
-        return [row["step"] for row in rows], [row[name] for row in rows]
+    def curves(self) -> dict[str, tuple[list[int], list[float]]]:
+        """Return steps and values of the training loss, and of the validation error where there is one."""
+        rows = {"training": [(row["step"], row["loss"]) for row in self.rows]}
+        rows["validation"] = [(row["step"], row[METRIC]) for row in self.rows if METRIC in row]
+        return {name: tuple(map(list, zip(*points, strict=True))) for name, points in rows.items() if points}
 
 
 def train(
@@ -302,7 +293,7 @@ def train(
         "seconds_training": seconds_before + result.seconds_training,
         "seconds_compile": result.seconds_compile,
     }
-    _draw(run, dataset, log, summary, progress=progress)
+    draw(folder, run.model, run.variables, dataset, log.curves(), summary, progress=progress)
     _write_json(folder / "summary.json", summary)
     return summary
 
@@ -314,10 +305,11 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
     running = measure(progress="evaluate" if progress else None)
     by_batch = measure(evaluation="batch") if config.norm == "batch" else running
     latent_size = int(np.prod(config.latent_shape))
-    pca = pca_errors(dataset, latent_size)
+    pca = pca_errors(dataset.train.images, test, latent_size)
     return {
         "model": config.model,
         "dataset": config.dataset,
+        "likelihood": config.likelihood,
         "num_train": len(dataset.train.images),
         "num_test": len(test),
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables.params)),
@@ -333,116 +325,3 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
         if jax.default_backend() == "cpu"
         else jax.devices()[0].device_kind,
     }
-
-
-def pca_errors(dataset: Dataset, num_components: int) -> dict[str, float]:
-    """Return squared error and PSNR of the test images' reconstructions by principal components of the training set."""
-    test = dataset.test.images
-    x = test.astype(np.float32) / 255
-    x_hat = pca_reconstructions(dataset.train.images, test, num_components)
-    errors, decibels = squared_errors(x_hat, x), psnr(x_hat, x)
-    return {"squared_error": float(errors.mean()), "psnr": float(decibels.mean())}
-
-
-def interpolate(run: Run, images: np.ndarray, num_points: int = 10) -> np.ndarray:
-    """Decode spherical interpolations between the codes of consecutive pairs of images.
-
-    Args:
-      run: a trained model.
-      images: `[2 R, H, W, C]`; the first is interpolated to the second, the third to the fourth, ...
-      num_points: P, the decoded ends included.
-
-    Returns:
-      `[R, P, H, W, C]`.
-    """
-    if len(images) < 2 or len(images) % 2:
-        raise ValueError(f"expected pairs of images, an even number of them, got {len(images)}")
-    z = encode_images(run.model, run.variables, images)
-    paths = np.asarray(slerp_path(z[0::2], z[1::2], num_points))
-    decoded = decode_latents(run.model, run.variables, paths.reshape(-1, *paths.shape[2:]))
-    return decoded.reshape(*paths.shape[:2], *decoded.shape[1:])
-
-
-def sample(run: Run, images: np.ndarray, num: int, key: jax.Array, prior: str = "mixture") -> np.ndarray:
-    """Sample new images: fit a prior to the codes of training images, and decode draws from it.
-
-    Args:
-      run: a trained model.
-      images: training images `[N, H, W, C]`; the prior is fitted to the first 10,000 codes at most.
-      num: how many samples.
-      key: typed key.
-      prior: "gaussian" or "mixture".
-
-    Returns:
-      `[num, H, W, C]`.
-    """
-    if prior not in ("gaussian", "mixture"):
-        raise ValueError(f"expected prior 'gaussian' or 'mixture', got {prior!r}")
-    z = encode_images(run.model, run.variables, images[:PRIOR_CODES])
-    fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
-    return decode_latents(run.model, run.variables, np.asarray(sample_prior(fitted, key, num, run.config.latent_shape)))
-
-
-def pairs_of_labels(split, num_pairs: int = 8) -> np.ndarray:
-    """Return `[2 num_pairs, H, W, C]`: pairs of different labels where there are labels; few images are repeated."""
-    images, labels = split
-    if labels is None:
-        return images[np.arange(2 * num_pairs) % len(images)]
-    classes = np.unique(labels)
-    first = [np.flatnonzero(labels == c) for c in classes]
-    order = [first[i % len(classes)][(i // len(classes)) % len(first[i % len(classes)])] for i in range(2 * num_pairs)]
-    return images[order]
-
-
-def spread(num_images: int, num: int) -> np.ndarray:
-    """Return indices of up to `num` images spread evenly over a set.
-
-    >>> spread(100, 4)
-    array([ 0, 33, 66, 99])
-    """
-    return np.unique(np.linspace(0, num_images - 1, min(num, num_images)).astype(int))
-
-
-def draw_reconstructions(path: Path, run: Run, images: np.ndarray, train_images: np.ndarray, summary: dict) -> None:
-    """Draw images above their reconstructions by the run and by as many principal components as it has latents."""
-    latent_size = summary["latent_size"]
-    ours, linear = run.config.model.upper(), f"PCA {latent_size}"
-    figures.save_reconstructions(
-        path,
-        images,
-        {
-            ours: reconstruct_images(run.model, run.variables, images),
-            linear: pca_reconstructions(train_images, images, latent_size),
-        },
-        errors={ours: summary["test.squared_error"], linear: summary["pca.squared_error"]},
-    )
-
-
-def draw_curves(path: Path, run: Run, log: _Log, summary: dict) -> None:
-    """Draw the loss, and where it is a squared error, what it can be compared with."""
-    if run.config.likelihood != "squared_error":
-        figures.save_curves(path, {"training": log.curve("loss")}, "nats per image", log=False)
-        return
-    curves = {"training": log.curve("loss"), "validation": log.curve(METRIC)}
-    reference = {f"PCA, {summary['latent_size']} components (test)": summary["pca.squared_error"]}
-    curves = {name: curve for name, curve in curves.items() if curve[0]}
-    figures.save_curves(path, curves, "squared error per image", reference=reference)
-
-
-def _draw(run: Run, dataset: Dataset, log: _Log, summary: dict, progress: bool) -> None:
-    """Write the pictures of a run."""
-    from tqdm.auto import tqdm
-
-    train_images, test = dataset.train.images, dataset.test
-    shown = test.images[spread(len(test.images), 20)]
-    key = jax.random.key(run.config.seed)
-    draw = {
-        "reconstructions.png": lambda path: draw_reconstructions(path, run, shown, train_images, summary),
-        "interpolation.png": lambda path: figures.save_interpolation(path, interpolate(run, pairs_of_labels(test))),
-        "samples.png": lambda path: figures.save_samples(path, sample(run, train_images, 64, key)),
-        "loss.png": lambda path: draw_curves(path, run, log, summary),
-    }
-    if run.model.data_shape[-1] not in (1, 3):  # what isn't grey or RGB cannot be shown
-        draw = {"loss.png": draw["loss.png"]}
-    for name in tqdm(draw, "draw", disable=not progress, leave=False, delay=1):
-        draw[name](run.folder / name)
