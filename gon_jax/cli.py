@@ -373,7 +373,9 @@ def _run(words: list[str]) -> int:
     name, *rest = words
     if name not in COMMANDS:
         raise UsageError(f"{_close(name, COMMANDS)} (see gon --help)")
-    if name != "train" or not rest or rest[0].startswith("-"):
+    if name == "train" and not rest:
+        raise UsageError("expected a preset or --dataset, got neither (see gon --help)")
+    if name != "train" or rest[0].startswith("-"):
         return _parse(COMMANDS[name], f"gon {name}", rest)()
     preset, *rest = rest
     if preset not in PRESETS:

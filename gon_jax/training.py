@@ -88,7 +88,7 @@ class FitResult(NamedTuple):
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss became infinite or not a number; the steps since the last report are lost."""
+    """The loss or a parameter became infinite or not a number; the steps since the last report are lost."""
 
 
 def make_optimizer(
@@ -191,7 +191,7 @@ def train_steps(
     batch_size: int,
     most_steps: int,
     **step_options,
-) -> tuple[TrainState, jax.Array]:
+) -> tuple[TrainState, jax.Array, jax.Array]:
     """Make `num_steps` steps in one call, shuffling on the device; pure.
 
     Epoch and position follow from `state.step`, and the order of an epoch from `state.key`, so a run may be cut into
@@ -206,7 +206,8 @@ def train_steps(
       **step_options: of `train_step`.
 
     Returns:
-      The next state, and the losses `[most_steps]`, of which the first `num_steps` are set.
+      The next state; the losses `[most_steps]`, of which the first `num_steps` are set; and whether all parameters are
+      finite after the last step, which no loss has seen yet.
     """
     num_examples = len(data["x"])
     steps_per_epoch = num_examples // batch_size
@@ -225,7 +226,8 @@ def train_steps(
 
     carry = (state, order_of(state.step), jnp.zeros(most_steps))
     state, _, losses = jax.lax.fori_loop(0, num_steps, body, carry)
-    return state, losses
+    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)]).all()
+    return state, losses, finite
 
 
 @contextmanager
@@ -328,14 +330,15 @@ def fit(
         while not stopping:
             count = min(report_every, num_steps - step, validate_every - step % validate_every)
             start = time.perf_counter()
-            state, losses = compiled(state, data, jnp.int32(count))
-            losses = np.asarray(losses)[:count]
+            state, losses, finite = compiled(state, data, jnp.int32(count))
+            losses, finite = np.asarray(losses)[:count], bool(finite)
             seconds_training += time.perf_counter() - start
-            if not np.isfinite(losses).all():
-                bad = step + int(np.argmin(np.isfinite(losses))) + 1
+            if not (finite and np.isfinite(losses).all()):
+                good = int(np.isfinite(losses).cumprod().sum())
+                what = f"the loss {losses[good]}" if good < count else "parameters that are not"
                 raise NonFiniteLossError(
-                    f"expected a finite loss, got {losses[bad - step - 1]} at step {bad}; the likely cause is a "
-                    "learning rate or latent step size that is too large: lower it, or clip gradients"
+                    f"expected a finite loss and parameters, got {what} at step {step + min(good + 1, count)}; the "
+                    "likely cause is a learning rate or latent step size that is too large: lower it, or clip gradients"
                 )
             step += count
             figures = None

@@ -14,7 +14,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 import gon_jax
@@ -25,25 +24,11 @@ from gon_jax.experiments.presets import PRESETS, Config
 from gon_jax.experiments.run import load_run
 from gon_jax.metrics import decode_latents
 
+pytestmark = pytest.mark.usefixtures("quick")
 TINY = (
     "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --base-channels 2 --num-steps 4 "
     "--batch-size 16 --learning-rate 1e-2 --validate-every 2"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick(tmp_path_factory):
-    """Compile fast, and each program once; leave the settings as they were."""
-    settings = {"jax_disable_most_optimizations": True, "jax_persistent_cache_min_compile_time_secs": 0}
-    settings |= {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax"))}
-    before = {name: jax.config.values[name] for name in settings}
-    for values in (settings, before):
-        compilation_cache.reset_cache()
-        for name, value in values.items():
-            jax.config.update(name, value)
-        if values is settings:
-            yield
-    compilation_cache.reset_cache()
 
 
 def write_images(folder):

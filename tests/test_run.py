@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -23,25 +22,11 @@ from gon_jax.experiments.presets import Config
 from gon_jax.experiments.run import OF_MODEL, PICTURES, load_run, read_summary, train
 from gon_jax.training import NonFiniteLossError
 
+pytestmark = pytest.mark.usefixtures("quick")
 TINY = dict(
     dataset="digits", image_size=None, num_validation=20, latent_shape=(3,), base_channels=2, num_steps=6, batch_size=16
 )
 TINY |= dict(learning_rate=1e-2, validate_every=2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick(tmp_path_factory):
-    """Compile fast, and each program once; leave the settings as they were."""
-    settings = {"jax_disable_most_optimizations": True, "jax_persistent_cache_min_compile_time_secs": 0}
-    settings |= {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax"))}
-    before = {name: jax.config.values[name] for name in settings}
-    for values in (settings, before):
-        compilation_cache.reset_cache()
-        for name, value in values.items():
-            jax.config.update(name, value)
-        if values is settings:
-            yield
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

@@ -205,6 +205,14 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(small):
         run(small._replace(loss=loss), 500, optimizer=optax.sgd(1e-2))
 
 
+def test_parameters_that_are_not_finite_are_never_reported(small):
+    """The last step of a call may spoil them after its loss was computed."""
+    reports = []
+    with pytest.raises(NonFiniteLossError, match="parameters that are not at step 1"):
+        run(small, 4, optimizer=optax.sgd(float("inf")), report_every=1, on_report=reports.append)
+    assert not reports
+
+
 @pytest.mark.parametrize(
     "images, options, words",
     [

@@ -29,7 +29,7 @@ class Dataset(NamedTuple):
     test: Split
 
 
-def load(name, *, image_size: int | None = None, num_validation: int = 0, download: bool = True) -> Dataset:
+def load(name, *, image_size: int | None = None, num_validation: int | None = 0, download: bool = True) -> Dataset:
     """Load a dataset whole, as uint8 in memory.
 
     - "digits": 1,797 digits of scikit-learn, 8x8, round(255 v / 16); every fifth of a class (number 4, 9, ... in file
@@ -47,7 +47,8 @@ def load(name, *, image_size: int | None = None, num_validation: int = 0, downlo
     Args:
         name: one of `DATASETS`, or a path.
         image_size: height and width to resize to as `resize` does; None keeps the size they have.
-        num_validation: how many examples at the end of the training set become `validation`.
+        num_validation: how many examples at the end of the training set become `validation`; None is 5,000, or a tenth
+            where that is less.
         download: whether a missing dataset may be downloaded.
 
     Raises:
@@ -77,6 +78,8 @@ def load(name, *, image_size: int | None = None, num_validation: int = 0, downlo
                          f"of images, got {str(name)!r}" + (f": did you mean {close[0]!r}?" if close else ""))
     if image_size is not None:
         train, test = (split._replace(images=resize(split.images, image_size)) for split in (train, test))
+    if num_validation is None:
+        num_validation = min(5000, len(train.images) // 10)
     if not 0 <= num_validation < len(train.images):
         raise ValueError(f"expected num_validation from 0 to {len(train.images) - 1}, got {num_validation}: {name} has "
                          f"{len(train.images)} training examples, and some must remain")

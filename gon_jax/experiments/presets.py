@@ -28,8 +28,9 @@ class Config:
     """digits, mnist, fashion_mnist, cifar10; or a folder of images, a .npy or .npz file."""
     image_size: int | None = 32
     """Resize images to this height and width, a power of two from 8 to 256; None keeps their size."""
-    num_validation: int = 5000
-    """Training examples at the end of the set to hold out; the best checkpoint is best on these. 0 selects nothing."""
+    num_validation: int | None = None
+    """Training examples at the end of the set to hold out, to choose the best checkpoint by; None is 5000, or a tenth
+    where that is less. 0 selects nothing."""
 
     latent_shape: tuple[int, ...] = (32,)
     """Shape of a code: k, or h h c for a spatial one."""
@@ -78,7 +79,7 @@ class Config:
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"expected a finite {name}, got {value}")
-            if name in lowest and value < lowest[name]:
+            if name in lowest and value is not None and value < lowest[name]:
                 raise ValueError(f"expected {name} of at least {lowest[name]}, got {value}")
             if name in ("learning_rate", "scale", "adam_epsilon") and not value > 0:
                 raise ValueError(f"expected {name} above 0, got {value}")
@@ -141,7 +142,6 @@ _LOGS = dataclasses.replace(_RELEASE, latent_shape=(256,), learning_rate=2e-4, n
 PRESETS: dict[str, Config] = {
     "gon-digits": Config(
         dataset="digits",
-        num_validation=142,
         latent_shape=(16,),
         num_steps=2000,
         learning_rate=5e-3,
