@@ -8,34 +8,43 @@ This package loads jax and nothing heavier. Decoders in Flax are in `gon_jax.net
 """
 
 from gon_jax.likelihoods import Likelihood, bernoulli, gaussian, squared_error
-from gon_jax.origin import (
-    Decoder,
-    Linearisation,
+from gon_jax.linearisation import (
+    Encoder,
+    FrozenEncoder,
     choose_strategy,
+    compare_with_definition,
     cotangents,
-    encode,
     encode_frozen,
+    encode_least_squares,
     encode_shared,
-    gon_loss,
-    linearise,
-    reconstruct,
+    freeze,
+    gradient_encoder,
+    least_squares_encoder,
+    strategy_costs,
 )
+from gon_jax.origin import Decoder, encode, gon_loss, reconstruct
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Decoder",
+    "Encoder",
+    "FrozenEncoder",
     "Likelihood",
-    "Linearisation",
     "bernoulli",
     "choose_strategy",
+    "compare_with_definition",
     "cotangents",
     "encode",
     "encode_frozen",
+    "encode_least_squares",
     "encode_shared",
+    "freeze",
     "gaussian",
     "gon_loss",
-    "linearise",
+    "gradient_encoder",
+    "least_squares_encoder",
     "reconstruct",
     "squared_error",
+    "strategy_costs",
 ]

@@ -25,6 +25,8 @@ class Likelihood(NamedTuple):
       affine: the gradient in `output` is affine in `x`, element by element; then the encoder at a shared origin is
         one matrix and one bias.
       normalised: it integrates (or sums) to 1 over `x`, so that bits per dimension mean something.
+      fisher: `output [...] -> [...]`, the Fisher information in each output, if that is diagonal: the expected second
+        derivative of the loss. `None` where it is unknown.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Likelihood(NamedTuple):
     num_outputs: int = 1
     affine: bool = False
     normalised: bool = False
+    fisher: Callable[[jax.Array], jax.Array] | None = None
 
     def __call__(self, output: jax.Array, x: jax.Array) -> jax.Array:
         return self.negative_log_likelihood(output, x)
@@ -56,7 +59,13 @@ def _squared_error(output, x):
     return sum_per_example(jnp.square(x - output))
 
 
-squared_error = Likelihood("squared_error", _squared_error, mean=lambda output: output, affine=True)
+squared_error = Likelihood(
+    "squared_error",
+    _squared_error,
+    mean=lambda output: output,
+    affine=True,
+    fisher=lambda output: jnp.full_like(output, 2),
+)
 """sum (x - F)^2 per example: no 1/2, no constants, in squared intensity. The release's GON.
 
 >>> squared_error(jnp.zeros((2, 3)), jnp.ones((2, 3)))
@@ -85,7 +94,14 @@ def gaussian(scale: float) -> Likelihood:
         _same_shape(output, x)
         return sum_per_example(0.5 * jnp.square((x - output) / scale) + constant)
 
-    return Likelihood("gaussian", negative_log_likelihood, mean=lambda output: output, affine=True, normalised=True)
+    return Likelihood(
+        "gaussian",
+        negative_log_likelihood,
+        mean=lambda output: output,
+        affine=True,
+        normalised=True,
+        fisher=lambda output: jnp.full_like(output, 1 / scale**2),
+    )
 
 
 def _bernoulli(output, x):
@@ -93,7 +109,13 @@ def _bernoulli(output, x):
     return sum_per_example(jax.nn.softplus(output) - x * output)
 
 
-bernoulli = Likelihood("bernoulli", _bernoulli, mean=jax.nn.sigmoid, affine=True)
+bernoulli = Likelihood(
+    "bernoulli",
+    _bernoulli,
+    mean=jax.nn.sigmoid,
+    affine=True,
+    fisher=lambda output: jax.nn.sigmoid(output) * jax.nn.sigmoid(-output),
+)
 """Binary cross-entropy from logits, in nats per example; `x` in [0, 1].
 
 A mass function on {0, 1}; on grey values it is not normalised and has a floor above 0, so bits per dimension are

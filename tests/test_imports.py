@@ -14,6 +14,7 @@ LEVELS = {  # the table of docs/architecture.md
     "latents": 0,
     "likelihoods": 0,
     "origin": 1,
+    "linearisation": 2,
     "networks": 2,
     "models": 3,
     "metrics": 4,
@@ -22,7 +23,7 @@ LEVELS = {  # the table of docs/architecture.md
     "experiments": 6,
     "cli": 7,
 }
-OUTSIDE = {"likelihoods": {"jax"}, "origin": {"jax"}, "latents": {"jax", "numpy", "sklearn"}}
+OUTSIDE = {"likelihoods": {"jax"}, "origin": {"jax"}, "linearisation": {"jax"}, "latents": {"jax", "numpy", "sklearn"}}
 
 
 def imports(path):

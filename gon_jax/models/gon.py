@@ -7,8 +7,18 @@ import jax
 import jax.numpy as jnp
 
 from gon_jax.likelihoods import Likelihood, squared_error
+from gon_jax.linearisation import (
+    Strategy,
+    cotangents,
+    encode_frozen,
+    encode_shared,
+    freeze,
+    gradient_encoder,
+    least_squares_encoder,
+    strategy_of,
+)
 from gon_jax.models.model import Batch, Model, Variables
-from gon_jax.origin import Decoder, Strategy, cotangents, encode_shared
+from gon_jax.origin import Decoder
 
 
 class GONStats(NamedTuple):
@@ -44,7 +54,8 @@ def gon(
       decoder: `gon_jax.networks.conv_decoder(...)`, or your own function in the record `Decoder`.
       likelihood: the inner and the outer loss.
       step_size: s; by default the release's, 1 / (64 H W) for data `[H, W, C]` (64 is its batch size).
-      strategy: how the encoder is computed; see `gon_jax.encode_shared`.
+      strategy: how training encodes a batch, all of them exact; `None` takes the cheapest for the batch at hand (see
+        `gon_jax.strategy_costs`), which is "definition" for a decoder whose rows are "unknown".
 
     >>> from gon_jax.networks import conv_decoder
     >>> model = gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
@@ -52,32 +63,121 @@ def gon(
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape
     (5, 3)
     """
-    origin = jnp.zeros(decoder.latent_shape)
-    params_shape = jax.eval_shape(decoder.init, jax.random.key(0))
-    output_shape = jax.eval_shape(lambda p: decoder.plain(p, origin[None]), params_shape).shape[1:]
-    data_shape = jax.eval_shape(likelihood.mean, jax.ShapeDtypeStruct((1, *output_shape), jnp.float32)).shape[1:]
-    if step_size is None:
-        step_size = 1 / (64 * math.prod(data_shape[:-1]))
-    options = {"likelihood": likelihood, "step_size": step_size, "strategy": strategy}
+    step_size = 1 / (64 * math.prod(_data_shape(decoder, likelihood)[:-1])) if step_size is None else step_size
 
-    def start(x):
-        return origin.astype(x.dtype)
+    def codes(params, x, origin):
+        chosen = strategy_of(decoder, params, len(x), strategy)
+        options = {"step_size": step_size, "strategy": chosen}
+        if chosen != "definition":
+            return _codes(gradient_encoder(decoder, params, origin, **options), likelihood, x)
+        z = encode_shared(decoder, params, x, origin, likelihood=likelihood, **options)
+        if not decoder.batch_statistics:
+            return z, None
+        return z, cotangents(likelihood, decoder.plain(params, origin[None])[0], x).mean(axis=0)
+
+    def explicit(params, origin):
+        chosen = "jacobian" if decoder.pointwise is None else "pointwise"
+        return gradient_encoder(decoder, params, origin, step_size=step_size, strategy=chosen)
+
+    return _model(decoder, likelihood, decoder.init, lambda params: params, codes, explicit)
+
+
+def least_squares_gon(
+    decoder: Decoder,
+    *,
+    likelihood: Likelihood = squared_error,
+    damping: float = 1.0,
+    learn_damping: bool = False,
+) -> Model:
+    r"""Return the GON whose codes are damped Gauss-Newton steps at the origin in place of gradient steps.
+
+    The other half is Eq. 8 as in `gon`: the loss is differentiated through the codes. See `encode_least_squares`.
+
+    Args:
+      decoder: rows "independent" or "batch_statistics".
+      likelihood: the inner and the outer loss, with Fisher information.
+      damping: lambda, above 0.
+      learn_damping: train log lambda beside the decoder, from `damping` on; then the parameters are
+        `{"decoder": ..., "log_damping": ...}`.
+
+    Raises:
+      ValueError: for a decoder whose rows are "unknown", a likelihood without Fisher information, or a damping of 0.
+
+    >>> from gon_jax.networks import conv_decoder
+    >>> model = least_squares_gon(conv_decoder((8, 8, 1), (3,), base_channels=4), learn_damping=True)
+    >>> variables = model.init(jax.random.key(0))
+    >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, float(variables.params["log_damping"])
+    ((5, 3), 0.0)
+    """
+    if decoder.rows == "unknown":
+        raise ValueError('expected a decoder with rows="independent" or "batch_statistics", got rows="unknown"')
+    if not damping > 0:
+        raise ValueError(f"expected a damping above 0, got {damping!r}")
 
     def init(key):
         params = decoder.init(key)
+        return {"decoder": params, "log_damping": jnp.log(jnp.float32(damping))} if learn_damping else params
+
+    def of_decoder(params):
+        return params["decoder"] if learn_damping else params
+
+    def explicit(params, origin):
+        value = jnp.exp(params["log_damping"]) if learn_damping else damping
+        return least_squares_encoder(decoder, of_decoder(params), origin, likelihood=likelihood, damping=value)
+
+    def codes(params, x, origin):
+        return _codes(explicit(params, origin), likelihood, x)
+
+    return _model(decoder, likelihood, init, of_decoder, codes, explicit)
+
+
+def _data_shape(decoder, likelihood):
+    z = jnp.zeros((1, *decoder.latent_shape))
+    output = jax.eval_shape(lambda key: decoder.plain(decoder.init(key), z), jax.random.key(0))
+    return jax.eval_shape(likelihood.mean, output).shape[1:]
+
+
+def _codes(encoder, likelihood, x):
+    """Return the codes of a batch, and its mean cotangent."""
+    v = cotangents(likelihood, encoder.output, x)
+    mean_cotangent = v.mean(axis=0)
+    return encoder.codes(v, mean_cotangent), mean_cotangent
+
+
+def _model(decoder, likelihood, init_params, of_decoder, codes, explicit) -> Model:
+    """Return the model of an estimator of codes.
+
+    Args:
+      decoder, likelihood: the two halves of F and of p(x given z).
+      init_params: `key -> params`.
+      of_decoder: `params -> the decoder's`.
+      codes: `(params, x, origin) -> (z, mean cotangent of the batch)`, by this batch's statistics.
+      explicit: `(params, origin) -> Encoder` with a matrix.
+    """
+    data_shape = _data_shape(decoder, likelihood)
+    origin = jnp.zeros(decoder.latent_shape)
+
+    def init(key):
+        params = init_params(key)
         if not decoder.batch_statistics:
             return Variables(params)
-        output, stats = decoder.apply(params, origin[None])
+        output, stats = decoder.apply(of_decoder(params), origin[None])
         return Variables(params, GONStats(stats, jnp.zeros_like(output[0])))
+
+    def frozen(variables):
+        params, stats = variables
+        encoder = explicit(params, origin)
+        return freeze(encoder, likelihood, None if stats is None else stats.mean_cotangent)
 
     def encode(variables, x):
         x = jnp.asarray(x)
         params, stats = variables
-        mean_cotangent = None if stats is None else stats.mean_cotangent
-        return encode_shared(decoder, params, x, start(x), mean_cotangent=mean_cotangent, **options)
+        if stats is None or not decoder.batch_statistics:
+            return codes(params, x, origin.astype(x.dtype))[0]
+        return encode_frozen(frozen(variables), x, likelihood=likelihood)
 
     def decode(variables, z):
-        params, stats = variables
+        params, stats = of_decoder(variables.params), variables.stats
         if decoder.batch_statistics:
             output, _ = decoder.apply(params, z, None if stats is None else stats.latent)
         else:
@@ -87,12 +187,11 @@ def gon(
     def loss(variables: Variables, batch: Batch, key: jax.Array):
         del key  # nothing is random here
         params, x = variables.params, batch["x"]
+        z, mean_cotangent = codes(params, x, origin.astype(x.dtype))
         if not decoder.batch_statistics:
-            z = encode_shared(decoder, params, x, start(x), **options)
-            return likelihood(decoder.apply(params, z), x).mean(), None
-        mean_cotangent = cotangents(likelihood, decoder.plain(params, start(x)[None])[0], x).mean(axis=0)
-        z = encode_shared(decoder, params, x, start(x), mean_cotangent=mean_cotangent, **options)
-        output, stats = decoder.apply(params, z)
+            return likelihood(decoder.apply(of_decoder(params), z), x).mean(), None
+        output, stats = decoder.apply(of_decoder(params), z)
         return likelihood(output, x).mean(), GONStats(stats, mean_cotangent)
 
-    return Model(init, loss, encode, decode, data_shape, decoder.latent_shape)
+    freezes = None if decoder.rows == "unknown" else frozen
+    return Model(init, loss, encode, decode, data_shape, decoder.latent_shape, freezes)

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from gon_jax.linearisation import FrozenEncoder
+
 Batch = dict[str, jax.Array]
 
 
@@ -32,6 +34,8 @@ class Model(NamedTuple):
       decode: `(Variables, z [B, *latent]) -> x_hat [B, ...]`, the mean of p(x given z).
       data_shape: `...`, the shape of one example.
       latent_shape: `*latent`.
+      freeze: `Variables -> FrozenEncoder`, an encoder that is one matrix product a batch and equals `encode` with these
+        variables; `None` for a model that has none.
     """
 
     init: Callable[[jax.Array], Variables]
@@ -40,3 +44,4 @@ class Model(NamedTuple):
     decode: Callable[[Variables, jax.Array], jax.Array]
     data_shape: tuple[int, ...]
     latent_shape: tuple[int, ...]
+    freeze: Callable[[Variables], FrozenEncoder] | None = None

@@ -48,30 +48,29 @@ def _torch_uniform(fan: int):
 
 
 class TransposedConv(nn.Module):
-    """Kernel 4, stride 2, padding 1: `[B, H, W, C]` to `[B, 2 H, 2 W, features]`."""
+    """Kernel 4, stride 2, padding 1: `[B, H, W, C]` to `[B, 2 H, 2 W, features]`; `[B, k]` is a 1x1 image, to 4x4.
+
+    Attributes:
+      features: output channels.
+      add_bias: not before batch normalisation, which takes any constant away again. The bias is a parameter all the
+        same, as in the release, with a gradient that is exactly 0: added, the gradient is rounding, of which Adam makes
+        steps of full size, and averages of the statistics run after a bias that drifts.
+    """
 
     features: int
+    add_bias: bool = True
 
     @nn.compact
     def __call__(self, x):
         initialise = _torch_uniform(16 * self.features)
         kernel = self.param("kernel", initialise, (4, 4, x.shape[-1], self.features))
         bias = self.param("bias", initialise, (self.features,))
-        return transposed_convolution(x, kernel) + bias
-
-
-class Project(nn.Module):
-    """The same from 1x1 to 4x4 (stride 1, no padding), a matrix product: `[B, k]` to `[B, 4, 4, features]`."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, z):
-        initialise = _torch_uniform(16 * self.features)
-        kernel = self.param("kernel", initialise, (4, 4, z.shape[-1], self.features))
-        bias = self.param("bias", initialise, (self.features,))
-        matrix = kernel.transpose(2, 0, 1, 3).reshape(z.shape[-1], -1)
-        return (z @ matrix).reshape(-1, 4, 4, self.features) + bias
+        if x.ndim == 2:
+            matrix = kernel.transpose(2, 0, 1, 3).reshape(x.shape[-1], -1)
+            y = (x @ matrix).reshape(-1, 4, 4, self.features)
+        else:
+            y = transposed_convolution(x, kernel)
+        return y + bias if self.add_bias else y
 
 
 class ConvNetwork(nn.Module):
@@ -87,15 +86,15 @@ class ConvNetwork(nn.Module):
     def __call__(self, z):  # [B, k] or [B, h, h, c]
         size, _, channels = self.image_shape
 
-        def hidden(x):
+        def hidden(x, size_out):
+            width = self.base_channels * (size // 2) // size_out
+            name = "Project_0" if x.ndim == 2 else None
+            x = TransposedConv(width, add_bias=self.norm != "batch", name=name)(x)
             return self.activation(_NORMS[self.norm]()(x))
 
-        def width(at):
-            return self.base_channels * (size // 2) // at
-
-        x = z if z.ndim == 4 else hidden(Project(width(4))(z))
+        x = z if z.ndim == 4 else hidden(z, 4)
         while x.shape[1] < size // 2:
-            x = hidden(TransposedConv(width(2 * x.shape[1]))(x))
+            x = hidden(x, 2 * x.shape[1])
         return self.output_activation(TransposedConv(channels)(x))  # [B, H, W, C]
 
 
@@ -163,5 +162,5 @@ def conv_decoder(
         return network.apply({"params": params, "stats": stats}, z), stats
 
     if norm == "batch":
-        return Decoder(apply_with_stats, init, latent_shape, batch_statistics=True)
-    return Decoder(apply, init, latent_shape)
+        return Decoder(apply_with_stats, init, latent_shape, rows="batch_statistics")
+    return Decoder(apply, init, latent_shape, rows="independent")
