@@ -6,7 +6,6 @@
 import io
 import json
 import pathlib
-import re
 
 from benchmarks import report
 
@@ -43,11 +42,6 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def readme_with(text: str, new_table: str) -> str:
-    """Return the README's text with the table between its two marks replaced."""
-    return re.sub(r"(<!-- quality -->\n).*?(\n<!-- /quality -->)", lambda m: m[1] + new_table + m[2], text, flags=re.S)
-
-
 def draw() -> pathlib.Path:
     """Draw every seed's curve of both sides, and the published points."""
     from matplotlib.figure import Figure
@@ -77,7 +71,7 @@ def draw() -> pathlib.Path:
 
 def main():
     print(table())
-    README.write_text(readme_with(README.read_text(), table()))
+    README.write_text(report.readme_with(README.read_text(), "quality", table()))
     print(draw())
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 import platform
+import re
+import shutil
 import subprocess
 import sys
 
@@ -19,6 +21,20 @@ def _processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _accelerators() -> dict[str, list[str]]:
+    """Return the GPUs' names, where there are any."""
+    if not shutil.which("nvidia-smi"):
+        return {}
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {"gpus": run.stdout.strip().splitlines()} if run.returncode == 0 else {}
+
+
+def _affinity() -> int | None:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _version(package: str) -> str | None:
@@ -45,15 +61,31 @@ def provenance() -> dict:
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version()} | {p: v for p in PACKAGES if (v := _version(p))},
-        "hardware": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "hardware": {
+            "processor": _processor(), "cores": os.cpu_count(), "affinity": _affinity(), "system": platform.system(),
+        } | _accelerators(),
     }
 
 
-def write(name: str, result: dict, made_by: dict) -> pathlib.Path:
-    """Write `result` and its provenance to `results/<name>.json` in one rename; return the path."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def write(name: str, result: dict, made_by: dict, folder: pathlib.Path | None = None) -> pathlib.Path:
+    """Write `result` and its provenance to `<name>.json`, in `results/` or a folder, in one rename; return the path."""
+    folder = folder or RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     partial = path.with_suffix(".json.partial")
     partial.write_text(json.dumps(made_by | result, indent=1) + "\n")
     partial.replace(path)
     return path
+
+
+def readme_with(text: str, mark: str, table: str) -> str:
+    """Return the README's text with what stands between `<!-- mark -->` and `<!-- /mark -->` replaced.
+
+    Raises:
+      ValueError: if the marks are not there.
+    """
+    begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+    new, count = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}{table}\n{end}", text, flags=re.S)
+    if count != 1:
+        raise ValueError(f"expected {begin.strip()} and {end} once in the text, got {count}; add or mend them")
+    return new

@@ -1,45 +1,76 @@
-"""The release's convolutional GON in PyTorch, written anew: the side we compare with.
+"""The release's GONs in PyTorch, written anew: the side we compare with.
 
-Only the algorithm is here (network, loss of Eq. 8 by double backward, evaluation); who trains it on what is
-said in `quality.py`. The inner loss is divided by the constant 64 H W, not by the batch at hand: equal to the
-release on full batches of 64, and independent of the batch size elsewhere.
+Only the algorithm is here (networks, loss of Eq. 8 by double backward, evaluation); who trains it on what is
+said in `quality.py` and `cases.py`. The inner loss is divided by the constant 64 H W, not by the batch at hand: equal
+to the release on full batches of 64, and independent of the batch size elsewhere.
 """
+
+import math
 
 import torch
 from torch import nn
 
 
-def decoder(latent_size: int, base_channels: int, channels: int) -> nn.Sequential:
-    """Return the release's decoder, `[B, latent_size, 1, 1]` to `[B, channels, 32, 32]`, in torch's initialisation."""
-    widths = [latent_size, 4 * base_channels, 2 * base_channels, base_channels, channels]
+def decoder(latent_size: int, base_channels: int, channels: int, image_size: int = 32) -> nn.Sequential:
+    """Return the release's decoder, `[B, latent_size, 1, 1]` to `[B, channels, H, H]`, in torch's initialisation."""
+    halvings = int(math.log2(image_size)) - 3
+    widths = [latent_size, *(base_channels * 2**i for i in range(halvings, -1, -1)), channels]
     layers = []
     for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
         stride, padding = (1, 0) if i == 0 else (2, 1)
         layers.append(nn.ConvTranspose2d(fan_in, fan_out, 4, stride, padding))
-        layers += [nn.BatchNorm2d(fan_out), nn.ELU()] if i < 3 else [nn.Sigmoid()]
+        layers += [nn.BatchNorm2d(fan_out), nn.ELU()] if i < len(widths) - 2 else [nn.Sigmoid()]
     return nn.Sequential(*layers)
 
 
-def encode(network: nn.Module, x: torch.Tensor, latent_size: int, step_size: float) -> torch.Tensor:
-    """Return z = -step_size * gradient of the summed squared error at 0, `[B, latent_size, 1, 1]`, attached."""
+def coordinates(image_size: int) -> torch.Tensor:
+    """Return the points of the image in row-column order, `[H W, 2]` from -1 to 1."""
+    axis = torch.linspace(-1, 1, image_size)
+    return torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).reshape(-1, 2)
+
+
+class Siren(nn.ModuleList):
+    """The release's implicit decoder, `[B, k, 1, 1]` to `[B, H W, channels]`: each point is joined to its code."""
+
+    def __init__(self, latent_size: int, image_size: int, channels: int, hidden_dim: int, num_layers: int):
+        widths = [2 + latent_size, *[hidden_dim] * num_layers, channels]
+        super().__init__(nn.Linear(*pair) for pair in zip(widths[:-1], widths[1:], strict=True))
+        self.register_buffer("points", coordinates(image_size), persistent=False)
+
+    def forward(self, z):
+        shape = (z.shape[0], len(self.points), -1)
+        x = torch.cat([self.points.expand(shape), z.flatten(1)[:, None].expand(shape)], dim=-1)
+        *hidden, last = self
+        for layer in hidden:
+            x = torch.sin(30 * layer(x))
+        return last(x)
+
+
+def encode(network: nn.Module, x: torch.Tensor, latent_size: int, step_size: float, attached=True) -> torch.Tensor:
+    """Return z = -step_size * gradient of the summed squared error at 0, `[B, latent_size, 1, 1]`."""
     z = x.new_zeros(x.shape[0], latent_size, 1, 1, requires_grad=True)
     loss = (x - network(z)).square().sum()
-    return -step_size * torch.autograd.grad(loss, z, create_graph=True)[0]
+    return -step_size * torch.autograd.grad(loss, z, create_graph=attached)[0]
 
 
 def errors(network: nn.Module, x: torch.Tensor, latent_size: int, step_size: float) -> torch.Tensor:
     """Return the squared error of each example's reconstruction, `[B]`, in squared intensity summed over the image."""
     z = encode(network, x, latent_size, step_size)
-    return (x - network(z)).square().sum(dim=(1, 2, 3))
+    return (x - network(z)).square().flatten(1).sum(dim=1)
+
+
+def update(network, optimizer, x, latent_size: int, step_size: float, divisor: int) -> torch.Tensor:
+    """Make one step on the mean of `errors` over the batch, divided by `divisor`; return that loss, on the device."""
+    loss = errors(network, x, latent_size, step_size).mean() / divisor
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
 
 
 def train_step(network, optimizer, x, latent_size: int, step_size: float) -> float:
     """Make one step on the mean of `errors` over batch and pixels, as the release does; return that loss."""
-    loss = errors(network, x, latent_size, step_size).mean() / x[0, 0].numel()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+    return update(network, optimizer, x, latent_size, step_size, x[0, 0].numel()).item()
 
 
 def evaluate(network, images: torch.Tensor, latent_size: int, step_size: float, batch_size: int = 64) -> float:

@@ -2,19 +2,25 @@
 
 A run folder holds `checkpoints/<step>/` with the items `state` (the pytree, typed keys as their data), `config` and
 `scores` (JSON), and `leaves` (JSON: of every leaf the dtype and shape, the CRC-32 of its bytes, since Orbax restores
-flipped bits in silence, and a key's implementation).
+flipped bits in silence, and a key's implementation). Beside it may lie the encoder of a checkpoint, for NumPy alone.
 """
 
 import contextlib
 import logging
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+
+from gon_jax.linearisation import FrozenEncoder
+
+NOTE = "z = bias + (x.reshape(n, -1) @ matrix).reshape(n, *latent_shape), for n images x of data_shape in [0, 1]"
 
 
 @contextlib.contextmanager
@@ -237,3 +243,73 @@ def _place(leaf, array):
     if isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)):
         return jax.device_put(array, leaf.sharding if getattr(leaf, "committed", False) else None)
     return array.item() if isinstance(leaf, (bool, int, float)) else array
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file in one rename, so that it is whole or not there.
+
+    Args:
+      path: the file, in a folder that exists.
+      write: called with the open binary file.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            write(file)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fingerprint(tree):
+    crc = 0
+    for leaf in jax.tree.leaves(jax.device_get(tree)):
+        crc = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), crc)
+    return crc
+
+
+def write_encoder(path: Path, encoder: FrozenEncoder, variables: Any, step: int, data_shape: tuple[int, ...]) -> None:
+    """Write an encoder as an .npz that needs NumPy alone: `matrix` [m, k], `bias` [*latent], and what they are.
+
+    Args:
+      path: the file.
+      encoder: one that acts on the data.
+      variables: what it was computed from; its CRC-32 is kept, to know the file by.
+      step: the training step of the variables.
+      data_shape: of one example, m entries.
+
+    >>> import tempfile
+    >>> encoder = FrozenEncoder(jnp.ones((4, 2)), jnp.zeros(2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "encoder.npz"
+    ...     write_encoder(path, encoder, {}, 100, (2, 2, 1))
+    ...     with np.load(path) as file:
+    ...         np.ones((1, 4)) @ file["matrix"] + file["bias"], int(file["step"])
+    ...     read_encoder(path, {}, 100, (2, 2, 1), (2,)).bias, read_encoder(path, {}, 200, (2, 2, 1), (2,))
+    (array([[4., 4.]]), 100)
+    (Array([0., 0.], dtype=float32), None)
+    """
+    arrays = {"matrix": np.asarray(encoder.matrix), "bias": np.asarray(encoder.bias), "step": step}
+    arrays |= {"latent_shape": encoder.bias.shape, "data_shape": data_shape, "note": NOTE}
+    write_file(path, lambda file: np.savez(file, **arrays, variables_crc32=_fingerprint(variables)))
+
+
+def read_encoder(
+    path: Path, variables: Any, step: int, data_shape: tuple[int, ...], latent_shape: tuple[int, ...]
+) -> FrozenEncoder | None:
+    """Read an encoder back, if it is whole and that of these variables; otherwise return `None`.
+
+    Args:
+      path, variables, step, data_shape: as for `write_encoder`.
+      latent_shape: of a code.
+    """
+    try:
+        with path.open("rb") as content, np.load(content) as file:  # a zip, which holds a CRC-32 of every array
+            matrix, bias, *known = (file[name] for name in ("matrix", "bias", "step", "variables_crc32"))
+    except Exception:  # whatever zipfile and NumPy make of damaged files
+        return None
+    shapes = (math.prod(data_shape), math.prod(latent_shape)), tuple(latent_shape)
+    if (matrix.shape, bias.shape) != shapes or {matrix.dtype, bias.dtype} != {np.dtype(np.float32)}:
+        return None
+    known = [number.tolist() for number in known]
+    return FrozenEncoder(jnp.asarray(matrix), jnp.asarray(bias)) if known == [step, _fingerprint(variables)] else None

@@ -48,6 +48,8 @@ def _use_caches(folder: Path) -> None:
     os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))
+        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:  # a run is 150 programs, most of them small
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def _print_summary(folder: Path, summary: dict) -> None:
@@ -57,7 +59,8 @@ def _print_summary(folder: Path, summary: dict) -> None:
     width = max(len(words) for _, words, _ in PRINTED)
     for key, words, form in PRINTED:
         print(f"  {words:<{width}}  {form.format(summary[key])}")
-    names = [*sorted(path.name for path in folder.glob("*.png")), "metrics.jsonl", "summary.json", "checkpoints"]
+    names = [path.name for pattern in ("*.png", "encoder.npz") for path in sorted(folder.glob(pattern))]
+    names += ["metrics.jsonl", "summary.json", "checkpoints"]
     for name in names:
         print(f"  {folder / name}")
 
@@ -133,7 +136,13 @@ def evaluate(
     data = loaded.dataset(dataset)
     images = _part(data, split).images
     result = evaluate_images(
-        loaded.model, loaded.variables, images, evaluation=evaluation, batch_size=batch_size, progress="evaluate"
+        loaded.model,
+        loaded.variables,
+        images,
+        evaluation=evaluation,
+        batch_size=batch_size,
+        encoder=loaded.encoder if evaluation == "running" else None,
+        progress="evaluate",
     )
     pca = pca_errors(data.train.images, images, math.prod(loaded.config.latent_shape))
     result |= {f"pca.{name}": value for name, value in pca.items()}
@@ -169,7 +178,8 @@ def reconstruct(
     images = _inputs(loaded, input, split).images
     images = images if input else images[spread(len(images), num)]
     x = images.astype(np.float32) / 255
-    x_hat = reconstruct_images(loaded.model, loaded.variables, images, progress="reconstruct")
+    model, variables, encoder = loaded.model, loaded.variables, loaded.encoder
+    x_hat = reconstruct_images(model, variables, images, encoder=encoder, progress="reconstruct")
     errors = np.square(x - x_hat).sum(axis=(1, 2, 3))
     if output.suffix == ".png":
         name = loaded.config.model.upper()
@@ -196,8 +206,8 @@ def encode(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Sp
     _check_output(output, (".npz",))
     loaded = _load(run)
     images, labels = _inputs(loaded, input, split)
-    arrays = {"latents": encode_images(loaded.model, loaded.variables, images, progress="encode")}
-    arrays |= {} if labels is None else {"labels": labels}
+    z = encode_images(loaded.model, loaded.variables, images, encoder=loaded.encoder, progress="encode")
+    arrays = {"latents": z} | ({} if labels is None else {"labels": labels})
     _write(output, lambda file: np.savez_compressed(file, **arrays))
     print(f"{output}: latents {list(arrays['latents'].shape)}")
     return 0
@@ -229,7 +239,8 @@ def interpolate(
     loaded = _load(run)
     test = _inputs(loaded, input, "test")
     images = test.images if input else pairs_of_labels(test, num_pairs)
-    figures.save_interpolation(output, interpolate_images(loaded.model, loaded.variables, images, num_points))
+    rows = interpolate_images(loaded.model, loaded.variables, images, num_points, encoder=loaded.encoder)
+    figures.save_interpolation(output, rows)
     print(output)
     return 0
 
@@ -257,7 +268,8 @@ def sample(run: RunFolder, output: Path | None = None, num: int = 64, prior: Pri
     _check_output(output, (".png", ".npz"))
     loaded = _load(run)
     images = loaded.dataset().train.images
-    x_hat = sample_images(loaded.model, loaded.variables, images, num, jax.random.key(seed), prior)
+    model, variables, key = loaded.model, loaded.variables, jax.random.key(seed)
+    x_hat = sample_images(model, variables, images, num, key, prior, encoder=loaded.encoder)
     if output.suffix == ".png":
         figures.save_samples(output, x_hat)
     else:
@@ -309,15 +321,11 @@ def _check_output(path: Path | None, suffixes) -> None:
 
 
 def _write(path: Path, write: Callable) -> None:
-    """Write a file in one rename."""
+    """Write a file in one rename, and the folders above it."""
+    from gon_jax.checkpoints import write_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_file(path, write)
 
 
 def _overview() -> str:

@@ -1,5 +1,6 @@
 """How good a model is, over every example of a set, each weighted alike."""
 
+import math
 from functools import partial
 from typing import Literal
 
@@ -8,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
-from gon_jax.data import to_unit
+from gon_jax.data import check_images, to_unit
 from gon_jax.likelihoods import sum_per_example
+from gon_jax.linearisation import FrozenEncoder, encode_frozen
 from gon_jax.models import Model, Variables
 
 Evaluation = Literal["running", "batch"]
+LARGEST_MATRIX = 2**26  # entries of a frozen encoder's matrix, 256 MiB; to compute a larger one takes gigabytes
 
 
 def squared_errors(x_hat: jax.Array, x: jax.Array) -> jax.Array:
@@ -46,19 +49,61 @@ def with_evaluation(variables: Variables, evaluation: Evaluation) -> Variables:
 
 
 @partial(jax.jit, static_argnums=0)
-def _reconstruct(model, variables, images):
-    return model.decode(variables, model.encode(variables, to_unit(images)))
+def _freeze(model, variables):
+    return model.freeze(variables)
+
+
+def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
+    """Compute the encoder by averaged statistics, once for any number of images: a matrix that acts on the images.
+
+    Args:
+      model: any model.
+      variables: its variables, with averaged statistics where it has batch statistics.
+
+    Returns:
+      The encoder; or `None` where `model.encode` is to be used: the model has none, its likelihood cannot be folded
+      into the matrix, or the matrix would have more than 2^26 entries.
+
+    Raises:
+      ValueError: for a model with batch statistics and variables without.
+
+    >>> from gon_jax.models import gon
+    >>> from gon_jax.networks import conv_decoder
+    >>> model = gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
+    >>> frozen_encoder(model, model.init(jax.random.key(0))).matrix.shape
+    (64, 3)
+    """
+    if model.freeze is None or math.prod(model.data_shape) * math.prod(model.latent_shape) > LARGEST_MATRIX:
+        return None
+    try:
+        encoder = _freeze(model, variables)
+    except ValueError as error:
+        if variables.stats is not None:
+            raise
+        raise ValueError(
+            "expected variables with averaged statistics, got stats=None; take a trained state's, or evaluate by each "
+            f"batch's own with evaluation='batch' ({error})"
+        ) from error
+    return encoder if encoder.output is None else None
 
 
 @partial(jax.jit, static_argnums=0)
-def _errors(model, variables, images):
-    x, x_hat = to_unit(images), _reconstruct(model, variables, images)
+def _encode(model, variables, encoder, images):
+    x = to_unit(images)
+    if encoder is None or encoder.output is not None:  # the latter takes the model's likelihood, which it doesn't tell
+        return model.encode(variables, x)
+    return encode_frozen(encoder, x)
+
+
+@partial(jax.jit, static_argnums=0)
+def _reconstruct(model, variables, encoder, images):
+    return model.decode(variables, _encode(model, variables, encoder, images))
+
+
+@partial(jax.jit, static_argnums=0)
+def _errors(model, variables, encoder, images):
+    x, x_hat = to_unit(images), _reconstruct(model, variables, encoder, images)
     return squared_errors(x_hat, x), psnr(x_hat, x)
-
-
-@partial(jax.jit, static_argnums=0)
-def _encode(model, variables, images):
-    return model.encode(variables, to_unit(images))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -98,6 +143,7 @@ def evaluate(
     *,
     evaluation: Evaluation = "running",
     batch_size: int = 64,
+    encoder: FrozenEncoder | None = None,
     progress: str | None = None,
 ) -> dict[str, float]:
     """Return the mean reconstruction error over images.
@@ -108,12 +154,17 @@ def evaluate(
       images: `[N, H, W, C]`, uint8 or floats in [0, 1].
       evaluation: "running" uses averaged statistics, so that an image counts the same in any company; "batch" is the
         release's protocol, statistics of the batch at hand. The same for models without batch statistics.
-      batch_size: matters for "batch" alone.
+      batch_size: matters to the figures for "batch" alone; to decode larger ones is slower on a CPU.
+      encoder: `frozen_encoder(model, variables)`, where it is at hand; for "running".
       progress: the words on a progress bar, or `None`.
 
     Returns:
       `squared_error`: mean over images of the summed squared error, in squared intensity; `psnr`: mean over images of
       the peak signal-to-noise ratio, in decibels.
+
+    Raises:
+      ValueError: for images of another shape than the model's, or out of range, an unknown evaluation, or an encoder
+        with "batch".
 
     >>> from gon_jax.models import gon
     >>> from gon_jax.networks import conv_decoder
@@ -121,16 +172,36 @@ def evaluate(
     >>> sorted(evaluate(model, model.init(jax.random.key(0)), np.ones((5, 8, 8, 1), np.uint8)))
     ['psnr', 'squared_error']
     """
-    function = partial(_errors, model, with_evaluation(variables, evaluation))
+    check_images(images, model.data_shape)
+    variables = with_evaluation(variables, evaluation)
+    if evaluation == "running":
+        encoder = encoder or frozen_encoder(model, variables)
+    elif encoder is not None:
+        raise ValueError("expected no encoder with evaluation 'batch', got one; each batch is encoded by itself")
+    function = partial(_errors, model, variables, encoder)
     errors, decibels = in_batches(
         function, images, batch_size=batch_size, pad=evaluation == "running", progress=progress
     )
     return {"squared_error": float(errors.mean(dtype=np.float64)), "psnr": float(decibels.mean(dtype=np.float64))}
 
 
-def encode_images(model: Model, variables: Variables, images, *, progress: str | None = None) -> np.ndarray:
-    """Return the codes `[N, *latent]` of images `[N, H, W, C]`, batch by batch, by averaged statistics."""
-    return in_batches(partial(_encode, model, variables), images, progress=progress)
+def encode_images(
+    model: Model,
+    variables: Variables,
+    images,
+    *,
+    encoder: FrozenEncoder | None = None,
+    progress: str | None = None,
+) -> np.ndarray:
+    """Return the codes `[N, *latent]` of images `[N, H, W, C]`, batch by batch, by averaged statistics.
+
+    Args:
+      model, variables, images, encoder, progress: as for `evaluate`.
+    """
+    check_images(images, model.data_shape)
+    encoder = encoder or frozen_encoder(model, variables)
+    batch_size = 64 if encoder is None else 256  # one matrix product: more rows, fewer calls
+    return in_batches(partial(_encode, model, variables, encoder), images, batch_size=batch_size, progress=progress)
 
 
 def decode_latents(model: Model, variables: Variables, z, *, progress: str | None = None) -> np.ndarray:
@@ -138,9 +209,18 @@ def decode_latents(model: Model, variables: Variables, z, *, progress: str | Non
     return in_batches(partial(_decode, model, variables), z, progress=progress)
 
 
-def reconstruct_images(model: Model, variables: Variables, images, *, progress: str | None = None) -> np.ndarray:
+def reconstruct_images(
+    model: Model,
+    variables: Variables,
+    images,
+    *,
+    encoder: FrozenEncoder | None = None,
+    progress: str | None = None,
+) -> np.ndarray:
     """Return the reconstructions `[N, H, W, C]` of images, as floats, likewise."""
-    return in_batches(partial(_reconstruct, model, variables), images, progress=progress)
+    check_images(images, model.data_shape)
+    encoder = encoder or frozen_encoder(model, variables)
+    return in_batches(partial(_reconstruct, model, variables, encoder), images, progress=progress)
 
 
 def pca_reconstructions(train_images, images, num_components: int) -> np.ndarray:
@@ -156,6 +236,8 @@ def pca_reconstructions(train_images, images, num_components: int) -> np.ndarray
     from sklearn.decomposition import PCA
 
     train, x = (np.asarray(to_unit(a)).reshape(len(a), -1) for a in (train_images, images))
+    if (train == train[0]).all():  # no variance to explain, and none to divide by
+        return np.broadcast_to(train[0], x.shape).reshape(images.shape).astype(np.float32)
     num_components = min(num_components, *train.shape)
     pca = PCA(num_components, svd_solver="covariance_eigh" if train.shape[1] <= 4096 else "randomized", random_state=0)
     pca.fit(train)

@@ -77,7 +77,7 @@ class FitResult(NamedTuple):
       history: one dict a report: `step`, `loss` (mean since the last report), and at times `validation.<figure>`.
       seconds_training: in training steps alone, of this call.
       seconds_compile: to compile them.
-      interrupted: Ctrl-C or SIGTERM ended it early, after a whole step.
+      interrupted: Ctrl-C or SIGTERM ended it early, after a whole step; or before the first, while it was compiled.
     """
 
     state: TrainState
@@ -154,7 +154,7 @@ def train_step(
     batch: Batch,
     *,
     ema_decay: float = 0.0,
-    stats_decay: float = 0.99,
+    stats_decay: float = 0.98,
 ) -> tuple[TrainState, jax.Array]:
     """Make one step of gradient descent on the model's loss; pure.
 
@@ -264,7 +264,7 @@ def fit(
     validation=None,
     validate_every: int | None = None,
     ema_decay: float = 0.0,
-    stats_decay: float = 0.99,
+    stats_decay: float = 0.98,
     state: TrainState | None = None,
     on_report: Callable[[Report], None] | None = None,
     report_every: int = 50,
@@ -313,43 +313,44 @@ def fit(
     if state is None and key is None:
         raise ValueError("expected a key (jax.random.key(0), say) or a state to continue from, got neither")
     optimizer = optimizer or make_optimizer()
-    state = init_state(model, optimizer, key, ema_decay=ema_decay) if state is None else state
     validate_every = validate_every or num_examples // batch_size
-
     data = jax.device_put(data)
     steps = partial(train_steps, model, optimizer, batch_size=batch_size, most_steps=report_every)
     steps = partial(steps, ema_decay=ema_decay, stats_decay=stats_decay)
-    start = time.perf_counter()
-    compiled = jax.jit(steps, donate_argnums=0).lower(state, data, jnp.int32(0)).compile()
-    seconds_compile, seconds_training = time.perf_counter() - start, 0.0
 
-    history, step = [], int(state.step)
-    stopping = step >= num_steps
-    bar = tqdm(total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True)
-    with bar, _stop_requested() as stop_requested:
-        while not stopping:
-            count = min(report_every, num_steps - step, validate_every - step % validate_every)
-            start = time.perf_counter()
-            state, losses, finite = compiled(state, data, jnp.int32(count))
-            losses, finite = np.asarray(losses)[:count], bool(finite)
-            seconds_training += time.perf_counter() - start
-            if not (finite and np.isfinite(losses).all()):
-                good = int(np.isfinite(losses).cumprod().sum())
-                what = f"the loss {losses[good]}" if good < count else "parameters that are not"
-                raise NonFiniteLossError(
-                    f"expected a finite loss and parameters, got {what} at step {step + min(good + 1, count)}; the "
-                    "likely cause is a learning rate or latent step size that is too large: lower it, or clip gradients"
-                )
-            step += count
-            figures = None
-            if validation is not None and (step % validate_every == 0 or step == num_steps):
-                figures = evaluate(model, state.variables, validation)
-            row = {"step": step, "loss": float(losses.mean())}
-            row |= {f"validation.{name}": value for name, value in (figures or {}).items()}
-            history.append(row)
-            bar.update(count)
-            bar.set_postfix({n: f"{v:.4g}" for n, v in row.items() if n in ("loss", "validation.squared_error")})
-            stopping = step == num_steps or stop_requested()
-            if on_report is not None:
-                on_report(Report(step, losses, state, figures, seconds_training, stopping))
+    with _stop_requested() as stop_requested:
+        state = init_state(model, optimizer, key, ema_decay=ema_decay) if state is None else state
+        start = time.perf_counter()
+        compiled = jax.jit(steps, donate_argnums=0).lower(state, data, jnp.int32(0)).compile()
+        seconds_compile, seconds_training = time.perf_counter() - start, 0.0
+
+        history, step = [], int(state.step)
+        stopping = step >= num_steps or stop_requested()
+        with tqdm(total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True) as bar:
+            while not stopping:
+                count = min(report_every, num_steps - step, validate_every - step % validate_every)
+                start = time.perf_counter()
+                state, losses, finite = compiled(state, data, jnp.int32(count))
+                losses, finite = np.asarray(losses)[:count], bool(finite)
+                seconds_training += time.perf_counter() - start
+                if not (finite and np.isfinite(losses).all()):
+                    good = int(np.isfinite(losses).cumprod().sum())
+                    what = f"the loss {losses[good]}" if good < count else "parameters that are not"
+                    raise NonFiniteLossError(
+                        f"expected a finite loss and parameters, got {what} at step {step + min(good + 1, count)}; "
+                        "the likely cause is a learning rate or latent step size that is too large: lower it, or clip "
+                        "gradients"
+                    )
+                step += count
+                figures = None
+                if validation is not None and (step % validate_every == 0 or step == num_steps):
+                    figures = evaluate(model, state.variables, validation)
+                row = {"step": step, "loss": float(losses.mean())}
+                row |= {f"validation.{name}": value for name, value in (figures or {}).items()}
+                history.append(row)
+                bar.update(count)
+                bar.set_postfix({n: f"{v:.4g}" for n, v in row.items() if n in ("loss", "validation.squared_error")})
+                stopping = step == num_steps or stop_requested()
+                if on_report is not None:
+                    on_report(Report(step, losses, state, figures, seconds_training, stopping))
     return FitResult(state, history, seconds_training, seconds_compile, interrupted=step < num_steps)

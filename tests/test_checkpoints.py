@@ -17,7 +17,8 @@ import numpy as np
 import optax
 import pytest
 
-from gon_jax.checkpoints import Checkpoints
+from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder, write_file
+from gon_jax.linearisation import FrozenEncoder, encode_frozen
 
 enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # the latter in jax 0.7
 METRIC = "validation.squared_error"
@@ -262,3 +263,80 @@ def test_saving_prints_nothing_and_leaves_logging_alone(tmp_path, capfd):
     assert (logging.root.level, list(logging.root.handlers), logging.getLogger("absl").level) == before
     assert not logging.getLogger("absl").disabled
     assert json.loads((tmp_path / "checkpoints/1/config/metadata").read_text())["at"] == 1  # readable without us
+
+
+# -- the encoder beside them ---------------------------------------------------------------------------------------
+
+VARIABLES = {"w": np.arange(4, dtype=np.float32), "b": np.zeros((), np.float32)}
+OF_IT = (VARIABLES, 7, (2, 3, 1), (2, 2))
+
+
+@pytest.fixture
+def encoder_file(tmp_path):
+    rng = np.random.default_rng(0)
+    encoder = FrozenEncoder(*(jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((6, 4), (2, 2))))
+    write_encoder(tmp_path / "encoder.npz", encoder, VARIABLES, 7, (2, 3, 1))
+    return tmp_path / "encoder.npz", encoder
+
+
+def test_an_encoder_is_read_back_or_used_by_numpy_alone(encoder_file, tmp_path):
+    path, encoder = encoder_file
+    assert_identical(read_encoder(path, *OF_IT), encoder)
+    assert [p.name for p in tmp_path.iterdir()] == ["encoder.npz"]
+    with np.load(path, allow_pickle=False) as file:
+        values = dict(file)
+    x = np.random.default_rng(1).uniform(size=(5, 2, 3, 1))
+    scope = values | {"x": x, "n": 5}
+    exec(str(values["note"]).split(", for")[0], {}, scope)
+    np.testing.assert_allclose(scope["z"], encode_frozen(encoder, jnp.asarray(x, jnp.float32)), rtol=1e-5)
+    assert values["data_shape"].tolist() == [2, 3, 1] and values["step"] == 7
+
+
+@pytest.mark.parametrize("other", [
+    (VARIABLES | {"w": np.ones(4, np.float32)}, 7, (2, 3, 1), (2, 2)), (VARIABLES, 8, (2, 3, 1), (2, 2)),
+    (VARIABLES, 7, (4, 3, 1), (2, 2)), (VARIABLES, 7, (2, 3, 1), (4,)),
+])
+def test_an_encoder_of_something_else_is_ignored(encoder_file, other):
+    assert read_encoder(encoder_file[0], *other) is None
+
+
+def test_a_damaged_encoder_is_never_used(encoder_file):
+    """Whichever bit flips, and wherever the file ends."""
+    path, encoder = encoder_file
+    whole = path.read_bytes()
+    for i in range(0, len(whole), 7):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1:])
+        read = read_encoder(path, *OF_IT)
+        assert read is None or all(map(np.array_equal, read[:2], encoder[:2]))
+    for i in range(0, len(whole), 70):
+        path.write_bytes(whole[:i])
+        assert read_encoder(path, *OF_IT) is None
+
+
+@pytest.mark.parametrize("write", [
+    lambda file: None, lambda file: file.write(b"not a zip"), lambda file: np.save(file, np.ones(3)),
+    lambda file: np.savez(file, matrix=np.ones((6, 4), "f4")),
+    lambda file: np.savez(file, matrix=np.ones((6, 4), "f4"), bias=np.ones((2, 2), "f4"), step=[7, 7],
+                          variables_crc32="other"),
+    lambda file: np.savez(file, matrix=np.array([{}]), bias=0, step=7, variables_crc32=0),
+])
+def test_a_file_of_something_else_is_ignored(tmp_path, write):
+    write_file(tmp_path / "encoder.npz", write)
+    assert read_encoder(tmp_path / "encoder.npz", *OF_IT) is None
+    (tmp_path / "encoder.npz").unlink()
+    assert read_encoder(tmp_path / "encoder.npz", *OF_IT) is None
+    (tmp_path / "encoder.npz").mkdir()
+    assert read_encoder(tmp_path / "encoder.npz", *OF_IT) is None
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "file"
+    write_file(path, lambda file: file.write(b"first"))
+
+    def fail(file):
+        file.write(b"sec")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_file(path, fail)
+    assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 import gon_jax
@@ -120,6 +123,10 @@ def test_presets_are_those_of_the_release_and_the_logs():
         ("train --learning-rate nan", "finite learning_rate, got nan"),
         ("train --latent-shape 0", r"latent_shape of positive sizes, got \(0,\)"),
         ("train --seed 99999999999999999999", "seed of 32 bits"),
+        ("train --encoder ridge", r"'ridge'.*\('gradient', 'least_squares'\)"),
+        ("train --encoder least_squares --step-size 1", "no step_size with encoder least_squares"),
+        ("train --damping 2", "no damping with encoder gradient, got 2.0"),
+        ("train --encoder least_squares --damping 0", "damping above 0"),
         ("train --schedule cosine --num-steps 5 --warmup-steps 5", "warmup_steps below num_steps=5, got 5"),
         ("evaluate", "RUN"),
         ("evaluate tiny --split dev", "'dev'"),
@@ -238,7 +245,8 @@ def test_a_finished_run_shows_its_figures_again(gon, place):
     assert shown[0] == 0 and shown == gon(f"{TINY} --run tiny --resume")
     summary = json.loads((place / "tiny" / "summary.json").read_text())
     assert f"{summary['test.squared_error']:.3f}" in shown[1] and f"{summary['pca.squared_error']:.3f}" in shown[1]
-    for word in ("reconstructions.png", "interpolation.png", "samples.png", "loss.png", "checkpoints", "metrics.jsonl"):
+    pictures = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
+    for word in (*pictures, "checkpoints", "encoder.npz", "metrics.jsonl"):
         assert f"tiny/{word}" in shown[1]
 
 
@@ -263,9 +271,39 @@ def test_codes_decode_to_the_reconstructions(gon, place):
     assert codes["latents"].shape == (15, 3) and codes["latents"].dtype == np.float32
     np.testing.assert_array_equal(codes["labels"], np.load(place / "images.npz")["labels"][9::10])
     run = load_run(place / "tiny")
+    x = run.dataset().test.images / np.float32(255)
+    np.testing.assert_allclose(codes["latents"], run.model.encode(run.variables, x), rtol=1e-5, atol=1e-5)
+    with np.load(place / "tiny" / "encoder.npz") as file:  # NumPy alone
+        z = file["bias"] + x.reshape(len(x), -1) @ file["matrix"]
+    np.testing.assert_allclose(codes["latents"], z, rtol=1e-5, atol=1e-5)
     x_hat = decode_latents(run.model, run.variables, codes["latents"])
     gon("reconstruct tiny --num 15 --output out/15.npz")
     np.testing.assert_allclose(x_hat, np.load(place / "out" / "15.npz")["x_hat"], atol=1e-6)
+
+
+def test_every_command_encodes_by_the_encoder_of_the_run(gon, place):
+    """One that was moved, with the run's own mark, shows in all of them."""
+    shutil.copytree(place / "tiny", place / "moved")
+    with np.load(place / "moved" / "encoder.npz") as file:
+        values = dict(file)
+    np.savez(place / "moved" / "encoder.npz", **values | {"bias": values["bias"] + 1})
+    for run in ("tiny", "moved"):
+        assert gon(f"encode {run} --output out/{run}.npz")[0] == 0
+        assert gon(f"evaluate {run} --output out/{run}.json")[0] == 0
+        assert gon(f"evaluate {run} --evaluation batch --output out/{run}_batch.json")[0] == 0
+        assert gon(f"reconstruct {run} --output out/{run}_x.npz")[0] == 0
+        assert gon(f"sample {run} --prior gaussian --num 2 --output out/{run}_s.npz")[0] == 0
+        assert gon(f"interpolate {run} --num-pairs 2 --output out/{run}.png")[0] == 0
+
+    def of(name, read):
+        return [read(place / "out" / f"{run}{name}") for run in ("tiny", "moved")]
+
+    codes, figures, by_batch = of(".npz", np.load), of(".json", Path.read_text), of("_batch.json", Path.read_text)
+    np.testing.assert_allclose(codes[1]["latents"], codes[0]["latents"] + 1, rtol=1e-5, atol=1e-5)
+    assert figures[0] != figures[1] and by_batch[0] == by_batch[1]
+    for name in ("_x.npz", "_s.npz"):
+        assert not np.allclose(*(arrays["x_hat"] for arrays in of(name, np.load)), atol=1e-3)
+    assert len(set(of(".png", Path.read_bytes))) == 2
 
 
 def test_pictures_of_other_sizes_and_colours_are_converted(gon, place):
@@ -293,6 +331,94 @@ def test_samples(gon, place):
     assert all(0 <= x.min() and x.max() <= 1 for x in draws)
     assert gon("sample tiny --num 3 --output out/samples.png")[0] == 0
     Image.open(place / "out" / "samples.png").load()
+
+
+def use_no_cache():
+    """The settings of compiled programs as in a process of its own."""
+    compilation_cache.reset_cache()
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    jax.clear_caches()
+
+
+@pytest.fixture
+def no_cache():
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: jax.config.values[name] for name in names}
+    use_no_cache()
+    yield
+    compilation_cache.reset_cache()
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_a_second_training_compiles_nothing(gon, place, monkeypatch, no_cache):
+    monkeypatch.setattr(run_module, "draw", lambda *_, **__: None)
+    monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
+    seconds, programs = [], []
+    for name in ("first", "second"):
+        assert gon(f"{TINY} --run kept/{name}")[0] == 0
+        seconds.append(json.loads((place / "kept" / name / "summary.json").read_text())["seconds_compile"])
+        programs.append(files_in(place / "kept" / ".cache" / "jax"))
+        use_no_cache()
+    assert programs[0] == programs[1] and len(programs[0]) > 20
+    assert seconds[1] < seconds[0]
+
+
+def test_the_users_cache_is_respected(gon, place, monkeypatch, no_cache):
+    jax.config.update("jax_compilation_cache_dir", str(place / "mine_of_jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    cli._use_caches(place / "elsewhere" / "run")
+    assert jax.config.jax_compilation_cache_dir == str(place / "mine_of_jax")
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 0.5
+    use_no_cache()
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+    cli._use_caches(place / "elsewhere" / "run")
+    assert jax.config.jax_compilation_cache_dir == str(place / "elsewhere" / ".cache" / "jax")
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 1
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "no folder"])
+def test_a_damaged_cache_is_a_warning(tmp_path, no_cache, damage):
+    def double():
+        cli._use_caches(tmp_path / "run")
+        return jax.jit(lambda x: jnp.sin(x) * 2)(jnp.arange(3.0))
+
+    cache = tmp_path / ".cache" / "jax"
+    if damage == "no folder":
+        cache.parent.mkdir()
+        cache.write_text("a file")
+    else:
+        double()
+        entries = sorted(cache.glob("*-cache"))
+        assert entries
+        for path in entries:
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
+    use_no_cache()
+    with pytest.warns(UserWarning, match="persistent compilation cache"):
+        np.testing.assert_allclose(double(), 2 * np.sin(np.arange(3.0)), rtol=1e-6)
+
+
+def test_a_signal_while_compiling_is_one_line(gon, place, monkeypatch):
+    make_model, left = run_module.make_model, [signal.SIGINT]
+
+    def signalling(*args):
+        model = make_model(*args)
+
+        def loss(*args):
+            if left:
+                os.kill(os.getpid(), left.pop())
+            return model.loss(*args)
+
+        return model._replace(loss=loss)
+
+    monkeypatch.setattr(run_module, "make_model", signalling)
+    status, out, err = gon(f"{TINY} --run compiling")
+    assert (status, out) == (130, "") and "Traceback" not in err
+    assert err.splitlines()[-1].startswith("gon: interrupted, and saved; continue with the same command and --resume")
+    assert gon(f"{TINY} --run compiling --resume")[0] == 0
 
 
 def test_kill_and_ctrl_c_lose_nothing(tmp_path, monkeypatch):

@@ -230,18 +230,25 @@ def test_least_squares_is_a_damped_gauss_newton_step_of_the_whole_batch(kind, li
         x = images(4, (8, 8, 1))
     params = perturbed(double(decoder.init(jax.random.key(0))))
     k, origin = decoder.latent_shape[0], jnp.linspace(-0.1, 0.2, decoder.latent_shape[0])
-    damping, num = 0.3, len(x)
+    damping, relative_damping, num = 0.3, 0.5, len(x)
+
+    def mean_eigenvalue(params):
+        """Of deviations from the mean, which move no statistic: the rows of one example held by many others."""
+        shared = gradient_encoder(decoder, params, origin, strategy="jacobian")
+        return (likelihood.fisher(shared.output) * jnp.square(shared.matrix)).sum() / k
 
     def step(params):
         z0 = jnp.broadcast_to(origin, (num, k))
         output = decoder.plain(params, z0)
         jacobian = jax.jacobian(lambda z: decoder.plain(params, z.reshape(num, k)).reshape(-1))(z0.reshape(-1))
-        normal = jacobian.T @ (likelihood.fisher(output).reshape(-1, 1) * jacobian) + damping * jnp.eye(num * k)
+        normal = jacobian.T @ (likelihood.fisher(output).reshape(-1, 1) * jacobian)
+        normal += (damping + relative_damping * mean_eigenvalue(params)) * jnp.eye(num * k)
         v = jax.grad(lambda o: likelihood(o, x).sum())(output).reshape(-1)
         return z0 - jnp.linalg.solve(normal, jacobian.T @ v).reshape(num, k)
 
     def ours(params):
-        return encode_least_squares(decoder, params, x, origin, likelihood=likelihood, damping=damping)
+        options = {"likelihood": likelihood, "damping": damping, "relative_damping": relative_damping}
+        return encode_least_squares(decoder, params, x, origin, **options)
 
     assert relative(ours(params), step(params)) < 1e-9
     gradients = [jax.jit(jax.grad(lambda p, f=f: jnp.sin(f(p)).sum()))(params) for f in (ours, step)]

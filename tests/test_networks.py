@@ -5,26 +5,34 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax.networks import conv_decoder
+from gon_jax.networks import conv_decoder, transposed
 from gon_jax.networks.normalization import BatchNorm
-from gon_jax.networks.transposed import add_taps, gather_patches, transposed_convolution
+from gon_jax.networks.transposed import transposed_convolution
 
 
 def reference(x, kernel):
-    return jax.lax.conv_transpose(x, kernel[::-1, ::-1], (2, 2), "SAME")
+    kernel = kernel.transpose(1, 2, 0, 3)[::-1, ::-1]
+    return jax.lax.conv_transpose(x, kernel, (2, 2), "SAME")
 
 
 @pytest.fixture
 def x_kernel(x64):
     keys = jax.random.split(jax.random.key(0))
-    return jax.random.normal(keys[0], (3, 4, 6, 5)), jax.random.normal(keys[1], (4, 4, 5, 2))
+    return jax.random.normal(keys[0], (3, 4, 6, 5)), jax.random.normal(keys[1], (5, 4, 4, 2))
 
 
-def test_transposed_convolution_is_laxs(x_kernel):
+@pytest.fixture(params=["whole", "pieces"])
+def piece_bytes(request, monkeypatch):
+    """The batch of 3 in one piece, or in three."""
+    monkeypatch.setattr(transposed, "PIECE_BYTES", {"whole": 2**30, "pieces": 1}[request.param])
+    jax.clear_caches()
+
+
+def test_transposed_convolution_is_laxs(x_kernel, piece_bytes):
     np.testing.assert_allclose(transposed_convolution(*x_kernel), reference(*x_kernel), rtol=1e-12, atol=1e-12)
 
 
-def test_its_second_derivatives_are_laxs(x_kernel):
+def test_its_second_derivatives_are_laxs(x_kernel, piece_bytes):
     """As in a GON: the gradient of a function of a gradient, in input and kernel."""
 
     def outer(convolve, x, kernel):
@@ -37,16 +45,16 @@ def test_its_second_derivatives_are_laxs(x_kernel):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
-def test_taps_and_patches_are_transposes(x64):
-    keys = jax.random.split(jax.random.key(0))
-    taps, y = jax.random.normal(keys[0], (3, 4, 6, 4, 4, 2)), jax.random.normal(keys[1], (3, 8, 12, 2))
-    np.testing.assert_allclose((add_taps(taps) * y).sum(), (taps * gather_patches(y)).sum(), rtol=1e-12)
-    for linear, other, primal, cotangent in ((add_taps, gather_patches, taps, y), (gather_patches, add_taps, y, taps)):
-        np.testing.assert_array_equal(jax.vjp(linear, primal)[1](cotangent)[0], other(cotangent))
-        np.testing.assert_array_equal(jax.jvp(linear, [primal], [primal])[1], linear(primal))
-        stacked = jnp.stack([primal, 2 * primal], axis=1)
-        np.testing.assert_array_equal(jax.vmap(linear, in_axes=1)(stacked)[1], 2 * linear(primal))
-        np.testing.assert_array_equal(jax.jit(linear)(primal), linear(primal))
+def test_other_platforms_compute_the_same(x_kernel):
+    """What a GPU is given, run here."""
+    x, kernel = x_kernel
+    y = jax.random.normal(jax.random.key(2), (3, 8, 12, 2))
+    for ours, library, arguments in (
+        (transposed._transposed, transposed._by_library, (x, kernel)),
+        (transposed._strided, transposed._strided_by_library, (y, kernel)),
+        (transposed._kernel_gradient, transposed._kernel_gradient_by_library, (x, y)),
+    ):
+        np.testing.assert_allclose(ours(*arguments), library(*arguments), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, 64, 128, 256])

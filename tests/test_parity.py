@@ -40,7 +40,7 @@ def goldens(prefix):
 
 
 def from_torch(weights):
-    """Return our parameters from torch's: kernels `(in, out, kh, kw)` to `[kh, kw, in, out]`, not flipped."""
+    """Return our parameters from torch's: kernels `(in, out, kh, kw)` to `[in, kh, kw, out]`, not flipped."""
     params = {layer: {} for layer in LAYERS.values()}
     for name, value in weights.items():
         index, kind = name.split(".")
@@ -48,7 +48,7 @@ def from_torch(weights):
         if kind == "bias":
             layer["bias"] = jnp.asarray(value)
         elif value.ndim == 4:
-            layer["kernel"] = jnp.asarray(value.transpose(2, 3, 0, 1))
+            layer["kernel"] = jnp.asarray(value.transpose(0, 2, 3, 1))
         else:
             layer["scale"] = jnp.asarray(value)
     return params

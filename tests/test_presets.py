@@ -4,10 +4,13 @@ import dataclasses
 import os
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from gon_jax.experiments.presets import PRESETS, Config, make_model, optimizer_of
 from gon_jax.experiments.run import train
+from gon_jax.networks import precision
 
 FOLDERS = os.environ.get("GON_DATA_DIR", "").split(os.pathsep)
 MNIST = any((Path(folder) / "mnist").is_dir() for folder in FOLDERS if folder)
@@ -31,6 +34,33 @@ def test_presets_are_the_releases():
 def test_nonsense_is_refused(options):
     with pytest.raises(ValueError, match="expected"):
         Config(**options)
+
+
+def test_the_encoder_is_chosen_with_its_own_options():
+    learned = make_model(Config(encoder="least_squares", damping=0.5, learn_damping=True, latent_shape=(3,)), (8, 8, 1))
+    params = learned.init(jax.random.key(0)).params
+    assert float(jnp.exp(params["log_damping"])) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="no step_size with encoder least_squares, got 0.1; see damping"):
+        Config(encoder="least_squares", step_size=0.1)
+    for options in ({"damping": 0.5}, {"learn_damping": True}):
+        with pytest.raises(ValueError, match=f"no {next(iter(options))} with encoder gradient"):
+            Config(**options)
+
+
+@pytest.mark.usefixtures("quick")
+def test_half_precision_wraps_the_decoder(monkeypatch):
+    wrapped, mixed = [], precision.mixed_precision
+    monkeypatch.setattr(precision, "mixed_precision", lambda decoder: wrapped.append(decoder) or mixed(decoder))
+    x = jax.random.uniform(jax.random.key(1), (4, 8, 8, 1))
+    codes = {}
+    for name in ("float32", "bfloat16"):
+        model = make_model(Config(precision=name, latent_shape=(3,), base_channels=2), (8, 8, 1))
+        variables = model.init(jax.random.key(0))
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+        codes[name] = jax.jit(model.encode)(variables._replace(stats=None), x)
+        assert codes[name].dtype == jnp.float32
+    assert len(wrapped) == 1
+    assert 0 < jnp.abs(codes["bfloat16"] - codes["float32"]).max() < 0.1 * jnp.abs(codes["float32"]).max()
 
 
 @pytest.mark.slow

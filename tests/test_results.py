@@ -4,16 +4,21 @@ import json
 
 import pytest
 
-from benchmarks import report
-from benchmarks.quality_table import README, curves, readme_with, table
+from benchmarks import report, step_time_table
+from benchmarks.quality_table import README, curves, table
 
 RESULTS = sorted(report.RESULTS.glob("*.json"))
 
 
 def test_table_in_the_readme_is_made_from_the_results():
     text = README.read_text()
-    assert "<!-- quality -->" in text
-    assert readme_with(text, table()) == text, "run `python -m benchmarks.quality_table`"
+    assert report.readme_with(text, "quality", table()) == text, "run `python -m benchmarks.quality_table`"
+
+
+@pytest.mark.skipif(not step_time_table.load("step_time_cpu"), reason="speed was not measured")
+def test_tables_of_speed_in_the_readme_are_made_from_the_results():
+    text = README.read_text()
+    assert step_time_table.readme_with(text) == text, "run `python -m benchmarks.step_time_table`"
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

@@ -76,7 +76,7 @@ def events_of(folder):
 
 def test_a_finished_run_holds_all_that_is_promised(finished):
     written = {path.name for path in finished.iterdir() if not path.name.startswith("events.out.tfevents.")}
-    assert written == {"checkpoints", "config.json", "summary.json", "metrics.jsonl", *PICTURES}
+    assert written == {"checkpoints", "config.json", "summary.json", "metrics.jsonl", "encoder.npz", *PICTURES}
 
     summary = read_summary(finished)
     stable = "model dataset num_parameters latent_size num_steps seconds_training seconds_compile test.squared_error"
@@ -114,6 +114,47 @@ def test_pca_is_that_of_numpy(finished):
     y = y - x.mean(0)
     expected = np.square(y - y @ v[:3].T @ v[:3]).sum(1).mean()
     np.testing.assert_allclose(read_summary(finished)["pca.squared_error"], expected, rtol=1e-4)
+
+
+def encoder_of(folder):
+    with np.load(folder / "encoder.npz") as file:
+        return dict(file)
+
+
+def test_the_encoder_is_that_of_the_best_checkpoint_and_is_read_where_it_fits(finished, copied, monkeypatch):
+    best = load_run(finished)
+    x = best.dataset().test.images / np.float32(255)
+    saved = encoder_of(finished)
+    assert saved["step"] == best.step and saved["latent_shape"].tolist() == [3]
+    expected = best.model.encode(best.variables, x)
+    np.testing.assert_allclose(x.reshape(len(x), -1) @ saved["matrix"] + saved["bias"], expected, rtol=1e-5, atol=1e-5)
+
+    calls, freeze = [], run_module.frozen_encoder
+
+    def counted(*args):
+        calls.append(args)
+        return freeze(*args)
+
+    monkeypatch.setattr(run_module, "frozen_encoder", counted)
+    load_run(finished)
+    assert not calls
+
+    def check():
+        calls.clear()
+        np.testing.assert_allclose(load_run(copied).encoder.matrix, saved["matrix"], rtol=1e-5, atol=1e-6)
+        assert len(calls) == 1
+
+    path = copied / "encoder.npz"
+    content = bytearray(path.read_bytes())
+    content[300] ^= 1
+    path.write_bytes(content)
+    check()
+    np.savez(path, **saved | {"step": saved["step"] + 1})  # of an older or a later training
+    check()
+    np.savez(path, **saved | {"variables_crc32": saved["variables_crc32"] ^ 1})  # of another training
+    check()
+    path.unlink()
+    check()
 
 
 def test_resuming_a_finished_run_returns_its_summary_at_once(finished, monkeypatch):
@@ -181,7 +222,9 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path):
 
 
 def test_a_constant_schedule_may_be_lengthened(copied, finished, undrawn):
+    np.savez(copied / "encoder.npz", **encoder_of(copied) | {"step": 3})  # it will be written anew
     summary = train(Config(**TINY | {"num_steps": 8}), copied, resume=True, progress=False)
+    assert encoder_of(copied)["step"] == summary["best_step"]
     assert summary["num_steps"] == 8 and [row["step"] for row in rows_of(copied)] == [2, 4, 6, 8]
     assert summary["seconds_training"] > read_summary(finished)["seconds_training"]
     assert [step for step, tag in events_of(copied) if tag == "loss"] == [2, 4, 6, 8]
@@ -208,6 +251,53 @@ def test_a_mistake_leaves_the_run_as_it_was(copied, options, flags, words):
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 
 
+def test_a_folder_with_another_runs_checkpoints_is_left_as_it_was(copied):
+    """Its config.json is the one asked for; the checkpoints aren't."""
+    path = copied / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"activation": "tanh", "num_steps": 6}))
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    with pytest.raises(ValueError, match="activation=tanh.*elu.*one of the two is of another run"):
+        train(Config(**TINY | {"activation": "tanh", "num_steps": 8}), copied, resume=True, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
+def test_runs_from_before_a_field_was_new_are_loaded(copied, finished):
+    """By config.json and by the configurations in the checkpoints."""
+    new = ("encoder", "damping", "learn_damping", "precision")
+    for path in [copied / "config.json", *copied.glob("checkpoints/*/config/metadata")]:
+        values = json.loads(path.read_text())
+        assert set(new) <= set(values)
+        path.write_text(json.dumps({name: value for name, value in values.items() if name not in new}))
+    assert load_run(copied).config == load_run(finished).config
+    assert train(Config(**TINY), copied, resume=True) == read_summary(finished)
+    path = copied / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"encoder": "least_squares"}))
+    with pytest.raises(ValueError, match="encoder=least_squares, got one with gradient in .*of another run"):
+        load_run(copied)
+
+
+def test_stopped_while_compiling_there_is_nothing_to_save_and_the_run_goes_on(tmp_path, monkeypatch, finished, undrawn):
+    make_model = run_module.make_model
+
+    def signalling(*args):
+        model, left = make_model(*args), [signal.SIGTERM]
+
+        def loss(*args):
+            if left:
+                os.kill(os.getpid(), left.pop())
+            return model.loss(*args)
+
+        return model._replace(loss=loss)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "make_model", signalling)
+        for resume in (False, True):
+            assert train(Config(**TINY), tmp_path / "run", resume=resume, progress=False) is None
+            assert rows_of(tmp_path / "run") == []
+    summary = train(Config(**TINY), tmp_path / "run", resume=True, progress=False)
+    assert summary["test.squared_error"] == read_summary(finished)["test.squared_error"]
+
+
 def test_other_images_under_the_same_name_are_refused(copied):
     (copied / "summary.json").unlink()
     saved = json.loads((copied / "config.json").read_text()) | {"image_shape": [8, 8, 3]}
@@ -225,7 +315,7 @@ def test_overwriting_removes_what_a_run_wrote_and_nothing_else(copied, undrawn):
     (copied / "metrics.jsonl").write_text('{"step": 1, "loss": 0.0}\n')
     summary = train(Config(**TINY | {"num_steps": 2}), copied, overwrite=True, progress=False)
     assert summary["num_steps"] == 2 and [row["step"] for row in rows_of(copied)] == [2]
-    assert len(list(copied.glob("events.*"))) == 1
+    assert len(list(copied.glob("events.*"))) == 1 and encoder_of(copied)["step"] == 2
     with Checkpoints(copied) as checkpoints:
         assert checkpoints.steps == (2,)
     assert all(path.read_text() == "mine" for path in mine)
@@ -261,6 +351,7 @@ def test_a_checkpoint_of_another_model_is_refused(copied, changed):
             PICTURES,
         ),
         ((30, 8, 8, 2), dict(latent_shape=(4, 4, 2), norm="group", likelihood="gaussian"), ["loss.png"]),
+        ((10, 8, 8, 3), dict(encoder="least_squares", learn_damping=True, likelihood="gaussian"), PICTURES),
     ],
 )
 def test_any_model_on_few_images_of_any_channels(tmp_path, shape, options, pictures):
@@ -270,6 +361,9 @@ def test_any_model_on_few_images_of_any_channels(tmp_path, shape, options, pictu
     assert np.isfinite([summary["test.squared_error"], summary["test.psnr"], summary["pca.squared_error"]]).all()
     assert sorted(path.name for path in (tmp_path / "run").glob("*.png")) == sorted(pictures)
     run = load_run(tmp_path / "run")
+    saved, x = encoder_of(run.folder), run.dataset().test.images / np.float32(255)
+    z = (x.reshape(len(x), -1) @ saved["matrix"]).reshape(-1, *saved["latent_shape"]) + saved["bias"]
+    np.testing.assert_allclose(z, run.model.encode(run.variables, x), rtol=1e-4, atol=1e-5 * np.abs(z).max())
     samples = sample(run.model, run.variables, run.dataset().train.images, 5, jax.random.key(0), "gaussian")
     assert samples.shape == (5, *run.model.data_shape) and 0 <= samples.min() and samples.max() <= 1
 
@@ -288,7 +382,9 @@ def test_pairs_have_different_labels():
         *(("learning_rate", 0.0), ("learning_rate", float("nan")), ("learning_rate", float("inf")), ("scale", 0.0)),
         *(("weight_decay", float("nan")), ("weight_decay", -1.0), ("clip_norm", 0.0), ("step_size", -1.0)),
         *(("ema_decay", 1.0), ("stats_decay", float("nan")), ("validate_every", 0), ("seed", -1), ("seed", 2**32)),
-        *(("latent_shape", ()), ("latent_shape", (4, 0, 1)), ("adam_epsilon", 0.0)),
+        *(("latent_shape", ()), ("latent_shape", (4, 0, 1)), ("adam_epsilon", 0.0), ("damping", 0.0)),
+        *(("likelihood", "mse"), ("encoder", "ridge"), ("precision", "float16"), ("damping", 2.0)),
+        ("learn_damping", True),
     ],
 )
 def test_a_number_that_makes_no_sense_is_refused_by_name(name, value):

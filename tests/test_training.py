@@ -196,6 +196,31 @@ def test_a_signal_ends_after_a_whole_step(small, number):
     assert_same_bits(run(small, 30).state, run(small, 30, state=result.state).state)
 
 
+def test_a_signal_while_compiling_ends_before_the_first_step():
+    data, reports = {"x": IMAGES, "index": np.arange(20)}, []
+    options = {"optimizer": optax.sgd(1.0), "batch_size": 4, "progress": False, "on_report": reports.append}
+    first = fit(counting_model(20), data, 5, jax.random.key(0), **options)
+    reports.clear()
+
+    def signalling():
+        model, left = counting_model(20), [signal.SIGTERM]
+
+        def loss(variables, batch, key):
+            if left:  # the first time that it is traced
+                os.kill(os.getpid(), left.pop())
+            return model.loss(variables, batch, key)
+
+        return model._replace(loss=loss)
+
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    fresh = fit(signalling(), data, 5, jax.random.key(0), **options)
+    assert fresh.interrupted and int(fresh.state.step) == 0 and fresh.history == []
+    resumed = fit(signalling(), data, 9, state=first.state, **options)
+    assert resumed.interrupted and int(resumed.state.step) == 5 and resumed.history == [] and reports == []
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    np.testing.assert_array_equal(resumed.state.params, np.ones(20))
+
+
 def test_a_loss_that_is_not_finite_stops_with_its_step(small):
     def loss(variables, batch, key):
         value, stats = small.loss(variables, batch, key)

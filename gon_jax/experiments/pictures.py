@@ -8,19 +8,28 @@ import numpy as np
 from gon_jax import figures
 from gon_jax.data import Dataset, Split
 from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
+from gon_jax.linearisation import FrozenEncoder
 from gon_jax.metrics import decode_latents, encode_images, pca_reconstructions, reconstruct_images
 from gon_jax.models import Model, Variables
 
 PRIOR_CODES = 10_000  # codes that a prior is fitted to at most; a mixture's cost grows with them
 
 
-def interpolate(model: Model, variables: Variables, images: np.ndarray, num_points: int = 10) -> np.ndarray:
+def interpolate(
+    model: Model,
+    variables: Variables,
+    images: np.ndarray,
+    num_points: int = 10,
+    *,
+    encoder: FrozenEncoder | None = None,
+) -> np.ndarray:
     """Decode spherical interpolations between the codes of consecutive pairs of images.
 
     Args:
       model, variables: a trained model.
       images: `[2 R, H, W, C]`; the first is interpolated to the second, the third to the fourth, ...
       num_points: P, the decoded ends included.
+      encoder: as for `gon_jax.metrics.evaluate`.
 
     Returns:
       `[R, P, H, W, C]`.
@@ -30,14 +39,21 @@ def interpolate(model: Model, variables: Variables, images: np.ndarray, num_poin
     """
     if len(images) < 2 or len(images) % 2:
         raise ValueError(f"expected pairs of images, an even number of them, got {len(images)}")
-    z = encode_images(model, variables, images)
+    z = encode_images(model, variables, images, encoder=encoder)
     paths = np.asarray(slerp_path(z[0::2], z[1::2], num_points))
     decoded = decode_latents(model, variables, paths.reshape(-1, *paths.shape[2:]))
     return decoded.reshape(*paths.shape[:2], *decoded.shape[1:])
 
 
 def sample(
-    model: Model, variables: Variables, images: np.ndarray, num: int, key: jax.Array, prior: str = "mixture"
+    model: Model,
+    variables: Variables,
+    images: np.ndarray,
+    num: int,
+    key: jax.Array,
+    prior: str = "mixture",
+    *,
+    encoder: FrozenEncoder | None = None,
 ) -> np.ndarray:
     """Sample new images: fit a prior to the codes of training images, and decode draws from it.
 
@@ -47,6 +63,7 @@ def sample(
       num: how many samples.
       key: typed key.
       prior: "gaussian" or "mixture", with full covariances.
+      encoder: as for `gon_jax.metrics.evaluate`.
 
     Returns:
       `[num, H, W, C]`.
@@ -56,7 +73,7 @@ def sample(
     """
     if prior not in ("gaussian", "mixture"):
         raise ValueError(f"expected prior 'gaussian' or 'mixture', got {prior!r}")
-    z = encode_images(model, variables, images[:PRIOR_CODES])
+    z = encode_images(model, variables, images[:PRIOR_CODES], encoder=encoder)
     fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
     return decode_latents(model, variables, sample_prior(fitted, key, num, model.latent_shape))
 
@@ -85,6 +102,7 @@ def draw(
     folder: Path,
     model: Model,
     variables: Variables,
+    encoder: FrozenEncoder | None,
     dataset: Dataset,
     curves: dict[str, tuple[list[int], list[float]]],
     summary: dict,
@@ -94,7 +112,7 @@ def draw(
 
     Args:
       folder: the run's.
-      model, variables, dataset: what was trained, on what.
+      model, variables, encoder, dataset: what was trained, on what.
       curves: name to steps and values: the training loss, the validation error.
       summary: the run's figures.
       progress: show a progress bar.
@@ -107,15 +125,16 @@ def draw(
 
     def reconstructions(path):
         x = test.images[spread(len(test.images), 20)]
-        rows = {name: reconstruct_images(model, variables, x), pca: pca_reconstructions(train, x, latent_size)}
+        rows = {name: reconstruct_images(model, variables, x, encoder=encoder)}
+        rows |= {pca: pca_reconstructions(train, x, latent_size)}
         errors = {name: summary["test.squared_error"], pca: summary["pca.squared_error"]}
         figures.save_reconstructions(path, x, rows, errors=errors)
 
     def interpolation(path):
-        figures.save_interpolation(path, interpolate(model, variables, pairs_of_labels(test)))
+        figures.save_interpolation(path, interpolate(model, variables, pairs_of_labels(test), encoder=encoder))
 
     def samples(path):
-        figures.save_samples(path, sample(model, variables, train, 64, jax.random.key(0)))
+        figures.save_samples(path, sample(model, variables, train, 64, jax.random.key(0), encoder=encoder))
 
     def loss(path):
         if squared:

@@ -3,12 +3,12 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import optax
 
 from gon_jax.likelihoods import Likelihood, bernoulli, gaussian, squared_error
-from gon_jax.models import Model, gon
+from gon_jax.models import Model, gon, least_squares_gon
 from gon_jax.networks import conv_decoder
 from gon_jax.networks.conv import Activation, Norm
 from gon_jax.training import Schedule, make_optimizer
@@ -44,8 +44,16 @@ class Config:
     """Inner and outer loss."""
     scale: float = 0.1
     """Standard deviation of the Gaussian likelihood."""
+    encoder: Literal["gradient", "least_squares"] = "gradient"
+    """What a code is: a gradient step from the origin, as the release's, or a damped Gauss-Newton step."""
     step_size: float | None = None
-    """Length of the latent step per unit of gradient; None is the release's 1/(64 H W), or tuned to other norms."""
+    """Length of the gradient step per unit of gradient; None is the release's 1/(64 H W), or tuned to other norms."""
+    damping: float = 0.01
+    """Of the least-squares encoder, over the mean eigenvalue of what it inverts."""
+    learn_damping: bool = False
+    """Train the damping too, from there on."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the decoder's activations and products; parameters, losses and codes are float32."""
 
     num_steps: int = 1001
     """Steps of gradient descent."""
@@ -76,12 +84,16 @@ class Config:
     def __post_init__(self):
         lowest = {"num_steps": 1, "batch_size": 1, "base_channels": 1}
         lowest |= {"num_validation": 0, "warmup_steps": 0, "weight_decay": 0, "seed": 0}
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                words = ", ".join(get_args(hint))
+                raise ValueError(f"expected {name} one of {words}, got {getattr(self, name)!r}")
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"expected a finite {name}, got {value}")
             if name in lowest and value is not None and value < lowest[name]:
                 raise ValueError(f"expected {name} of at least {lowest[name]}, got {value}")
-            if name in ("learning_rate", "scale", "adam_epsilon") and not value > 0:
+            if name in ("learning_rate", "scale", "adam_epsilon", "damping") and not value > 0:
                 raise ValueError(f"expected {name} above 0, got {value}")
             if name in ("validate_every", "step_size", "clip_norm") and value is not None and not value > 0:
                 raise ValueError(f"expected {name} above 0 or None, got {value}")
@@ -89,6 +101,13 @@ class Config:
                 raise ValueError(f"expected {name} from 0 up to 1, got {value}")
         if not self.latent_shape or min(self.latent_shape) < 1:
             raise ValueError(f"expected latent_shape of positive sizes, got {self.latent_shape}")
+        if self.encoder == "least_squares" and self.step_size is not None:
+            raise ValueError(f"expected no step_size with encoder least_squares, got {self.step_size}; see damping")
+        if self.encoder == "gradient" and (self.damping != 0.01 or self.learn_damping):
+            name = "learn_damping" if self.learn_damping else "damping"
+            raise ValueError(
+                f"expected no {name} with encoder gradient, got {getattr(self, name)}; it is of encoder least_squares"
+            )
         if self.schedule == "cosine" and self.warmup_steps >= self.num_steps:
             raise ValueError(f"expected warmup_steps below num_steps={self.num_steps}, got {self.warmup_steps}")
         if self.seed >= 2**32:
@@ -115,11 +134,19 @@ def make_model(config: Config, image_shape: tuple[int, int, int]) -> Model:
         activation=config.activation,
         output_activation="none" if config.likelihood == "bernoulli" else "sigmoid",
     )
+    if config.precision == "bfloat16":
+        from gon_jax.networks.precision import mixed_precision
+
+        decoder = mixed_precision(decoder)
+    likelihood = make_likelihood(config)
+    if config.encoder == "least_squares":
+        options = {"damping": config.damping, "learn_damping": config.learn_damping}
+        return least_squares_gon(decoder, likelihood=likelihood, **options)
     step_size = config.step_size
     if step_size is None and config.norm in STEP_SIZES:
         # A Gaussian's gradient is that of the squared error by 1 / (2 scale^2): the same codes.
         step_size = STEP_SIZES[config.norm] * (2 * config.scale**2 if config.likelihood == "gaussian" else 1)
-    return gon(decoder, likelihood=make_likelihood(config), step_size=step_size)
+    return gon(decoder, likelihood=likelihood, step_size=step_size)
 
 
 def optimizer_of(config: Config) -> optax.GradientTransformation:

@@ -2,6 +2,7 @@
 
     config.json       the configuration, and the shape of the images
     checkpoints/      the best and the last state, each with the configuration
+    encoder.npz       the best state's encoder, a matrix and a bias for NumPy alone; its `note` is the formula
     metrics.jsonl     one line a report: step, loss, validation figures
     events.*          the same for TensorBoard
     summary.json      held-out figures, written last: its presence says that the run is finished
@@ -22,31 +23,41 @@ import jax
 import numpy as np
 
 import gon_jax
-from gon_jax.checkpoints import Checkpoints
+from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder, write_file
 from gon_jax.data import Dataset, check_images, load
 from gon_jax.experiments.pictures import draw
 from gon_jax.experiments.presets import Config, make_model, optimizer_of
-from gon_jax.metrics import evaluate, pca_errors
+from gon_jax.linearisation import FrozenEncoder
+from gon_jax.metrics import evaluate, frozen_encoder, pca_errors
 from gon_jax.models import Model, Variables
 from gon_jax.training import TrainState, fit, init_state
 
 PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
 # All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
-WRITTEN = ("summary.json", *PICTURES, "metrics.jsonl", "events.out.tfevents.*", "checkpoints", "config.json")
-# The fields of config.json that make the model.
+WRITTEN = ("summary.json", *PICTURES, "encoder.npz", "metrics.jsonl")
+WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
+# The fields of config.json that make the model; one that a checkpoint lacks, since it is older, had its default.
 OF_MODEL = "model image_shape latent_shape base_channels norm activation likelihood scale step_size".split()
+OF_MODEL += "encoder damping learn_damping precision".split()
 METRIC = "validation.squared_error"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class Run(NamedTuple):
-    """A trained model and where it came from."""
+    """A trained model and where it came from.
+
+    Attributes:
+      folder, config, model: the run.
+      variables: at the checkpoint of `step`.
+      encoder: `frozen_encoder(model, variables)`, read from the folder where it is saved.
+    """
 
     folder: Path
     config: Config
     model: Model
     variables: Variables
     step: int
+    encoder: FrozenEncoder | None
 
     def dataset(self, name: str | None = None) -> Dataset:
         """Return the dataset that the run was trained on, with the same held-out examples; or another by name."""
@@ -60,9 +71,7 @@ class Run(NamedTuple):
 
 
 def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    write_file(path, lambda file: file.write(text.encode()))
 
 
 def _write_json(path: Path, content) -> None:
@@ -120,17 +129,20 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
     model = make_model(config, image_shape)
     with Checkpoints(folder, metric=METRIC) as checkpoints:
         state = _restore(checkpoints, model, config, which)
-    return Run(folder, config, model, state.variables, int(state.step))
+    variables, step = state.variables, int(state.step)
+    encoder = read_encoder(folder / "encoder.npz", variables, step, model.data_shape, model.latent_shape)
+    return Run(folder, config, model, variables, step, encoder or frozen_encoder(model, variables))
 
 
 def _restore(checkpoints: Checkpoints, model: Model, config: Config, which: str) -> TrainState:
     """Restore a state of this configuration's model, and of no other."""
     ours, theirs = _config_dict(config, model.data_shape), checkpoints.read_config(which)
+    theirs = _config_dict(Config(), ()) | theirs
     for name in OF_MODEL:
-        if ours[name] != theirs.get(name):
+        if ours[name] != theirs[name]:
             raise ValueError(
                 f"expected a checkpoint of the model in config.json, {name}={ours[name]}, got one with "
-                f"{theirs.get(name)} in {checkpoints.folder}; one of the two is of another run"
+                f"{theirs[name]} in {checkpoints.folder}; one of the two is of another run"
             )
     init = partial(init_state, model, optimizer_of(config), ema_decay=config.ema_decay)
     return checkpoints.restore(jax.eval_shape(init, jax.random.key(0)), which)
@@ -244,9 +256,9 @@ def train(
     if overwrite:
         _remove_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").unlink(missing_ok=True)
     saved_config = _config_dict(config, model.data_shape)
-    _write_json(folder / "config.json", saved_config)
+    if not resume:
+        _write_json(folder / "config.json", saved_config)  # before anything else: it makes the folder a run's
     save_every = config.validate_every or len(dataset.train.images) // config.batch_size
 
     with Checkpoints(folder, metric=METRIC, create=True) as checkpoints:
@@ -254,6 +266,9 @@ def train(
         if checkpoints.steps:
             state = _restore(checkpoints, model, config, "last")
             seconds_before = checkpoints.read_metrics()["seconds_training"]
+        if resume:  # now that nothing is left to refuse
+            (folder / "summary.json").unlink(missing_ok=True)
+            _write_json(folder / "config.json", saved_config)
         log = _Log(folder, 0 if state is None else int(state.step))
 
         def on_report(report):
@@ -287,13 +302,15 @@ def train(
         best_step = checkpoints.best_step
 
     run = load_run(folder)
+    if run.encoder is not None:
+        write_encoder(folder / "encoder.npz", run.encoder, run.variables, run.step, model.data_shape)
     summary = _summarise(run, dataset, progress=progress) | {
         "num_steps": int(result.state.step),
         "best_step": best_step,
         "seconds_training": seconds_before + result.seconds_training,
         "seconds_compile": result.seconds_compile,
     }
-    draw(folder, run.model, run.variables, dataset, log.curves(), summary, progress=progress)
+    draw(folder, run.model, run.variables, run.encoder, dataset, log.curves(), summary, progress=progress)
     _write_json(folder / "summary.json", summary)
     return summary
 
@@ -302,7 +319,7 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
     """Return the held-out figures of a trained model, and what they were made with."""
     config, test = run.config, dataset.test.images
     measure = partial(evaluate, run.model, run.variables, test, batch_size=config.batch_size)
-    running = measure(progress="evaluate" if progress else None)
+    running = measure(encoder=run.encoder, progress="evaluate" if progress else None)
     by_batch = measure(evaluation="batch") if config.norm == "batch" else running
     latent_size = int(np.prod(config.latent_shape))
     pca = pca_errors(dataset.train.images, test, latent_size)

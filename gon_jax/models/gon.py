@@ -86,7 +86,7 @@ def least_squares_gon(
     decoder: Decoder,
     *,
     likelihood: Likelihood = squared_error,
-    damping: float = 1.0,
+    damping: float = 0.01,
     learn_damping: bool = False,
 ) -> Model:
     r"""Return the GON whose codes are damped Gauss-Newton steps at the origin in place of gradient steps.
@@ -96,8 +96,8 @@ def least_squares_gon(
     Args:
       decoder: rows "independent" or "batch_statistics".
       likelihood: the inner and the outer loss, with Fisher information.
-      damping: lambda, above 0.
-      learn_damping: train log lambda beside the decoder, from `damping` on; then the parameters are
+      damping: lambda over the mean eigenvalue of J^T W J (`relative_damping` there), above 0.
+      learn_damping: train its logarithm beside the decoder, from `damping` on; then the parameters are
         `{"decoder": ..., "log_damping": ...}`.
 
     Raises:
@@ -107,7 +107,7 @@ def least_squares_gon(
     >>> model = least_squares_gon(conv_decoder((8, 8, 1), (3,), base_channels=4), learn_damping=True)
     >>> variables = model.init(jax.random.key(0))
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, float(variables.params["log_damping"])
-    ((5, 3), 0.0)
+    ((5, 3), -4.605170249938965)
     """
     if decoder.rows == "unknown":
         raise ValueError('expected a decoder with rows="independent" or "batch_statistics", got rows="unknown"')
@@ -122,8 +122,9 @@ def least_squares_gon(
         return params["decoder"] if learn_damping else params
 
     def explicit(params, origin):
-        value = jnp.exp(params["log_damping"]) if learn_damping else damping
-        return least_squares_encoder(decoder, of_decoder(params), origin, likelihood=likelihood, damping=value)
+        relative = jnp.exp(params["log_damping"]) if learn_damping else damping
+        options = {"likelihood": likelihood, "damping": 0.0, "relative_damping": relative}
+        return least_squares_encoder(decoder, of_decoder(params), origin, **options)
 
     def codes(params, x, origin):
         return _codes(explicit(params, origin), likelihood, x)

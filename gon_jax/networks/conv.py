@@ -16,7 +16,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gon_jax.networks import elementwise
 from gon_jax.networks.normalization import BatchNorm, GroupNorm
+from gon_jax.networks.primitives import matmul
+from gon_jax.networks.sine import sine
 from gon_jax.networks.transposed import transposed_convolution
 from gon_jax.origin import Decoder
 
@@ -26,16 +29,16 @@ OutputActivation = Literal["sigmoid", "tanh", "none"]
 
 _NORMS = {"batch": BatchNorm, "group": GroupNorm, "none": lambda: lambda x: x}
 _ACTIVATIONS = {
-    "elu": jax.nn.elu,
-    "relu": jax.nn.relu,
-    "leaky_relu": jax.nn.leaky_relu,
-    "gelu": jax.nn.gelu,
-    "silu": jax.nn.silu,
-    "softplus": jax.nn.softplus,
-    "tanh": jnp.tanh,
-    "sin": jnp.sin,
+    "elu": elementwise.elu,
+    "relu": elementwise.Activation(jax.nn.relu),
+    "leaky_relu": elementwise.Activation(jax.nn.leaky_relu),
+    "gelu": elementwise.Activation(jax.nn.gelu),
+    "silu": elementwise.Activation(jax.nn.silu),
+    "softplus": elementwise.Activation(jax.nn.softplus),
+    "tanh": elementwise.tanh,
+    "sin": elementwise.Activation(sine),
 }
-_OUTPUT_ACTIVATIONS = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "none": lambda x: x}
+_OUTPUT_ACTIVATIONS = {"sigmoid": elementwise.sigmoid, "tanh": elementwise.tanh, "none": lambda x: x}
 
 
 def _torch_uniform(fan: int):
@@ -63,11 +66,10 @@ class TransposedConv(nn.Module):
     @nn.compact
     def __call__(self, x):
         initialise = _torch_uniform(16 * self.features)
-        kernel = self.param("kernel", initialise, (4, 4, x.shape[-1], self.features))
+        kernel = self.param("kernel", initialise, (x.shape[-1], 4, 4, self.features))
         bias = self.param("bias", initialise, (self.features,))
         if x.ndim == 2:
-            matrix = kernel.transpose(2, 0, 1, 3).reshape(x.shape[-1], -1)
-            y = (x @ matrix).reshape(-1, 4, 4, self.features)
+            y = matmul(x, kernel.reshape(len(kernel), -1)).reshape(-1, 4, 4, self.features)
         else:
             y = transposed_convolution(x, kernel)
         return y + bias if self.add_bias else y
@@ -145,7 +147,7 @@ def conv_decoder(
         image_shape,
         base_channels,
         norm,
-        activation if callable(activation) else _lookup(_ACTIVATIONS, activation, "activation"),
+        elementwise.Activation(activation) if callable(activation) else _lookup(_ACTIVATIONS, activation, "activation"),
         _lookup(_OUTPUT_ACTIVATIONS, output_activation, "output_activation"),
     )
 

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gon_jax.networks.primitives import scale
+
 EPSILON = 1e-5
 
 
@@ -20,7 +22,7 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         channels = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (channels,))
+        gamma = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         axes = tuple(range(x.ndim - 1))
         if self.has_variable("stats", "mean"):
@@ -32,7 +34,8 @@ class BatchNorm(nn.Module):
             variance = jnp.square(centred).mean(axes)
             self.put_variable("stats", "mean", mean)
             self.put_variable("stats", "variance", variance)
-        return centred * (scale * jax.lax.rsqrt(variance + EPSILON)) + bias
+        gain = jnp.broadcast_to(gamma * jax.lax.rsqrt(variance + EPSILON), x.shape)
+        return scale(gain, centred) + bias
 
 
 class GroupNorm(nn.Module):

@@ -1,0 +1,106 @@
+"""The sides in JAX: our definition and our fast form, training or encoding.
+
+Bytes alive during a step: arguments, temporaries and results of the compiled program, as XLA's own analysis gives
+them; a result that reuses the memory of an argument counts once.
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import gon_jax
+from benchmarks import cases
+from benchmarks.cases import Case, Side
+from gon_jax.coordinates import grid
+from gon_jax.linearisation import strategy_of
+from gon_jax.models import Model, Variables, gon
+from gon_jax.networks import conv_decoder
+from gon_jax.networks.siren import siren_decoder
+from gon_jax.training import init_state, make_optimizer, train_step
+
+STRATEGIES = {"jax-definition": "definition", "jax-fast": None, "jax-frozen": None}
+
+
+def make_decoder(case: Case) -> gon_jax.Decoder:
+    """Return the decoder of a case."""
+    if case.kind == "siren":
+        options = {"hidden_dim": case.hidden_dim, "num_layers": case.num_layers}
+        return siren_decoder(grid(case.image_size, case.image_size), case.latent_size, case.channels, **options)
+    shape = (case.image_size, case.image_size, case.channels)
+    return conv_decoder(shape, (case.latent_size,), base_channels=case.base_channels)
+
+
+def setup(device: str) -> None:
+    """Refuse reduced precision where a GPU would take it."""
+    if device == "gpu":
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def compile_training(model: Model, case: Case, params, data):
+    """Return the compiled program of n steps through the batches in turn, and `run(n)`, the losses of its first."""
+    optimizer = make_optimizer(case.learning_rate, epsilon=case.adam_epsilon)
+    state = init_state(model, optimizer, jax.random.key(0))
+    state = state._replace(params=params, opt_state=optimizer.init(params))
+
+    def steps(state, data, num_steps):
+        def body(i, carry):
+            state, losses = carry
+            state, loss = train_step(model, optimizer, state, {"x": data[state.step % len(data)]})
+            return state, losses.at[i].set(loss)  # past the end, nothing is set
+
+        return jax.lax.fori_loop(0, num_steps, body, (state, jnp.zeros(case.agreement_steps)))
+
+    compiled = jax.jit(steps, donate_argnums=0).lower(state, data, jnp.int32(0)).compile()
+
+    def run(num_steps):
+        nonlocal state
+        state, losses = jax.block_until_ready(compiled(state, data, jnp.int32(num_steps)))
+        return losses
+
+    return compiled, run
+
+
+def compile_encoding(model: Model, frozen: bool, params, data):
+    """Return the compiled encoder of a batch, and `run(n)`, the codes of the last of n batches in turn."""
+    batches, encode, variables = list(data), model.encode, Variables(params)
+    if frozen:  # by the mean cotangent of the first batch, whose codes are compared
+        _, stats = model.loss(variables, {"x": batches[0]}, jax.random.key(0))
+        variables, encode = jax.jit(model.freeze)(Variables(params, stats)), gon_jax.encode_frozen
+    compiled = jax.jit(encode).lower(variables, batches[0]).compile()
+    made = 0
+
+    def run(num_batches):
+        nonlocal made
+        for _ in range(num_batches):
+            codes = compiled(variables, batches[made % len(batches)])
+            made += 1
+        return jax.block_until_ready(codes)
+
+    return compiled, run
+
+
+def make(task: str, name: str, case: Case, device: str) -> Side:
+    """Build and compile a side; `task` is "train" or "encode"."""
+    setup(device)
+    params = jax.tree.map(jnp.asarray, cases.flax_params(case, cases.weights(case)))
+    data = jnp.asarray(cases.images(case))
+    decoder, strategy = make_decoder(case), STRATEGIES[name]
+    model = gon(decoder, step_size=case.step_size, strategy=strategy)
+    start = time.perf_counter()
+    if task == "train":
+        compiled, run = compile_training(model, case, params, data)
+        form = strategy_of(decoder, params, case.batch_size, strategy)
+    else:
+        compiled, run = compile_encoding(model, name == "jax-frozen", params, data)
+        form = None
+    seconds = time.perf_counter() - start
+    values = np.ravel(run(case.agreement_steps if task == "train" else 1)).tolist()
+
+    memory = compiled.memory_analysis()
+    kinds = ("argument", "temp", "output")
+    peak = sum(getattr(memory, f"{kind}_size_in_bytes") for kind in kinds) - memory.alias_size_in_bytes
+    notes = {"xla_flops": (compiled.cost_analysis() or {}).get("flops")}
+    square, product = jnp.ones((2048, 2048)), jax.jit(jnp.matmul)
+    return Side(seconds, values, run, lambda: peak, lambda: product(square, square).block_until_ready(), form, notes)

@@ -1,0 +1,265 @@
+"""The sides in PyTorch: the release's algorithm as it stands, compiled, and compiled with our algebra.
+
+Bytes alive during a step: parameters, Adam's moments, buffers and data, and what torch.profiler sees allocated on top
+during one step, at the moment when that is most (on a GPU, the allocator's own count). Memory that a library
+allocates by itself, past PyTorch's allocator, is not in it.
+"""
+
+import os
+import time
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.func import grad, grad_and_value, jvp, vjp, vmap
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks import cases, torch_gon
+from benchmarks.cases import Case, Side
+
+SIDES = {  # form of the encoder (None is the one with the fewest operations), memory format of images and kernels
+    "torch-compiled": ("definition", torch.contiguous_format),
+    "torch-compiled-channels-last": ("definition", torch.channels_last),
+    "torch-compiled-shared": (None, torch.contiguous_format),
+}
+
+
+class Eager:
+    """The release's algorithm, by double backward; torch's default Adam."""
+
+    form = "definition"
+
+    def __init__(self, case: Case, weights: dict[str, np.ndarray], device: str):
+        self.case = case
+        if case.kind == "conv":
+            network = torch_gon.decoder(case.latent_size, case.base_channels, case.channels, case.image_size)
+        else:
+            sizes = case.image_size, case.channels, case.hidden_dim, case.num_layers
+            network = torch_gon.Siren(case.latent_size, *sizes)
+        missing, unexpected = network.load_state_dict({n: torch.tensor(w) for n, w in weights.items()}, strict=False)
+        if unexpected or {name.split(".")[-1] for name in missing} & {"weight", "bias"}:
+            raise ValueError(f"expected the weights of {case.name}, got too many: {unexpected}, too few: {missing}")
+        self.network = network.to(device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=case.learning_rate)
+
+    def step(self, x):
+        case = self.case
+        return torch_gon.update(self.network, self.optimizer, x, case.latent_size, case.step_size, case.loss_divisor)
+
+    def encode(self, x):
+        return torch_gon.encode(self.network, x, self.case.latent_size, self.case.step_size, attached=False)
+
+    def errors(self, x):
+        return torch_gon.errors(self.network, x, self.case.latent_size, self.case.step_size).detach()
+
+    def tensors(self):
+        self.optimizer.zero_grad()
+        moments = [t for state in self.optimizer.state.values() for t in state.values()]
+        return [*self.network.parameters(), *self.network.buffers(), *moments]
+
+
+def batch_norm(layer, h, scale, shift):
+    """Normalise by this batch, whose statistics are nobody else's."""
+    return F.batch_norm(h, None, None, scale, shift, training=True)
+
+
+def held_norm(stats: dict):
+    """Return a normalisation that takes each layer's statistics in its first pass and holds them in all others."""
+
+    def norm(layer, h, scale, shift):
+        if layer not in stats:
+            mean = h.mean((0, 2, 3), keepdim=True)
+            stats[layer] = mean, (h - mean).square().mean((0, 2, 3), keepdim=True)
+        mean, variance = stats[layer]
+        return (h - mean) * (scale[:, None, None] * torch.rsqrt(variance + 1e-5)) + shift[:, None, None]
+
+    return norm
+
+
+def conv(params, z, norm=batch_norm):
+    """Decode `[B, k, 1, 1]` to `[B, C, H, H]`, as a function of parameters named as in `torch_gon.decoder`."""
+    x, layer = z, 0
+    while True:
+        stride, padding = (2, 1) if layer else (1, 0)
+        kernel, bias = params[f"{layer}.weight"], params[f"{layer}.bias"]
+        x = F.conv_transpose2d(x, kernel, bias, stride, padding)
+        if f"{layer + 1}.weight" not in params:
+            return torch.sigmoid(x)
+        x = F.elu(norm(layer, x, params[f"{layer + 1}.weight"], params[f"{layer + 1}.bias"]))
+        layer += 3
+
+
+def siren(points, params, z):
+    """Decode `[B, 1, k]`, or a code for each point `[1, N, k]`, to `[B, N, C]`; the first layer takes z apart."""
+    first = params["0.weight"]
+    x = F.linear(points, first[:, :2], params["0.bias"]) + F.linear(z, first[:, 2:])
+    layer = 1
+    while f"{layer}.weight" in params:
+        x = F.linear(torch.sin(30 * x), params[f"{layer}.weight"], params[f"{layer}.bias"])
+        layer += 1
+    return x
+
+
+def by_definition(decode, z0, step_size, params, x):
+    """Encode each example by the gradient at the origin."""
+    start = z0.expand(len(x), *z0.shape[1:])
+    return start - step_size * grad(lambda z: (x - decode(params, z)).square().sum())(start)
+
+
+def conv_by_shared_origin(form, z0, step_size, params, x):
+    """Encode by the decoder linearised once, A^T (v_b - v_mean) + D^T v_mean; see docs/architecture.md."""
+    held = partial(conv, params, norm=held_norm({}))
+    v = 2 * (held(z0) - x)
+    mean = v.mean(0, keepdim=True)
+    (mean_pullback,) = vjp(partial(conv, params), z0)[1](mean)
+    if form == "jacobian":
+        tangents = torch.eye(z0.numel(), device=z0.device).reshape(-1, *z0.shape)
+        jacobian = vmap(lambda tangent: jvp(held, (z0,), (tangent,))[1])(tangents)  # [k, 1, C, H, H]
+        pulled = (v - mean).flatten(1) @ jacobian.flatten(1).T
+    else:
+        pullback = vjp(held, z0)[1]
+        pulled = vmap(lambda row: pullback(row[None])[0])(v - mean)
+    return z0 - step_size * (pulled.reshape(-1, *z0.shape[1:]) + mean_pullback)
+
+
+def siren_by_shared_origin(decode, num_points, z0, step_size, params, x):
+    """Encode by J from one pull-back of all points, each with a code of its own, for one channel."""
+    output, pullback = vjp(partial(decode, params), z0.expand(1, num_points, -1))
+    (jacobian,) = pullback(torch.ones_like(output))  # [1, N, k]
+    return z0 - step_size * torch.einsum("bnc,cnk->bck", 2 * (output - x), jacobian)
+
+
+class Compiled:
+    """One compiled function for loss, gradient and Adam's update in place; on a GPU its launches are one graph."""
+
+    def __init__(self, case: Case, weights, device: str, form: str | None, memory_format=torch.contiguous_format):
+        self.case, self.form = case, form or cases.choose_form(case)
+        contiguous = memory_format == torch.contiguous_format
+        if case.kind == "siren" and not (contiguous and self.form in ("definition", "pointwise")):
+            raise ValueError(f"expected form definition or pointwise of a siren, got {self.form} and {memory_format}")
+        self.memory_format, self.graph, self.made = memory_format, None, 0
+        self.params = {n: self._format(torch.tensor(w, device=device)) for n, w in weights.items()}
+        self.moments = [{n: torch.zeros_like(p) for n, p in self.params.items()} for _ in range(2)]
+        self.count = torch.zeros((), device=device)
+        if case.kind == "conv":
+            z0, self.decode = torch.zeros(1, case.latent_size, 1, 1, device=device), conv
+            shared = partial(conv_by_shared_origin, self.form)
+        else:
+            z0, points = torch.zeros(1, 1, case.latent_size, device=device), torch_gon.coordinates(case.image_size)
+            self.decode = partial(siren, points.to(device))
+            shared = partial(siren_by_shared_origin, self.decode, case.pixels)
+        encode = partial(by_definition, self.decode) if self.form == "definition" else shared
+        self._encode = partial(encode, z0, case.step_size)
+        mode = "max-autotune-no-cudagraphs" if device == "cuda" else None
+        self._step = torch.compile(self._plain_step, fullgraph=True, mode=mode)
+
+    def _format(self, tensor):
+        return tensor.contiguous(memory_format=self.memory_format) if tensor.ndim == 4 else tensor
+
+    def _errors(self, params, x):
+        return (x - self.decode(params, self._encode(params, x))).square().flatten(1).sum(1)
+
+    def _plain_step(self, params, first, second, count, x):
+        gradient, loss = grad_and_value(lambda p: self._errors(p, x).mean() / self.case.loss_divisor)(params)
+        count.add_(1)
+        for name, g in gradient.items():
+            first[name].lerp_(g, 0.1)
+            second[name].lerp_(g.square(), 0.001)
+            root = (second[name] / (1 - 0.999**count)).sqrt() + 1e-8
+            params[name].sub_(self.case.learning_rate * first[name] / (1 - 0.9**count) / root)
+        return loss
+
+    def step(self, x):
+        x, self.made = self._format(x), self.made + 1
+        if not x.is_cuda or self.made < 4:  # the first steps compile, and warm up what may not run inside a capture
+            return self._step(self.params, *self.moments, self.count, x)
+        if self.graph is None:
+            self.graph, self.x = torch.cuda.CUDAGraph(), x.clone()
+            with torch.cuda.graph(self.graph):
+                self.loss = self._step(self.params, *self.moments, self.count, self.x)
+        self.x.copy_(x)
+        self.graph.replay()
+        return self.loss.clone()
+
+    def encode(self, x):
+        return self._encode(self.params, self._format(x))
+
+    def errors(self, x):
+        return self._errors(self.params, self._format(x))
+
+    def tensors(self):
+        return [*self.params.values(), *(m for moment in self.moments for m in moment.values())]
+
+
+def setup(device: str) -> str:
+    """Use all cores and no TF32; return torch's name of the device."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    return "cuda" if device == "gpu" else "cpu"
+
+
+def make_trainer(name: str, case: Case, weights, device: str) -> Eager | Compiled:
+    """Return a side's trainer, with `step`, `encode` and `errors` of batches in torch's layout."""
+    return Eager(case, weights, device) if name == "torch-eager" else Compiled(case, weights, device, *SIDES[name])
+
+
+def to_torch(case: Case, images: np.ndarray) -> torch.Tensor:
+    """Return images `[..., H, W, C]` in the layout of the case: `[..., C, H, W]`, or `[..., H W, C]` for a siren."""
+    tensor = torch.from_numpy(images)
+    return tensor.flatten(-3, -2) if case.kind == "siren" else tensor.movedim(-1, -3).contiguous()
+
+
+def synchronize(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_bytes(function, alive: list[torch.Tensor], device: str) -> int:
+    """Return the most bytes alive during a call, given the tensors that were before."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        function()
+        synchronize(device)
+        return torch.cuda.max_memory_allocated()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        function()
+    records = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    changes = [e.nbytes() for e in sorted(records, key=lambda e: e.start_ns())]
+    return sum(t.nbytes for t in alive) + max(0, *np.cumsum(changes).tolist())
+
+
+def make(task: str, name: str, case: Case, device: str) -> Side:
+    """Build and compile a side; `task` is "train" or "encode"."""
+    device = setup(device)
+    trainer = make_trainer(name, case, cases.weights(case), device)
+    data = to_torch(case, cases.images(case)).to(device)
+    square = torch.rand(2048, 2048, device=device)
+    made = 0
+
+    def one():
+        nonlocal made
+        made += 1
+        return (trainer.step if task == "train" else trainer.encode)(data[(made - 1) % len(data)])
+
+    def run(num_steps):
+        for _ in range(num_steps):
+            result = one()
+        synchronize(device)
+        return result
+
+    def gemm():
+        square @ square
+        synchronize(device)
+
+    start = time.perf_counter()
+    first = run(1)
+    seconds = 0.0 if name == "torch-eager" else time.perf_counter() - start
+    if task == "train":
+        losses = [first, *(one() for _ in range(case.agreement_steps - 1))]
+        values = [loss.item() * case.loss_divisor for loss in losses]
+    else:
+        values = first.flatten().tolist()
+    form = trainer.form if task == "train" else None
+    return Side(seconds, values, run, lambda: peak_bytes(one, [*trainer.tensors(), data], device), gemm, form, {})
