@@ -13,7 +13,7 @@ endif
 RUN = MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib XDG_CACHE_HOME=$(CURDIR)/.cache
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: train test check lint test-floor clean
+.PHONY: train test check lint test-floor bench clean
 
 train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pictures in runs/gon-digits
 	@if [ -f runs/gon-digits/summary.json ]; then $(RUN) $(GON) show runs/gon-digits; \
@@ -32,6 +32,9 @@ lint: $(VENV)/.test
 test-floor: ## the suite on the lowest versions we support, in a venv of its own
 	$(MAKE) test VENV=.venv-floor CONSTRAINTS=requirements-floor.txt
 
+bench: $(VENV)/.benchmark ## step time beside PyTorch, under 10 minutes; the whole: python -m benchmarks.step_time --full
+	$(RUN) $(VENV)/bin/python -m benchmarks.step_time
+
 $(VENV)/.python-$(VERSION):
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
@@ -44,6 +47,10 @@ $(VENV)/.package: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml
 
 $(VENV)/.test: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PIP) $(CONSTRAIN) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.benchmark: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml
+	$(PIP) $(CONSTRAIN) --editable '.[benchmark]'
 	@touch $@
 
 clean:
