@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import report, step_time_table
+from benchmarks import estimators_table, report, step_time_table
 from benchmarks.quality_table import README, curves, table
 
 RESULTS = sorted(report.RESULTS.glob("*.json"))
@@ -19,6 +19,12 @@ def test_table_in_the_readme_is_made_from_the_results():
 def test_tables_of_speed_in_the_readme_are_made_from_the_results():
     text = README.read_text()
     assert step_time_table.readme_with(text) == text, "run `python -m benchmarks.step_time_table`"
+
+
+@pytest.mark.skipif(not step_time_table.load("estimators"), reason="the estimators were not compared")
+def test_table_of_estimators_in_the_readme_is_made_from_the_results():
+    text = README.read_text()
+    assert estimators_table.readme_with(text) == text, "run `python -m benchmarks.estimators_table`"
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
