@@ -57,6 +57,15 @@ def test_other_platforms_compute_the_same(x_kernel):
         np.testing.assert_allclose(ours(*arguments), library(*arguments), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("platform, convolutions, products", [("cpu", False, 3), ("cuda", True, 0)])
+def test_each_platform_is_given_its_own_form(platform, convolutions, products):
+    """On a CPU products alone, in the gradient too; on a GPU XLA's convolutions alone. Lowered here, not run."""
+    x, kernel = jnp.ones((2, 4, 4, 3)), jnp.ones((3, 4, 4, 2))
+    gradient = jax.jit(jax.grad(lambda x, k: jnp.sin(transposed_convolution(x, k)).sum(), argnums=(0, 1)))
+    text = gradient.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+    assert ("stablehlo.convolution" in text) == convolutions and text.count("dot_general") == products
+
+
 @pytest.mark.parametrize("size", [8, 16, 32, 64, 128, 256])
 def test_any_power_of_two(size):
     decoder = conv_decoder((size, size, 3), (5,), base_channels=2)
