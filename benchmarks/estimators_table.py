@@ -39,7 +39,9 @@ def table(result: dict) -> str:
         if min(map(len, curves.values())) < len(curves["gradient"]):
             continue  # not all seeds were measured
         seconds = [curve[-1]["seconds"] for curve in curves["gradient"]]
-        row = [f"{DATASETS[dataset]}, latent {latent_size}, {NORMS[norm]}"]
+        made = curves["gradient"][0][-1]["step"]
+        few = "" if made == steps else f", {made:,} steps"
+        row = [f"{DATASETS[dataset]}, latent {latent_size}, {NORMS[norm]}{few}"]
         for name in ESTIMATORS:
             errors = [statistics.mean(curve[-1]["test_squared_error"] for curve in curves[name])]
             if name != "gradient":
@@ -50,8 +52,10 @@ def table(result: dict) -> str:
 
 
 def readme_with(text: str) -> str:
-    """Return the README's text with the table of the result there is."""
-    return report.readme_with(text, "estimators", table(json.loads((report.RESULTS / "estimators.json").read_text())))
+    """Return the README's text with the table of the results there are, in one file or several."""
+    results = [json.loads(path.read_text()) for path in sorted(report.RESULTS.glob("estimators*.json"))]
+    runs = [run for result in results for run in result["runs"]]
+    return report.readme_with(text, "estimators", table({"num_steps": results[0]["num_steps"], "runs": runs}))
 
 
 if __name__ == "__main__":
