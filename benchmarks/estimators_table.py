@@ -54,8 +54,10 @@ def table(result: dict) -> str:
 def readme_with(text: str) -> str:
     """Return the README's text with the table of the results there are, in one file or several."""
     results = [json.loads(path.read_text()) for path in sorted(report.RESULTS.glob("estimators*.json"))]
-    runs = [run for result in results for run in result["runs"]]
-    return report.readme_with(text, "estimators", table({"num_steps": results[0]["num_steps"], "runs": runs}))
+    keys = ("dataset", "latent_size", "norm", "estimator", "seed")
+    runs = {tuple(run[key] for key in keys): run for result in results for run in result["runs"]}  # the later file's
+    table_of_all = table({"num_steps": results[0]["num_steps"], "runs": list(runs.values())})
+    return report.readme_with(text, "estimators", table_of_all)
 
 
 if __name__ == "__main__":
