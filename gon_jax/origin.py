@@ -37,6 +37,8 @@ class Decoder(NamedTuple):
       pointwise: for a decoder that computes each of its N points (pixels, say) from the code and that point's
         coordinates alone: `pointwise(params, z [N, *latent]) -> [N, C]`, where each point has a code of its own. The
         output `[B, ..., C]` of `apply` is the same points, all with one code. `None` for any other decoder.
+      coordinates: `[*spatial, d]`, the points of a decoder that is a function of coordinates; `None` for any other.
+      at: `coordinates [*spatial, d] -> Decoder`, the same function, of the same parameters, at other points.
 
     >>> linear = Decoder(lambda w, z: z @ w, lambda key: jax.random.normal(key, (2, 3)), (2,), rows="independent")
     >>> linear.apply(linear.init(jax.random.key(0)), jnp.zeros((5, 2))).shape
@@ -48,6 +50,8 @@ class Decoder(NamedTuple):
     latent_shape: tuple[int, ...]
     rows: Rows = "unknown"
     pointwise: DecoderFn | None = None
+    coordinates: jax.Array | None = None
+    at: Callable[[jax.Array], "Decoder"] | None = None
 
     @property
     def batch_statistics(self) -> bool:

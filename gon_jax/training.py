@@ -170,7 +170,7 @@ def train_step(
     key = jax.random.fold_in(state.key, state.step)
 
     def loss_fn(params):
-        return model.loss(Variables(params, state.stats), batch, key)
+        return model.loss(Variables(params, state.stats), {"step": state.step} | batch, key)
 
     (loss, stats), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

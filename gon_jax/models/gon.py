@@ -17,7 +17,7 @@ from gon_jax.linearisation import (
     least_squares_encoder,
     strategy_of,
 )
-from gon_jax.models.model import Batch, Model, Variables
+from gon_jax.models.model import Batch, Model, Variables, data_shape_of
 from gon_jax.origin import Decoder
 
 
@@ -63,7 +63,7 @@ def gon(
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape
     (5, 3)
     """
-    step_size = 1 / (64 * math.prod(_data_shape(decoder, likelihood)[:-1])) if step_size is None else step_size
+    step_size = 1 / (64 * math.prod(data_shape_of(decoder, likelihood)[:-1])) if step_size is None else step_size
 
     def codes(params, x, origin):
         chosen = strategy_of(decoder, params, len(x), strategy)
@@ -132,12 +132,6 @@ def least_squares_gon(
     return _model(decoder, likelihood, init, of_decoder, codes, explicit)
 
 
-def _data_shape(decoder, likelihood):
-    z = jnp.zeros((1, *decoder.latent_shape))
-    output = jax.eval_shape(lambda key: decoder.plain(decoder.init(key), z), jax.random.key(0))
-    return jax.eval_shape(likelihood.mean, output).shape[1:]
-
-
 def _codes(encoder, likelihood, x):
     """Return the codes of a batch, and its mean cotangent."""
     v = cotangents(likelihood, encoder.output, x)
@@ -155,7 +149,7 @@ def _model(decoder, likelihood, init_params, of_decoder, codes, explicit) -> Mod
       codes: `(params, x, origin) -> (z, mean cotangent of the batch)`, by this batch's statistics.
       explicit: `(params, origin) -> Encoder` with a matrix.
     """
-    data_shape = _data_shape(decoder, likelihood)
+    data_shape = data_shape_of(decoder, likelihood)
     origin = jnp.zeros(decoder.latent_shape)
 
     def init(key):
@@ -195,4 +189,4 @@ def _model(decoder, likelihood, init_params, of_decoder, codes, explicit) -> Mod
         return likelihood(output, x).mean(), GONStats(stats, mean_cotangent)
 
     freezes = None if decoder.rows == "unknown" else frozen
-    return Model(init, loss, encode, decode, data_shape, decoder.latent_shape, freezes)
+    return Model(init, loss, encode, decode, data_shape, decoder.latent_shape, likelihood, freezes)

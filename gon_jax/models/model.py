@@ -4,10 +4,20 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
+from gon_jax.likelihoods import Likelihood
 from gon_jax.linearisation import FrozenEncoder
+from gon_jax.origin import Decoder
 
 Batch = dict[str, jax.Array]
+
+
+def data_shape_of(decoder: Decoder, likelihood: Likelihood) -> tuple[int, ...]:
+    """Return the shape of one example of the data that a decoder and a likelihood are for."""
+    z = jnp.zeros((1, *decoder.latent_shape))
+    output = jax.eval_shape(lambda key: decoder.plain(decoder.init(key), z), jax.random.key(0))
+    return jax.eval_shape(likelihood.mean, output).shape[1:]
 
 
 class Variables(NamedTuple):
@@ -23,19 +33,43 @@ class Variables(NamedTuple):
     stats: Any = None
 
 
+class Bound(NamedTuple):
+    """One draw of a bound on log p(x), each `[B]`, in nats.
+
+    Attributes:
+      nll: -log p(x given z) at the draw of z.
+      kl: from q(z given x) to the prior, in closed form.
+      log_weight: log p(x given z) + log p(z) - log q(z given x) at the draw, of which -ELBO is minus the mean and the
+        importance-weighted bound the logarithm of a mean.
+    """
+
+    nll: jax.Array
+    kl: jax.Array
+    log_weight: jax.Array
+
+
 class Model(NamedTuple):
     """A model as pure functions. B denotes the batch.
 
     Attributes:
       init: `key -> Variables`.
       loss: `(Variables, batch, key) -> (scalar, stats)`; the mean over the batch of each example's loss, and the
-        statistics of this batch that training averages (`None` where there are none). `batch["x"]` is `[B, ...]`.
+        statistics of this batch that training averages (`None` where there are none). `batch["x"]` is `[B, ...]`;
+        `batch["step"]`, where it is there, the number of steps made, for schedules.
       encode: `(Variables, x [B, ...]) -> z [B, *latent]`.
       decode: `(Variables, z [B, *latent]) -> x_hat [B, ...]`, the mean of p(x given z).
       data_shape: `...`, the shape of one example.
       latent_shape: `*latent`.
+      likelihood: p(x given z), which knows whether bits per dimension mean something.
       freeze: `Variables -> FrozenEncoder`, an encoder that is one matrix product a batch and equals `encode` with these
         variables; `None` for a model that has none.
+      sample: `(Variables, key, num) -> [num, ...]`, the mean of p(x given z) at draws from the model's own prior;
+        `None` for a model without one (fit one to its codes: `gon_jax.latents`).
+      bound: `(Variables, x [B, ...], keys [B]) -> Bound`, for models with an approximate posterior; else `None`. A row
+        depends on its own key alone.
+      at: `(coordinates [*spatial, d], weights=None) -> Model`, the same model, of the same variables, of data at other
+        points, for implicit models; else `None`. Weights `[*spatial]` or `[B, *spatial]` are of the points in the inner
+        loss, 0 where nothing is known; only their ratios matter.
     """
 
     init: Callable[[jax.Array], Variables]
@@ -44,4 +78,8 @@ class Model(NamedTuple):
     decode: Callable[[Variables, jax.Array], jax.Array]
     data_shape: tuple[int, ...]
     latent_shape: tuple[int, ...]
+    likelihood: Likelihood
     freeze: Callable[[Variables], FrozenEncoder] | None = None
+    sample: Callable[[Variables, jax.Array, int], jax.Array] | None = None
+    bound: Callable[[Variables, jax.Array, jax.Array], Bound] | None = None
+    at: Callable[..., "Model"] | None = None
