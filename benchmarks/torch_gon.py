@@ -1,8 +1,8 @@
 """The release's GONs in PyTorch, written anew: the side we compare with.
 
 Only the algorithm is here (networks, loss of Eq. 8 by double backward, evaluation); who trains it on what is
-said in `quality.py` and `cases.py`. The inner loss is divided by the constant 64 H W, not by the batch at hand: equal
-to the release on full batches of 64, and independent of the batch size elsewhere.
+said in `quality.py` and `cases.py`. The inner loss is divided by the constant 64 H W (64 in the variational one), not
+by the batch at hand: equal to the release on full batches of 64, and independent of the batch size elsewhere.
 """
 
 import math
@@ -79,3 +79,52 @@ def evaluate(network, images: torch.Tensor, latent_size: int, step_size: float, 
     for x in images.split(batch_size):
         total += errors(network, x, latent_size, step_size).detach().sum().item()
     return total / len(images)
+
+
+class Variational(nn.Module):
+    """The release's variational GON: two linear maps of z give the mean and log variance of t, a decoder its logits."""
+
+    def __init__(self, latent_size: int, base_channels: int, channels: int, image_size: int = 32, norm: bool = True):
+        super().__init__()
+        self.mean, self.logvar = nn.Linear(latent_size, latent_size), nn.Linear(latent_size, latent_size)
+        self.decoder = decoder(latent_size, base_channels, channels, image_size)[:-1]
+        if not norm:  # in place, so that layers keep their numbers
+            layers = [nn.Identity() if isinstance(layer, nn.BatchNorm2d) else layer for layer in self.decoder]
+            self.decoder = nn.Sequential(*layers)
+
+    def forward(self, x, z, noise):
+        """Return cross-entropy of x given t, and KL(q(t given z), N(0, I)), each `[B]` in nats; z, noise `[B, k]`."""
+        mean, logvar = self.mean(z), self.logvar(z)
+        t = mean + torch.exp(logvar / 2) * noise
+        logits = self.decoder(t[..., None, None])
+        entropies = nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none")
+        return entropies.flatten(1).sum(1), 0.5 * (mean.square() + logvar.exp() - logvar - 1).sum(1)
+
+
+def encode_variational(network: Variational, x, noise, step_size: float, attached=True) -> torch.Tensor:
+    """Return z = -step_size * gradient of the summed bound at 0 with this noise, `[B, k]`."""
+    z = torch.zeros_like(noise, requires_grad=True)
+    loss = sum(network(x, z, noise)).sum()
+    return -step_size * torch.autograd.grad(loss, z, create_graph=attached)[0]
+
+
+def bounds(network: Variational, x, inner_noise, outer_noise, step_size: float):
+    """Return the two terms of each example's bound after encoding, each `[B]`, in nats."""
+    return network(x, encode_variational(network, x, inner_noise, step_size), outer_noise)
+
+
+def update_variational(network: Variational, optimizer, x, inner_noise, outer_noise, step_size: float) -> torch.Tensor:
+    """Make one step on the bound's mean over the batch, as the release does; return that loss."""
+    loss = sum(bounds(network, x, inner_noise, outer_noise, step_size)).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def evaluate_variational(network: Variational, images, noise, step_size: float, batch_size: int = 64):
+    """Return both terms' means over all images under batch statistics, one draw each; `noise` is `[2, N, k]`."""
+    totals = torch.zeros(2, dtype=torch.float64)
+    for x, inner, outer in zip(*(t.split(batch_size) for t in (images, *noise)), strict=True):
+        totals += torch.stack([term.detach().sum() for term in bounds(network, x, inner, outer, step_size)])
+    return (totals / len(images)).tolist()

@@ -7,7 +7,20 @@ This package loads jax and nothing heavier. Decoders in Flax are in `gon_jax.net
 `fit` in `gon_jax.training`, datasets in `gon_jax.data`.
 """
 
-from gon_jax.likelihoods import Likelihood, bernoulli, gaussian, squared_error
+from gon_jax.likelihoods import (
+    Likelihood,
+    bernoulli,
+    bits_per_dim,
+    categorical,
+    continuous_bernoulli,
+    dequantise,
+    discretised_logistic,
+    discretised_logistic_mixture,
+    gaussian,
+    gaussian_scale,
+    squared_error,
+    weighted,
+)
 from gon_jax.linearisation import (
     Encoder,
     FrozenEncoder,
@@ -32,19 +45,27 @@ __all__ = [
     "FrozenEncoder",
     "Likelihood",
     "bernoulli",
+    "bits_per_dim",
+    "categorical",
     "choose_strategy",
     "compare_with_definition",
+    "continuous_bernoulli",
     "cotangents",
+    "dequantise",
+    "discretised_logistic",
+    "discretised_logistic_mixture",
     "encode",
     "encode_frozen",
     "encode_least_squares",
     "encode_shared",
     "freeze",
     "gaussian",
+    "gaussian_scale",
     "gon_loss",
     "gradient_encoder",
     "least_squares_encoder",
     "reconstruct",
     "squared_error",
     "strategy_costs",
+    "weighted",
 ]

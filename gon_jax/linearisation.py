@@ -381,7 +381,7 @@ def compare_with_definition(
     Args:
       decoder: its `rows` is the claim.
       params: parameters to test at, away from kinks of the activations.
-      key: typed key, of the random data, uniform in [0, 1] and of the shape of the decoder's output.
+      key: typed key, of the random data, uniform in [0, 1] and of the shape of the likelihood's mean, or the output.
       likelihood, step_size: as for `encode`.
       batch_size: examples; a coupling of rows shows with two.
 
@@ -396,7 +396,9 @@ def compare_with_definition(
     True
     """
     origin = jnp.zeros(decoder.latent_shape)
-    x = jax.random.uniform(key, (batch_size, *_output_shape(decoder, params)))
+    output = jax.ShapeDtypeStruct((batch_size, *_output_shape(decoder, params)), jnp.float32)
+    mean = getattr(likelihood, "mean", lambda output: output)  # of the shape of the data
+    x = jax.random.uniform(key, jax.eval_shape(mean, output).shape)
 
     def outer(params, strategy):
         z = encode_shared(decoder, params, x, origin, likelihood=likelihood, step_size=step_size, strategy=strategy)

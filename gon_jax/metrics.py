@@ -1,6 +1,7 @@
 """How good a model is, over every example of a set, each weighted alike."""
 
 import math
+import os
 from functools import partial
 from typing import Literal
 
@@ -207,6 +208,73 @@ def encode_images(
 def decode_latents(model: Model, variables: Variables, z, *, progress: str | None = None) -> np.ndarray:
     """Return the mean images `[N, H, W, C]` of codes `[N, *latent]`, likewise."""
     return in_batches(partial(_decode, model, variables), z, progress=progress)
+
+
+@partial(jax.jit, static_argnums=0)
+def _decode_at(model, variables, z, points):
+    return model.at(points).decode(variables, z)
+
+
+def decode_at(
+    model: Model,
+    variables: Variables,
+    z,
+    coordinates,
+    *,
+    chunk_size: int = 4096,
+    progress: str | None = None,
+) -> np.ndarray:
+    """Decode codes at any points, of an implicit model: at any resolution, in memory that doesn't grow with it.
+
+    Args:
+      model: with `at`.
+      variables: its variables.
+      z: codes `[N, *latent]`.
+      coordinates: `[*spatial, d]`, such as `gon_jax.coordinates.grid(256, 256)`.
+      chunk_size: points a call, for 16 codes each.
+      progress: the words on a progress bar, or `None`.
+
+    Returns:
+      Means of the data there, `[N, *spatial, C]`.
+
+    Raises:
+      ValueError: for a model that isn't implicit, or coordinates of another dimension than its own.
+      MemoryError: before any work, if the result would not fit into this machine's memory.
+
+    >>> from gon_jax.coordinates import grid
+    >>> from gon_jax.models import implicit_gon
+    >>> from gon_jax.networks import siren_decoder
+    >>> model = implicit_gon(siren_decoder(grid(8, 8), 3, hidden_dim=16))
+    >>> decode_at(model, model.init(jax.random.key(0)), np.zeros((5, 3)), grid(100, 50)).shape
+    (5, 100, 50, 1)
+    """
+    if model.at is None:
+        raise ValueError("expected an implicit model, a decoder of coordinates; got one of images of a fixed size")
+    spatial, num_channels = coordinates.shape[:-1], model.data_shape[-1]
+    check_memory(4 * len(z) * math.prod(spatial) * num_channels)
+    points = np.asarray(coordinates, np.float32).reshape(-1, coordinates.shape[-1])
+    chunk_size = min(chunk_size, len(points))
+    z, result = jnp.asarray(z), np.empty((len(z), len(points), num_channels), np.float32)
+    starts = [(i, j) for i in range(0, len(z), 16) for j in range(0, len(points), chunk_size)]
+    for i, j in tqdm(starts, progress, disable=progress is None, leave=False, delay=1):
+        j = min(j, len(points) - chunk_size)  # the last chunk overlaps, so that one compilation serves all
+        part = _decode_at(model, variables, z[i : i + 16], points[j : j + chunk_size])
+        result[i : i + 16, j : j + chunk_size] = part
+    return result.reshape(len(z), *spatial, num_channels)
+
+
+def check_memory(num_bytes: int) -> None:
+    """Refuse what would not fit into this machine's memory.
+
+    Raises:
+      MemoryError: with both numbers.
+    """
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
+    if num_bytes > total:
+        gib, total = num_bytes / 2**30, total / 2**30
+        raise MemoryError(
+            f"expected a result that fits into {total:.0f} GiB of memory, got one of {gib:,.0f} GiB; ask for less"
+        )
 
 
 def reconstruct_images(

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import gon_jax
-from benchmarks import cases, jax_sides, report, step_time, step_time_table, time_to_quality
+from benchmarks import cases, elbo_table, jax_sides, monte_carlo, report, step_time, step_time_table, time_to_quality
 from benchmarks.cases import CASES
 from benchmarks.workers import Worker, timed
+from gon_jax.data import Dataset, Split
 
 CONV, SIREN = CASES["smoke-conv"], CASES["smoke-siren"]
 
@@ -145,3 +146,66 @@ def test_the_forms_in_torch_are_the_definition(case):
         side = torch_sides.Compiled(case, weights, "cpu", form)
         np.testing.assert_allclose(side.encode(x).flatten(), eager.encode(x).flatten(), rtol=1e-3, atol=1e-6)
         np.testing.assert_allclose(side.errors(x), eager.errors(x), rtol=1e-4)
+
+
+def elbo_result(*per_seed):
+    """Return a result whose bound after epoch e is that of its seed over e; averaged statistics add 1 nat."""
+    curves = [[{"test_negative_elbo": b / e, "test_negative_elbo_running": b / e + 1} for e in range(1, 11)]
+              for b in per_seed]
+    return {"runs": [{"seed": seed, "curve": curve} for seed, curve in enumerate(curves)]}
+
+
+def test_tables_of_the_variational_and_the_implicit_gon():
+    text = elbo_table.elbo(elbo_result(200.0, 240.0), elbo_result(300.0))
+    assert "| gon_jax | 220 (200 to 240) | 110 (100 to 120) | 44 (40 to 48) | 22 (20 to 24) |" in text
+    assert "| gon_jax, averaged statistics | 221 (201 to 241) |" in text
+    assert "| release's algorithm in PyTorch | 300 (300 to 300) |" in text
+    assert "| published logs, one seed | 240 | 219 | 191 | 173 |" in text
+
+    def losses(*values):
+        return {"num_steps": 150, "runs": [{"loss": value, "seconds": 2 * value} for value in values]}
+
+    text = elbo_table.implicit_loss(losses(19.0, 20.0, 24.0), losses(22.0))
+    assert "| gon_jax | 21 (19 to 24) | 40 |" in text
+    assert "| release's algorithm in PyTorch | 22 (22 to 22) | 44 |" in text
+    with pytest.raises(ValueError, match="expected results of 150 steps on both sides, got 500"):
+        elbo_table.implicit_loss(losses(1.0), losses(1.0) | {"num_steps": 500})
+
+    run = {"image_size": 64, "divisor": 1, "error_per_pixel": 0.02, "ms_per_step": 40.0}
+    runs = [run, run | {"error_per_pixel": 0.03}, run | {"divisor": 4, "ms_per_step": 12.0}]
+    text = elbo_table.monte_carlo({"runs": runs})
+    assert "| all N points | N / 4 |" in text and "| 64x64, N = 4,096 | 25, 40 | 20, 12 |" in text
+
+
+def test_only_what_was_measured_enters_the_readme(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    readme = "<!-- elbo -->\n<!-- /elbo -->"
+    report.write("elbo_mnist_jax", elbo_result(200.0), {})
+    assert elbo_table.readme_with(readme) == readme
+    report.write("elbo_mnist_torch", elbo_result(300.0), {})
+    assert "| gon_jax | 200 (200 to 200) |" in elbo_table.readme_with(readme)
+
+
+def test_monte_carlo(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (32, 28, 28, 1)).astype(np.uint8)
+    monkeypatch.setattr(monte_carlo, "load", lambda name: Dataset(name, Split(images), None, Split(images)))
+    monte_carlo.main([*"--sizes 9 --divisors 3 --seeds 0 1 --steps 2 --results".split(), str(tmp_path)])
+    runs = json.loads((tmp_path / "monte_carlo_cpu.json").read_text())["runs"]
+    assert [run["num_points"] for run in runs] == [27, 27]
+    assert all(0 < run["error_per_pixel"] < 2 and run["ms_per_step"] > 0 for run in runs)
+
+
+def test_the_variational_gon_in_torch():
+    torch = pytest.importorskip("torch")
+    from benchmarks import elbo_torch, torch_gon
+
+    generator = torch.Generator().manual_seed(0)
+    images, noise = torch.rand(64, 1, 32, 32, generator=generator), torch.randn(2, 10, 3, generator=generator)
+    first, *_, last = elbo_torch.train(images, images[:10], seed=0, epochs=4, progress=False)
+    assert last["test_negative_elbo"] == last["test_nll"] + last["test_kl"] < first["test_negative_elbo"]
+
+    network = torch_gon.Variational(3, 2, 1)
+    parts = [torch_gon.bounds(network, images[s], *noise[:, s], 0.1) for s in (slice(6), slice(6, 10))]
+    every = torch.cat([torch.stack(part, dim=1) for part in parts])  # images weigh alike, though batches are unequal
+    evaluated = torch_gon.evaluate_variational(network, images[:10], noise, 0.1, batch_size=6)
+    np.testing.assert_allclose(evaluated, every.mean(0).tolist(), rtol=1e-5)

@@ -12,6 +12,7 @@ LEVELS = {  # the table of docs/architecture.md
     "coordinates": 0,
     "data": 0,
     "figures": 0,
+    "latent_statistics": 0,
     "latents": 0,
     "likelihoods": 0,
     "origin": 1,
@@ -19,6 +20,7 @@ LEVELS = {  # the table of docs/architecture.md
     "networks": 2,
     "models": 3,
     "metrics": 4,
+    "bounds": 5,
     "checkpoints": 5,
     "training": 5,
     "experiments": 6,
@@ -29,6 +31,7 @@ OUTSIDE = {
     "likelihoods": {"jax"},
     "origin": {"jax"},
     "linearisation": {"jax"},
+    "latent_statistics": {"numpy", "scipy", "sklearn"},
     "latents": {"jax", "numpy", "sklearn"},
 }
 

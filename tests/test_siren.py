@@ -1,4 +1,4 @@
-"""The sine pair against NumPy's in float64; the SIREN against one that concatenates, and against the definition."""
+"""The sine pair against NumPy's in float64; decoders of coordinates against their formulas, point by point."""
 
 import math
 
@@ -8,24 +8,20 @@ import numpy as np
 import pytest
 
 from gon_jax.coordinates import grid
+from gon_jax.data import load
 from gon_jax.likelihoods import bernoulli, gaussian, squared_error
 from gon_jax.linearisation import compare_with_definition, strategy_of
-from gon_jax.models import gon
-from gon_jax.networks import siren_decoder
+from gon_jax.models import Variables, gon
+from gon_jax.networks import (
+    conv_decoder,
+    fourier_decoder,
+    mixed_precision,
+    modulated_siren_decoder,
+    siren_decoder,
+    spatial_gradient,
+)
 from gon_jax.networks.sine import COSINE, PI_PARTS, SINE, sine, sine_cosine
-
-# -- coordinates ---------------------------------------------------------------------------------------------------
-
-
-def test_grid_is_inclusive_and_in_row_column_order():
-    points = grid(3, 5, 2)
-    assert points.shape == (3, 5, 2, 3) and points.dtype == jnp.float32
-    np.testing.assert_array_equal(points[2, 1, 0], [1.0, -0.5, -1.0])
-    np.testing.assert_array_equal(grid(5)[:, 0], np.linspace(-1, 1, 5))
-    for sizes in ((), (0, 3), (2.0,)):
-        with pytest.raises(ValueError, match="got"):
-            grid(*sizes)
-
+from gon_jax.training import init_state, make_optimizer, train_step
 
 # -- sine ----------------------------------------------------------------------------------------------------------
 
@@ -121,28 +117,70 @@ def test_parts_of_pi():
     assert abs(np.float64(first) + np.float64(second) + np.float64(rest) - np.pi) < 1e-13
 
 
-# -- the decoder ---------------------------------------------------------------------------------------------------
+# -- the decoders --------------------------------------------------------------------------------------------------
 
 
-def concatenating(decoder_params, coordinates, z, omega_0=30.0):
-    """The SIREN as it is written in papers: `[B, *spatial, d + k]` through layers of sin(omega_0 (W x + b))."""
-    spatial = coordinates.shape[:-1]
-    codes = jnp.broadcast_to(z.reshape(len(z), *[1] * len(spatial), -1), (len(z), *spatial, z.shape[-1]))
-    x = jnp.concatenate([jnp.broadcast_to(coordinates, (len(z), *coordinates.shape)), codes], axis=-1)
-    *hidden, last = (decoder_params[f"Dense_{i}"] for i in range(len(decoder_params)))
+def layers_of(params):
+    return [params[f"Dense_{i}"] for i in range(sum(name.startswith("Dense") for name in params))]
+
+
+def siren_at(params, c, z, omega_0=30.0):
+    """Return the hidden activations `[L, h]` and the output `[C]` at a point c `[d]`, as papers write a SIREN."""
+    *hidden, last = layers_of(params)
+    x, activations = jnp.concatenate([c, z]), []
     for layer in hidden:
         x = jnp.sin(omega_0 * (x @ layer["kernel"] + layer["bias"]))
-    return x @ last["kernel"] + last["bias"]
+        activations.append(x)
+    return jnp.stack(activations), x @ last["kernel"] + last["bias"]
 
 
-SPACES = pytest.mark.parametrize("sizes, channels", [((5,), 1), ((3, 4), 3), ((2, 3, 2), 1)], ids=["1d", "2d", "3d"])
+def modulated_siren_at(params, c, z, omega_0=10.0):
+    *hidden, last = layers_of(params)
+    x, activations = c, []
+    for layer, shift in zip(hidden, (z @ params["shift"]).reshape(len(hidden), -1), strict=True):
+        x = jnp.sin(omega_0 * (x @ layer["kernel"] + layer["bias"] + shift))
+        activations.append(x)
+    return jnp.stack(activations), x @ last["kernel"] + last["bias"]
 
 
-@SPACES
-def test_siren_equals_one_that_concatenates(sizes, channels, x64, double):
+def fourier_at(params, c, z):
+    *hidden, last = layers_of(params)
+    phase = 2 * jnp.pi * c @ np.random.RandomState(0).normal(size=(len(c), 64))
+    x, activations = jnp.sqrt(2) * jnp.concatenate([jnp.sin(phase), jnp.cos(phase)]), []
+    for i, layer in enumerate(hidden):
+        x = jax.nn.silu(x @ layer["kernel"] + layer["bias"] + (z @ params["code"] if i == 0 else 0))
+        activations.append(x)
+    return jnp.stack(activations), x @ last["kernel"] + last["bias"]
+
+
+FORMULAS = {siren_decoder: siren_at, modulated_siren_decoder: modulated_siren_at, fourier_decoder: fourier_at}
+DECODERS = pytest.mark.parametrize("make", FORMULAS, ids=lambda make: make.__name__)
+CASES = pytest.mark.parametrize(
+    "make, sizes, channels",
+    [
+        (siren_decoder, (5,), 1),
+        (siren_decoder, (3, 4), 3),
+        (siren_decoder, (2, 3, 2), 1),
+        (modulated_siren_decoder, (2, 3, 2), 3),
+        (fourier_decoder, (3, 4), 3),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+
+
+def everywhere(make, params, coordinates, z):
+    """Return a formula's activations `[B, N, L, h]` and outputs `[B, *spatial, C]`."""
+    points = coordinates.reshape(-1, coordinates.shape[-1])
+    over_points = jax.vmap(FORMULAS[make], (None, 0, None))
+    activations, output = jax.vmap(over_points, (None, None, 0))(params, points, z)
+    return activations, output.reshape(len(z), *coordinates.shape[:-1], -1)
+
+
+@CASES
+def test_a_decoder_is_its_formula(make, sizes, channels, x64, double):
     """Values, and derivatives of the first and second order: the gradient of a function of a gradient, as in a GON."""
     coordinates = grid(*sizes).astype(jnp.float64)
-    decoder = siren_decoder(coordinates, 4, channels, hidden_dim=6, num_layers=3)
+    decoder = make(coordinates, 4, channels, hidden_dim=6, num_layers=2)
     params = double(jax.jit(decoder.init)(jax.random.key(0)))
     z = jax.random.normal(jax.random.key(1), (3, 4))
     x = jax.random.normal(jax.random.key(2), (3, *sizes, channels))
@@ -154,25 +192,26 @@ def test_siren_equals_one_that_concatenates(sizes, channels, x64, double):
         def outer(params, z):
             return jnp.sin(jax.grad(inner, argnums=1)(params, z)).sum()
 
-        return jax.jit(apply)(params, z), [jax.jit(jax.grad(f, argnums=(0, 1)))(params, z) for f in (inner, outer)]
+        return jax.jit(lambda *a: (apply(*a), *(jax.grad(f, argnums=(0, 1))(*a) for f in (inner, outer))))(params, z)
 
-    expected = derivatives(lambda params, z: concatenating(params, coordinates, z))
+    expected = derivatives(lambda params, z: everywhere(make, params, coordinates, z)[1])
     assert expected[0].shape == (3, *sizes, channels)
     for ours, other in zip(*map(jax.tree.leaves, (derivatives(decoder.apply), expected)), strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-10, atol=1e-10 * float(jnp.abs(other).max()))
 
 
-def test_siren_in_float32():
-    decoder = siren_decoder(grid(6, 6), 4, hidden_dim=32)
+@DECODERS
+def test_a_decoder_in_float32(make):
+    decoder = make(grid(6, 6), 4, hidden_dim=32)
     params = jax.jit(decoder.init)(jax.random.key(0))
     z = jax.random.normal(jax.random.key(1), (3, 4))
-    reference = jax.jit(lambda params, z: concatenating(params, grid(6, 6), z))(params, z)
+    reference = jax.jit(lambda params, z: everywhere(make, params, grid(6, 6), z)[1])(params, z)
     np.testing.assert_allclose(jax.jit(decoder.apply)(params, z), reference, atol=2e-5)
 
 
-@SPACES
-def test_a_code_per_point_is_the_same_function(sizes, channels):
-    decoder = siren_decoder(grid(*sizes), 4, channels, hidden_dim=6, output_activation="sigmoid")
+@CASES
+def test_a_code_per_point_is_the_same_function(make, sizes, channels):
+    decoder = make(grid(*sizes), 4, channels, hidden_dim=6, output_activation="sigmoid")
     params = jax.jit(decoder.init)(jax.random.key(0))
     n = math.prod(sizes)
     z = jax.random.normal(jax.random.key(1), (n, 4))
@@ -181,27 +220,30 @@ def test_a_code_per_point_is_the_same_function(sizes, channels):
 
 
 @pytest.mark.parametrize(
-    "sizes, channels, likelihood",
+    "make, sizes, channels, likelihood",
     [
-        ((5,), 1, squared_error),
-        ((3, 2), 3, squared_error),
-        ((3, 2), 1, gaussian(0.3)),
-        ((3, 2), 3, bernoulli),
-        ((2, 2, 2), 3, gaussian(0.3)),
-        ((2, 2, 2), 1, bernoulli),
+        (siren_decoder, (5,), 1, squared_error),
+        (siren_decoder, (3, 2), 3, squared_error),
+        (siren_decoder, (3, 2), 1, gaussian(0.3)),
+        (siren_decoder, (3, 2), 3, bernoulli),
+        (siren_decoder, (2, 2, 2), 3, gaussian(0.3)),
+        (siren_decoder, (2, 2, 2), 1, bernoulli),
+        (modulated_siren_decoder, (3, 2), 3, bernoulli),
+        (fourier_decoder, (3, 2), 3, bernoulli),
     ],
-    ids=lambda value: getattr(value, "name", str(value)),
+    ids=lambda value: getattr(value, "name", getattr(value, "__name__", str(value))),
 )
-def test_fast_forms_equal_definition(sizes, channels, likelihood, x64, double):
-    decoder = siren_decoder(grid(*sizes), 4, channels, hidden_dim=6, num_layers=2)
+def test_fast_forms_equal_definition(make, sizes, channels, likelihood, x64, double):
+    decoder = make(grid(*sizes), 4, channels, hidden_dim=6, num_layers=2)
     params = double(jax.jit(decoder.init)(jax.random.key(0)))
     errors = compare_with_definition(decoder, params, jax.random.key(1), likelihood=likelihood, step_size=0.02)
     assert set(errors) == {"pullback", "jacobian", "pointwise"}
     assert max(errors.values()) < 1e-10
 
 
-def test_the_cheapest_form_is_the_pointwise_one():
-    decoder = siren_decoder(grid(28, 28), 32)
+@DECODERS
+def test_the_cheapest_form_is_the_pointwise_one(make):
+    decoder = make(grid(28, 28), 32)
     params = jax.eval_shape(decoder.init, jax.random.key(0))
     assert strategy_of(decoder, params, 64) == "pointwise"
     assert gon(decoder, step_size=1 / 64).data_shape == (28, 28, 1)
@@ -229,12 +271,37 @@ def test_initialisation_fills_the_releases_ranges():
         assert bias.max() <= fan_in**-0.5 and (bias.size == 1 or bias.max() > 0.95 * fan_in**-0.5)
 
 
-def test_no_array_holds_coordinates_and_code_of_every_point():
-    decoder = siren_decoder(grid(5, 7), 11, hidden_dim=3)
+@pytest.mark.parametrize("sizes, latent_size, hidden_dim", [((64,), 4, 32), ((8, 8), 32, 64), ((4, 4, 4), 16, 128)])
+@DECODERS
+def test_hidden_activations_start_at_unit_scale(make, sizes, latent_size, hidden_dim):
+    """Root mean squares of 6 layers at codes of unit deviation; a sine's cannot be above about 0.7."""
+    params = jax.jit(make(grid(*sizes), latent_size, hidden_dim=hidden_dim, num_layers=6).init)(jax.random.key(0))
+    z = jax.random.normal(jax.random.key(1), (8, latent_size))
+    activations, output = jax.jit(lambda params: everywhere(make, params, grid(*sizes), z))(params)
+    scales = np.sqrt(np.square(activations).mean(axis=(0, 1, 3)))
+    assert scales.shape == (6,) and (0.35 < scales).all() and (scales < 1.4).all(), scales
+    assert np.abs(output).max() < 3
+
+
+@DECODERS
+def test_no_array_holds_coordinates_and_code_of_every_point(make):
+    decoder = make(grid(5, 7), 11, hidden_dim=3, num_layers=2)
     params = jax.jit(decoder.init)(jax.random.key(0))
     jaxpr = jax.make_jaxpr(jax.grad(lambda p, z: decoder.apply(p, z).sum(), argnums=(0, 1)))(params, jnp.zeros((4, 11)))
     sizes = {math.prod(variable.aval.shape) for equation in jaxpr.eqns for variable in equation.outvars}
-    assert 4 * 35 * 3 in sizes and not sizes & {4 * 35 * 11, 4 * 35 * 13}
+    assert 4 * 35 * 3 in sizes and not sizes & {4 * 35 * n for n in (11, 13, 128, 128 + 11)}
+
+
+def test_frequencies_are_fixed_by_their_seed_and_scaled_by_the_bandwidth():
+    z = jnp.ones((1, 4))
+    decoder = fourier_decoder(grid(6), 4, hidden_dim=8)
+    params = jax.jit(decoder.init)(jax.random.key(0))
+    assert set(params) == {"code", *(f"Dense_{i}" for i in range(5))}
+    again, other = (fourier_decoder(grid(6), 4, hidden_dim=8, seed=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(decoder.apply(params, z), again.apply(params, z))
+    assert np.abs(decoder.apply(params, z) - other.apply(params, z)).max() > 0.01
+    wide = fourier_decoder(grid(6) / 2, 4, hidden_dim=8, bandwidth=2.0)
+    np.testing.assert_allclose(wide.apply(params, z), decoder.apply(params, z), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +315,164 @@ def test_no_array_holds_coordinates_and_code_of_every_point():
         ((grid(4, 4), 3), {"output_activation": "softmax"}, "sigmoid"),
     ],
 )
-def test_misuse_is_named(arguments, options, words):
+@DECODERS
+def test_misuse_is_named(make, arguments, options, words):
     with pytest.raises(ValueError, match=words) as caught:
-        siren_decoder(*arguments, **options)
+        make(*arguments, **options)
     assert "\n" not in str(caught.value) and "got" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [({"bandwidth": 0.0}, "bandwidth"), ({"num_frequencies": 0}, "num_freq"), ({"activation": "step"}, "silu")],
+)
+def test_misuse_of_the_fourier_decoder_is_named(options, words):
+    with pytest.raises(ValueError, match=words):
+        fourier_decoder(grid(4, 4), 3, **options)
+
+
+# -- at other points -----------------------------------------------------------------------------------------------
+
+
+@CASES
+def test_at_is_the_same_function_elsewhere(make, sizes, channels):
+    decoder = make(grid(*sizes), 4, channels, hidden_dim=8, num_layers=2)
+    params = jax.jit(decoder.init)(jax.random.key(0))
+    z = jax.random.normal(jax.random.key(1), (3, 4))
+    output = jax.jit(decoder.apply)(params, z)
+    np.testing.assert_array_equal(decoder.coordinates, grid(*sizes))
+    finer = decoder.at(grid(*(2 * size - 1 for size in sizes)))
+    every_other = (slice(None), *[slice(None, None, 2)] * len(sizes))
+    np.testing.assert_allclose(jax.jit(finer.apply)(params, z)[every_other], output, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(finer.at(decoder.coordinates).apply)(params, z), output, atol=1e-6)
+    assert jax.tree.map(jnp.shape, jax.eval_shape(finer.init, jax.random.key(0))) == jax.tree.map(jnp.shape, params)
+
+    wrong = jnp.zeros((5, len(sizes) + 1))
+    with pytest.raises(ValueError, match=f"points of {len(sizes)} dimensions.*got") as caught:
+        decoder.at(wrong)
+    assert "\n" not in str(caught.value)
+
+
+@DECODERS
+def test_at_takes_traced_points(make):
+    """A GON of a random subset, drawn under jit: the loss and its gradient are the definition's on these points."""
+    decoder = make(grid(6, 5), 4, hidden_dim=8, num_layers=2)
+    params = jax.jit(decoder.init)(jax.random.key(0))
+    x = jax.random.uniform(jax.random.key(1), (3, 30, 1))
+    index = jax.random.permutation(jax.random.key(2), 30)[:7]
+
+    def loss(params, index, strategy):
+        model = gon(decoder.at(decoder.coordinates.reshape(30, 2)[index]), step_size=0.1, strategy=strategy)
+        return model.loss(Variables(params), {"x": x[:, index]}, None)[0]
+
+    run = jax.jit(jax.value_and_grad(loss), static_argnums=2)
+    ours, definition = (jax.tree.leaves(run(params, index, strategy)) for strategy in (None, "definition"))
+    for a, b in zip(ours, definition, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * float(jnp.abs(b).max()))
+
+
+@DECODERS
+def test_at_in_16_bits(make):
+    decoder = make(grid(4, 4), 3, hidden_dim=16, num_layers=2)
+    params, z = jax.jit(decoder.init)(jax.random.key(0)), jax.random.normal(jax.random.key(1), (2, 3))
+    exact = decoder.at(grid(3, 5)).apply(params, z)
+    short = mixed_precision(decoder).at(grid(3, 5)).apply(params, z)
+    assert short.dtype == jnp.float32 and 0 < np.abs(short - exact).max() < 0.1
+
+
+# -- derivatives in space (Eq. 11) ---------------------------------------------------------------------------------
+
+
+@DECODERS
+def test_spatial_gradient_is_the_finite_difference(make, x64, double):
+    points = jax.random.uniform(jax.random.key(0), (2, 2, 3), jnp.float64, -1, 1)
+    decoder = make(points, 4, 2, hidden_dim=6, num_layers=2)
+    params = double(jax.jit(decoder.init)(jax.random.key(0)))
+    z, h = jax.random.normal(jax.random.key(1), (5, 4)), 1e-6
+
+    def difference(decoder):
+        def along(axis):
+            ahead, behind = (decoder.at(points + sign * h * axis).apply(params, z) for sign in (1, -1))
+            return (ahead - behind) / (2 * h)
+
+        return jax.jit(jax.vmap(along, out_axes=-1))(jnp.eye(3)).reshape(5, 2, 2, -1)
+
+    for _ in range(2):  # of the function, and of its gradient
+        expected, decoder = difference(decoder), spatial_gradient(decoder)
+        ours = jax.jit(decoder.apply)(params, z)
+        np.testing.assert_allclose(ours, expected, atol=1e-6 * float(jnp.abs(expected).max()))
+    hessian = ours.reshape(5, 2, 2, 2, 3, 3)
+    np.testing.assert_allclose(hessian, hessian.swapaxes(-1, -2), atol=1e-9 * float(jnp.abs(hessian).max()))
+
+
+@pytest.mark.parametrize("make", [modulated_siren_decoder, fourier_decoder])
+def test_fast_forms_of_a_spatial_gradient_equal_definition(make, x64, double):
+    decoder = spatial_gradient(make(grid(3, 2), 4, 2, hidden_dim=6, num_layers=1))
+    params = double(jax.jit(decoder.init)(jax.random.key(0)))
+    errors = compare_with_definition(decoder, params, jax.random.key(1), step_size=0.02)
+    assert len(errors) == 3 and max(errors.values()) < 1e-10
+    elsewhere = decoder.at(grid(5, 3))
+    z = jax.random.normal(jax.random.key(2), (2, 4))
+    coarse, fine = (jax.jit(d.apply)(params, z) for d in (decoder, elsewhere))
+    np.testing.assert_allclose(fine[:, ::2, ::2], coarse, atol=1e-4 * float(jnp.abs(coarse).max()))
+
+
+def test_spatial_gradient_needs_coordinates():
+    with pytest.raises(ValueError, match="coordinates"):
+        spatial_gradient(conv_decoder((8, 8, 1), (3,)))
+
+
+# -- training on digits --------------------------------------------------------------------------------------------
+
+
+def train(model, x, num_steps, learning_rate):
+    """Return parameters after steps on random batches of 64 rows of x."""
+    optimizer = make_optimizer(learning_rate)
+    start = init_state(model, optimizer, jax.random.key(0))
+
+    def step(i, state):
+        rows = jax.random.choice(jax.random.fold_in(jax.random.key(1), i), len(x), (64,), replace=False)
+        return train_step(model, optimizer, state, {"x": x[rows]})[0]
+
+    return jax.jit(lambda state: jax.lax.fori_loop(0, num_steps, step, state))(start).variables
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load("digits")
+    return [jnp.asarray(split.images, jnp.float32) / 255 for split in (data.train, data.test)]
+
+
+def error(x, estimate):
+    return float(squared_error(jnp.broadcast_to(estimate, x.shape), x).mean())
+
+
+@pytest.mark.parametrize(
+    "make, learning_rate, step_size",
+    [(siren_decoder, 1e-3, 1 / 64), (modulated_siren_decoder, 2e-3, 1 / 16), (fourier_decoder, 3e-3, 1 / 4)],
+)
+def test_a_gon_trains(make, learning_rate, step_size, digits):
+    """Held-out error of 300 steps against that of the mean image, 4.7."""
+    train_images, test_images = digits
+    options = {"bandwidth": 0.5} if make is fourier_decoder else {}
+    model = gon(make(grid(8, 8), 16, hidden_dim=32, num_layers=3, **options), step_size=step_size)
+    variables = train(model, train_images, 300, learning_rate)
+    reconstruction = jax.jit(lambda v, x: model.decode(v, model.encode(v, x)))(variables, test_images)
+    assert error(test_images, reconstruction) < 0.35 * error(test_images, train_images.mean(axis=0))
+
+
+def test_images_from_their_gradients(digits):
+    """Eq. 11: trained on and encoded from central differences alone, digits come back up to their mean.
+
+    A function whose slopes are these differences is the image averaged over two pixels, so some error must stay.
+    """
+    decoder = modulated_siren_decoder(grid(8, 8), 16, hidden_dim=32, num_layers=3)
+    slopes = [jnp.concatenate(jnp.gradient(x, 2 / 7, axis=(1, 2)), axis=-1) for x in digits]
+    model = gon(spatial_gradient(decoder), step_size=1 / 64)
+    assert model.data_shape == (8, 8, 2)
+    variables = train(model, slopes[0], 200, 2e-3)
+    z = jax.jit(model.encode)(variables, slopes[1])
+    output = jax.jit(decoder.apply)(variables.params, z)
+    assert error(slopes[1], jax.jit(model.decode)(variables, z)) < 0.3 * error(slopes[1], slopes[0].mean(axis=0))
+    train_images, test_images, output = (x - x.mean(axis=(1, 2, 3), keepdims=True) for x in (*digits, output))
+    assert error(test_images, output) < 0.5 * error(test_images, train_images.mean(axis=0))

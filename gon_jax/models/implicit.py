@@ -5,9 +5,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gon_jax import coordinates as _c  # TEMPORARY until both exist
-from gon_jax import likelihoods as _l
-from gon_jax.likelihoods import Likelihood, squared_error
+from gon_jax.coordinates import morton_order, stratified_subset
+from gon_jax.likelihoods import Likelihood, squared_error, weighted
 from gon_jax.linearisation import Strategy
 from gon_jax.models.gon import gon
 from gon_jax.models.model import Batch, Model, Variables, data_shape_of
@@ -27,7 +26,7 @@ def implicit_gon(
     $$ \int \mathcal{L}(\Phi(c), F(c, z)) dc, \quad z = -\nabla_{z_0} \int \mathcal{L}(\Phi(c), F(c, z_0)) dc. $$
 
     On N points an integral is a sum. With `num_points` n < N each training step takes one random subset for the batch,
-    in both passes, one point from each of n equal strata, and weights it N / n: an unbiased estimate of each integral
+    in both passes, one point from each of n equal cells, and weights it N / n: an unbiased estimate of each integral
     (of the loss too, but for the curvature of its second pass in the code). The paper leaves this open.
 
     Its `at` is the same model on other points, weighted N / n so that codes keep their scale, or by `weights` of our
@@ -65,16 +64,20 @@ def implicit_gon(
         if weights is not None:
             axes = tuple(range(weights.ndim - len(spatial), weights.ndim))
             weights = weights * (num_all / weights.sum(axes, keepdims=True))
-            options = {"likelihood": _l.weighted(likelihood, weights[..., None]), "step_size": step_size}
+            options = {"likelihood": weighted(likelihood, weights[..., None]), "step_size": step_size}
         return gon(decoder.at(coordinates), strategy=strategy, **options)._replace(at=at)
 
+    model = at(decoder.coordinates)
+    if num_points in (None, num_all):
+        return model
+    order = morton_order(*decoder.coordinates.shape[:-1])  # in which equal strata are compact cells
+
     def subset_loss(variables: Variables, batch: Batch, key: jax.Array):
-        index = _c.stratified_subset(key, num_all, num_points)
+        index = order[stratified_subset(key, num_all, num_points)]
         points = decoder.coordinates.reshape(num_all, -1)[index]
         x = batch["x"].reshape(-1, num_all, num_channels)
         x = jnp.take(x, index, axis=1)
         value, stats = at(points).loss(variables, batch | {"x": x}, key)
         return num_all / num_points * value, stats
 
-    model = at(decoder.coordinates)
-    return model if num_points in (None, num_all) else model._replace(loss=subset_loss)
+    return model._replace(loss=subset_loss)

@@ -58,4 +58,5 @@ def mixed_precision(decoder: Decoder, dtype: jax.typing.DTypeLike = jnp.bfloat16
         return call
 
     pointwise = None if decoder.pointwise is None else short(decoder.pointwise)
-    return decoder._replace(apply=short(decoder.apply), pointwise=pointwise)
+    at = None if decoder.at is None else lambda coordinates: mixed_precision(decoder.at(coordinates), dtype)
+    return decoder._replace(apply=short(decoder.apply), pointwise=pointwise, at=at)

@@ -1,4 +1,4 @@
-r"""The implicit decoder of the release: a SIREN of a point's coordinates and the code.
+r"""The implicit decoder of the release, a SIREN of a point's coordinates and the code; and one modulated by the code.
 
 With the N points c `[N, d]`, an example's code z `[k]`, L hidden layers of width h and a linear last one,
 
@@ -6,7 +6,7 @@ With the N points c `[N, d]`, an example's code z `[k]`, L hidden layers of widt
 
 The first layer is a sum, [c, z] W_0 = c W_c + z W_z: one array `[N, h]` for all examples and one row for each, so that
 no `[B, N, d + k]` is made. All other products are of `[B N, h]`. omega_0 multiplies weights and biases, which are
-fewer than what they make.
+fewer than what they make. In the modulated one coordinates alone enter, and z S_i is added in every layer.
 """
 
 import math
@@ -15,33 +15,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gon_jax.networks.conv import _OUTPUT_ACTIVATIONS, OutputActivation, _lookup
+from gon_jax.networks.conv import OutputActivation
+from gon_jax.networks.implicit import Dense, add_per_code, for_every_code, implicit_decoder, uniform
 from gon_jax.networks.sine import sine
 from gon_jax.origin import Decoder
-
-
-def _uniform(bound):
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
-class Dense(nn.Module):
-    """The parameters of a linear layer: `fan_in -> (kernel [fan_in, features], bias [features])`, both times `scale`.
-
-    Attributes:
-      features: outputs.
-      bound: kernels start as U(+-bound), biases as U(+-1/sqrt(fan_in)), PyTorch's default.
-      scale: a constant that multiplies both, and isn't part of the parameters.
-    """
-
-    features: int
-    bound: float
-    scale: float = 1.0
-
-    @nn.compact
-    def __call__(self, fan_in):
-        kernel = self.param("kernel", _uniform(self.bound), (fan_in, self.features))
-        bias = self.param("bias", _uniform(1 / math.sqrt(fan_in)), (self.features,))
-        return self.scale * kernel, self.scale * bias
 
 
 class SirenNetwork(nn.Module):
@@ -54,34 +31,42 @@ class SirenNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, points, z, one_code_per_point=False):  # [N, d], and [B, k] or [N, k]
-        (num_points, d), num_codes = points.shape, len(z)
+        d = points.shape[-1]
         fan_in = d + z.shape[-1]
         kernel, bias = Dense(self.hidden_dim, 1 / fan_in, self.omega_0)(fan_in)
         dtype = kernel.dtype  # that of products; where it is short, coordinates keep their own
         x = jnp.matmul(points, kernel[:d], precision="highest") + bias  # [N, h]
-        if one_code_per_point:
-            x = x + z @ kernel[d:]
-        else:  # x for every code: a product with ones is the broadcast whose transpose is a product too, not a slow sum
-            x = jnp.matmul(jnp.ones((num_codes, 1), x.dtype), x.reshape(1, -1), precision="highest")
-            x = x.reshape(num_codes, num_points, -1) + (z @ kernel[d:])[:, None]  # [B, N, h]
-        x = sine(x.reshape(-1, self.hidden_dim)).astype(dtype)  # [B N, h] or [N, h]
-        bound = math.sqrt(6 / self.hidden_dim) / self.omega_0
+        x = x if one_code_per_point else for_every_code(x, len(z))  # [B N, h] or [N, h]
+        x = sine(add_per_code(x, z @ kernel[d:])).astype(dtype)
         for _ in range(self.num_layers - 1):
-            kernel, bias = Dense(self.hidden_dim, bound, self.omega_0)(self.hidden_dim)
+            kernel, bias = Dense(self.hidden_dim, self.bound, self.omega_0)(self.hidden_dim)
             x = sine(x @ kernel + bias)
-        kernel, bias = Dense(self.num_channels, bound)(self.hidden_dim)
+        kernel, bias = Dense(self.num_channels, self.bound)(self.hidden_dim)
         return x @ kernel + bias  # [B N, C] or [N, C]
 
+    @property
+    def bound(self):
+        """The range of hidden kernels, with which arguments of sines have unit deviation."""
+        return math.sqrt(6 / self.hidden_dim) / self.omega_0
 
-def _check(coordinates, **counts):
-    if coordinates.ndim < 2 or not jnp.issubdtype(coordinates.dtype, jnp.floating):
-        raise ValueError(
-            f"expected floating-point coordinates [*spatial, d], got {coordinates.dtype} {coordinates.shape}; "
-            "gon_jax.coordinates.grid(28, 28) are those of an image, points on a line are [N, 1]"
-        )
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"expected {name} of at least 1, got {count}")
+
+class ModulatedSirenNetwork(SirenNetwork):
+    """The layers of `modulated_siren_decoder`; see there."""
+
+    @nn.compact
+    def __call__(self, points, z, one_code_per_point=False):  # [N, d], and [B, k] or [N, k]
+        d, k = points.shape[-1], z.shape[-1]
+        shift = self.param("shift", uniform(math.sqrt(3 / k) / self.omega_0), (k, self.num_layers * self.hidden_dim))
+        shifts = jnp.split(z @ (self.omega_0 * shift), self.num_layers, axis=-1)  # L of [B, h] or [N, h]
+        kernel, bias = Dense(self.hidden_dim, 1 / d, self.omega_0)(d)
+        x = jnp.matmul(points, kernel, precision="highest") + bias  # [N, h]
+        x = x if one_code_per_point else for_every_code(x, len(z))  # [B N, h] or [N, h]
+        x = sine(add_per_code(x, shifts[0])).astype(kernel.dtype)
+        for shift in shifts[1:]:
+            kernel, bias = Dense(self.hidden_dim, self.bound, self.omega_0)(self.hidden_dim)
+            x = sine(add_per_code(x @ kernel + bias, shift))
+        kernel, bias = Dense(self.num_channels, self.bound)(self.hidden_dim)
+        return x @ kernel + bias  # [B N, C] or [N, C]
 
 
 def siren_decoder(
@@ -111,7 +96,7 @@ def siren_decoder(
       output_activation: "none", as the release; "sigmoid" or "tanh".
 
     Returns:
-      A decoder of `[B, k]` to `[B, *spatial, C]`, rows independent, pointwise.
+      A decoder of `[B, k]` to `[B, *spatial, C]`, rows independent, pointwise; its `at` gives it at other points.
 
     Raises:
       ValueError: for coordinates that are not floats `[*spatial, d]`, a size below 1, or an unknown activation.
@@ -121,22 +106,49 @@ def siren_decoder(
     >>> params = decoder.init(jax.random.key(0))
     >>> sum(leaf.size for leaf in jax.tree.leaves(params)), decoder.apply(params, jnp.zeros((2, 32))).shape
     (206593, (2, 28, 28, 1))
+    >>> decoder.at(grid(56, 56)).apply(params, jnp.zeros((2, 32))).shape
+    (2, 56, 56, 1)
     """
-    _check(
-        coordinates, latent_size=latent_size, num_channels=num_channels, hidden_dim=hidden_dim, num_layers=num_layers
-    )
-    activation = _lookup(_OUTPUT_ACTIVATIONS, output_activation, "output_activation")
     network = SirenNetwork(num_channels, hidden_dim, num_layers, omega_0)
-    points, spatial = jnp.asarray(coordinates).reshape(-1, coordinates.shape[-1]), coordinates.shape[:-1]
+    counts = {"num_channels": num_channels, "hidden_dim": hidden_dim, "num_layers": num_layers}
+    return implicit_decoder(network, coordinates, latent_size, output_activation, **counts)
 
-    def init(key):
-        return network.init(key, points[:1], jnp.zeros((1, latent_size)))["params"]
 
-    def apply(params, z):
-        output = network.apply({"params": params}, points, z)
-        return activation(output).reshape(len(z), *spatial, num_channels)
+def modulated_siren_decoder(
+    coordinates: jax.Array,
+    latent_size: int,
+    num_channels: int = 1,
+    *,
+    hidden_dim: int = 256,
+    num_layers: int = 4,
+    omega_0: float = 10.0,
+    output_activation: OutputActivation = "none",
+) -> Decoder:
+    """Return a SIREN of the coordinates alone, whose every hidden layer the code shifts,
 
-    def pointwise(params, z):
-        return activation(network.apply({"params": params}, points, z, one_code_per_point=True))
+        h_i = sin(omega_0 (h_{i-1} W_i + b_i + z S_i)),  h_{-1} = c.
 
-    return Decoder(apply, init, (latent_size,), rows="independent", pointwise=pointwise)
+    The code reaches every layer by a linear map of its own. W and b start as in `siren_decoder`, S (`shift`, `[k, L h]`)
+    so that codes of unit deviation shift the sines' arguments by 1.
+
+    Args:
+      coordinates, latent_size, num_channels, hidden_dim, num_layers, output_activation: as for `siren_decoder`.
+      omega_0: factor of every sine's argument. The first layer's frequencies go up to omega_0 / d radians a unit, and
+        to omega_0 / (d + k) in `siren_decoder`: 30 draws noise between the pixels of small images, 10 does not.
+
+    Returns:
+      A decoder of `[B, k]` to `[B, *spatial, C]`, rows independent, pointwise; its `at` gives it at other points.
+
+    Raises:
+      ValueError: as for `siren_decoder`.
+
+    References: Dupont et al., "From data to functa", ICML 2022; Perez et al., "FiLM", AAAI 2018.
+
+    >>> from gon_jax.coordinates import grid
+    >>> decoder = modulated_siren_decoder(grid(8, 8), 3, hidden_dim=16)
+    >>> decoder.apply(decoder.init(jax.random.key(0)), jnp.zeros((2, 3))).shape
+    (2, 8, 8, 1)
+    """
+    network = ModulatedSirenNetwork(num_channels, hidden_dim, num_layers, omega_0)
+    counts = {"num_channels": num_channels, "hidden_dim": hidden_dim, "num_layers": num_layers}
+    return implicit_decoder(network, coordinates, latent_size, output_activation, **counts)

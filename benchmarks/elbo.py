@@ -1,0 +1,78 @@
+"""Train the variational GON of the published logs on MNIST, and record the bound of the test set after each epoch.
+
+    python -m benchmarks.elbo --seeds 0 1 2 --epochs 10
+
+All 60,000 training images; nothing is selected on the test set. The counterpart in PyTorch is `elbo_torch.py`.
+"""
+
+import argparse
+import pathlib
+
+import jax
+from tqdm.auto import tqdm
+
+from benchmarks import report
+from gon_jax.bounds import evaluate_bound
+from gon_jax.data import load
+from gon_jax.models import vgon
+from gon_jax.networks import conv_decoder
+from gon_jax.training import fit, make_optimizer
+
+LATENT_SIZE, BASE_CHANNELS, LEARNING_RATE, BATCH_SIZE = 256, 16, 2e-4, 64
+
+
+def train(train_images, test_images, seed: int, epochs: int):
+    """Return a curve of dicts, one an epoch, and the seconds to compile."""
+    decoder = conv_decoder((32, 32, 1), (LATENT_SIZE,), base_channels=BASE_CHANNELS, output_activation="none")
+    model = vgon(decoder)
+    steps_per_epoch = len(train_images) // BATCH_SIZE
+    train_key, test_key = jax.random.split(jax.random.key(seed))
+    curve = []
+
+    def on_report(report):
+        if report.step % steps_per_epoch == 0:
+            point = {"epoch": report.step // steps_per_epoch, "seconds": report.seconds}
+            for evaluation, suffix in (("batch", ""), ("running", "_running")):
+                options = {"evaluation": evaluation, "batch_size": BATCH_SIZE}
+                bound = evaluate_bound(model, report.state.variables, test_images, test_key, **options)
+                point |= {f"test_{name}{suffix}": bound[name] for name in ("negative_elbo", "nll", "kl")}
+            curve.append(point)
+            tqdm.write(f"seed {seed}: {point}")
+
+    result = fit(
+        model,
+        train_images,
+        epochs * steps_per_epoch,
+        train_key,
+        optimizer=make_optimizer(LEARNING_RATE),
+        batch_size=BATCH_SIZE,
+        validate_every=steps_per_epoch,  # a report there
+        on_report=on_report,
+    )
+    return curve, result.seconds_compile
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--most-images", type=int, help="of training and of testing, to try the command out")
+    parser.add_argument("--results", type=pathlib.Path, help="folder of the JSON (the project's)")
+    args = parser.parse_args(argv)
+    made_by = report.provenance()
+    dataset = load("mnist", image_size=32)
+    train_images, test_images = (split.images[: args.most_images] for split in (dataset.train, dataset.test))
+    runs = []
+    for seed in args.seeds:
+        curve, seconds_compile = train(train_images, test_images, seed, args.epochs)
+        runs.append({"seed": seed, "seconds_compile": seconds_compile, "curve": curve})
+        path = report.write("elbo_mnist_jax", {
+            "what": "gon_jax; BCE + KL in nats, one draw, by batch statistics as the logs, _running by averaged ones",
+            "dataset": "mnist", "num_images": len(train_images), "latent_size": LATENT_SIZE,
+            "base_channels": BASE_CHANNELS, "learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE, "runs": runs,
+        }, made_by, args.results)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

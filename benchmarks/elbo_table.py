@@ -1,0 +1,74 @@
+"""Make the README's tables of the variational and the implicit GON from the JSON of `elbo`, `implicit_loss` and
+`monte_carlo`, those that were measured.
+
+    python -m benchmarks.elbo_table
+"""
+
+import statistics
+
+from benchmarks import report
+from benchmarks.quality_table import EPOCHS, README, SIDES, cell
+from benchmarks.step_time_table import load, markdown, number
+
+PUBLISHED = (240, 219, 191, 173)  # logs of the release's architecture that others published, one seed
+
+
+def elbo(jax: dict, torch: dict) -> str:
+    """Return negative ELBO after some epochs: ours, PyTorch's and the published."""
+
+    def cells(result, key="test_negative_elbo"):
+        return [cell([run["curve"][epoch - 1][key] for run in result["runs"]]) for epoch in EPOCHS]
+
+    return markdown([
+        ["MNIST, negative ELBO in nats", *(f"epoch {epoch}" for epoch in EPOCHS)],
+        [SIDES["jax"], *cells(jax)],
+        [SIDES["torch"], *cells(torch)],
+        [f"{SIDES['jax']}, averaged statistics", *cells(jax, "test_negative_elbo_running")],
+        ["published logs, one seed", *map(str, PUBLISHED)],
+    ])
+
+
+def implicit_loss(jax: dict, torch: dict) -> str:
+    """Return the training loss of the implicit GON on both sides."""
+    head = ["Fashion-MNIST, implicit GON", f"training loss after {jax['num_steps']} steps", "seconds a run, median"]
+    rows = [head]
+    for words, result in ((SIDES["jax"], jax), (SIDES["torch"], torch)):
+        if result["num_steps"] != jax["num_steps"]:
+            raise ValueError(f"expected results of {jax['num_steps']} steps on both sides, got {result['num_steps']}")
+        runs = result["runs"]
+        rows.append([words, cell([run["loss"] for run in runs]), number(statistics.median(r["seconds"] for r in runs))])
+    return markdown(rows)
+
+
+def monte_carlo(result: dict) -> str:
+    """Return error over all points and time of a step against the points of a step: means over seeds."""
+    runs = result["runs"]
+    divisors = sorted({run["divisor"] for run in runs})
+    rows = [["error per pixel (x 1000), ms a step", *("all N points" if d == 1 else f"N / {d}" for d in divisors)]]
+    for size in sorted({run["image_size"] for run in runs}):
+        rows.append([f"{size}x{size}, N = {size**2:,}"])
+        for divisor in divisors:
+            here = [run for run in runs if (run["image_size"], run["divisor"]) == (size, divisor)]
+            error, ms = (statistics.mean(run[key] for run in here) for key in ("error_per_pixel", "ms_per_step"))
+            rows[-1].append(f"{1000 * error:.3g}, {number(ms)}")
+    return markdown(rows)
+
+
+TABLES = {  # mark in the README: table, and the results that it is made from
+    "elbo": (elbo, ("elbo_mnist_jax", "elbo_mnist_torch")),
+    "implicit loss": (implicit_loss, ("implicit_loss_jax_cpu", "implicit_loss_torch_cpu")),
+    "monte carlo": (monte_carlo, ("monte_carlo_cpu",)),
+}
+
+
+def readme_with(text: str) -> str:
+    """Return the README's text with the tables of the results there are."""
+    for mark, (table, names) in TABLES.items():
+        results = [load(name) for name in names]
+        if all(results):
+            text = report.readme_with(text, mark, table(*results))
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(readme_with(README.read_text()))
