@@ -10,11 +10,12 @@ from benchmarks import report
 from benchmarks.quality_table import EPOCHS, README, SIDES, cell
 from benchmarks.step_time_table import load, markdown, number
 
+IMPORTANCE_WEIGHTED = "importance_weighted_bits_per_dim_64"
 PUBLISHED = (240, 219, 191, 173)  # logs of the release's architecture that others published, one seed
 
 
-def elbo(jax: dict, torch: dict) -> str:
-    """Return negative ELBO after some epochs: ours, PyTorch's and the published."""
+def elbo(jax: dict, torch: dict, noiseless: dict) -> str:
+    """Return negative ELBO after some epochs: ours, PyTorch's, the published, and ours without inner noise."""
 
     def cells(result, key="test_negative_elbo"):
         return [cell([run["curve"][epoch - 1][key] for run in result["runs"]]) for epoch in EPOCHS]
@@ -25,7 +26,18 @@ def elbo(jax: dict, torch: dict) -> str:
         [SIDES["torch"], *cells(torch)],
         [f"{SIDES['jax']}, averaged statistics", *cells(jax, "test_negative_elbo_running")],
         ["published logs, one seed", *map(str, PUBLISHED)],
+        [f"{SIDES['jax']}, no inner noise", *cells(noiseless)],
     ])
+
+
+def bits(*results: dict) -> str:
+    """Return bits per dimension of normalised models of bytes after training."""
+    rows = [["MNIST at 32x32, bits per dimension", "epochs", "-ELBO", "importance-weighted, 64 draws"]]
+    for result in results:
+        last = [run["curve"][-1] for run in result["runs"]]
+        bounds = [[point[key] for point in last] for key in ("test_bits_per_dim_running", IMPORTANCE_WEIGHTED)]
+        rows.append([result["likelihood"], str(last[0]["epoch"]), *map(cell, bounds)])
+    return markdown(rows)
 
 
 def implicit_loss(jax: dict, torch: dict) -> str:
@@ -55,7 +67,8 @@ def monte_carlo(result: dict) -> str:
 
 
 TABLES = {  # mark in the README: table, and the results that it is made from
-    "elbo": (elbo, ("elbo_mnist_jax", "elbo_mnist_torch")),
+    "elbo": (elbo, ("elbo_mnist_jax", "elbo_mnist_torch", "elbo_mnist_jax_noise_none")),
+    "bits": (bits, ("elbo_mnist_jax_discretised_logistic_mixture",)),
     "implicit loss": (implicit_loss, ("implicit_loss_jax_cpu", "implicit_loss_torch_cpu")),
     "monte carlo": (monte_carlo, ("monte_carlo_cpu",)),
 }

@@ -24,13 +24,16 @@ import gon_jax
 from gon_jax.experiments.presets import PRESETS, Config
 
 Split = Literal["train", "validation", "test"]
-Prior = Literal["mixture", "gaussian"]
+Prior = Literal["model", "mixture", "gaussian"]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 PRINTED = (
     ("test.squared_error", "squared error per test image", "{:.3f}"),
     ("pca.squared_error", "the same by PCA, as many components", "{:.3f}"),
     ("test.psnr", "PSNR per test image, dB", "{:.2f}"),
     ("pca.psnr", "the same by PCA", "{:.2f}"),
+    ("test.negative_elbo", "-ELBO per test image, nats", "{:.2f}"),
+    ("test.kl", "of which KL", "{:.2f}"),
+    ("test.bits_per_dim", "bits per dimension", "{:.3f}"),
     ("num_parameters", "parameters", "{:,}"),
     ("latent_size", "latent size", "{}"),
     ("num_steps", "steps", "{:,}"),
@@ -54,12 +57,14 @@ def _use_caches(folder: Path) -> None:
 
 def _print_summary(folder: Path, summary: dict) -> None:
     error, reference = summary["test.squared_error"], summary["pca.squared_error"]
-    print(f"{summary['model']} on {summary['dataset']}, {summary['num_test']} held-out images", end="")
+    print(f"{summary['model']} on {summary['dataset']}, {summary['num_test']} held-out examples", end="")
     print(f": {error / reference:.2f} of PCA's error" if reference else "")
     width = max(len(words) for _, words, _ in PRINTED)
     for key, words, form in PRINTED:
-        print(f"  {words:<{width}}  {form.format(summary[key])}")
-    names = [path.name for pattern in ("*.png", "encoder.npz") for path in sorted(folder.glob(pattern))]
+        if key in summary:
+            print(f"  {words:<{width}}  {form.format(summary[key])}")
+    patterns = ("*.png", "*.wav", "*.gif", "encoder.npz")
+    names = [path.name for pattern in patterns for path in sorted(folder.glob(pattern))]
     names += ["metrics.jsonl", "summary.json", "checkpoints"]
     for name in names:
         print(f"  {folder / name}")
@@ -112,11 +117,14 @@ def evaluate(
     evaluation: Literal["running", "batch"] = "running",
     batch_size: int = 64,
     which: Literal["best", "last"] = "best",
+    num_samples: int = 1,
+    bits: bool = False,
+    seed: int = 0,
     output: Path | None = None,
 ) -> int:
-    """Print the reconstruction error over a split, and PCA's.
+    """Print the reconstruction error over a split, and PCA's; of a variational GON the evidence bound too.
 
-    Mean over all its images; PCA has as many components as a code has numbers.
+    Means over all its images; PCA has as many components as a code has numbers. The bound is in nats.
 
     Args:
       run: The run's folder.
@@ -125,16 +133,29 @@ def evaluate(
       evaluation: "running" uses averages from training, "batch" each batch's own statistics (the release's protocol).
       batch_size: Images a batch; matters for "batch" alone.
       which: Which checkpoint.
+      num_samples: Draws of the posterior an image; with several, the importance-weighted bound too.
+      bits: Print bits per dimension, or say why not; without, they are printed where the likelihood is of bytes.
+      seed: Of the draws.
       output: Also write the figures to this JSON file.
     """
+    import jax
+
+    from gon_jax.bounds import evaluate_bound
     from gon_jax.metrics import evaluate as evaluate_images
     from gon_jax.metrics import pca_errors
 
-    _check_counts(batch_size=batch_size)
+    _check_counts(batch_size=batch_size, num_samples=num_samples)
     _check_output(output, (".json",))
     loaded = _load(run, which)
+    if loaded.model.bound is None and (bits or num_samples > 1):
+        raise ValueError(f"expected a variational GON for --bits or --num-samples, got a {loaded.config.model}")
     data = loaded.dataset(dataset)
     images = _part(data, split).images
+    bound = {}
+    if loaded.model.bound is not None:  # first, since it refuses bits per dimension of what isn't normalised
+        draws = {"num_samples": num_samples, "bits": bits or None, "evaluation": evaluation, "batch_size": batch_size}
+        key = jax.random.key(seed)
+        bound = evaluate_bound(loaded.model, loaded.variables, images, key, **draws, progress="bound")
     result = evaluate_images(
         loaded.model,
         loaded.variables,
@@ -146,7 +167,7 @@ def evaluate(
     )
     pca = pca_errors(data.train.images, images, math.prod(loaded.config.latent_shape))
     result |= {f"pca.{name}": value for name, value in pca.items()}
-    result |= {"num_images": len(images), "step": loaded.step, "evaluation": evaluation, "split": split}
+    result |= bound | {"num_images": len(images), "step": loaded.step, "evaluation": evaluation, "split": split}
     for name, value in result.items():
         print(f"{name:<20} {value:.6g}" if isinstance(value, float) else f"{name:<20} {value}")
     if output is not None:
@@ -245,16 +266,20 @@ def interpolate(
     return 0
 
 
-def sample(run: RunFolder, output: Path | None = None, num: int = 64, prior: Prior = "mixture", seed: int = 0) -> int:
+def sample(
+    run: RunFolder, output: Path | None = None, num: int | None = None, prior: Prior | None = None, seed: int = 0
+) -> int:
     """Draw new images.
 
-    A distribution is fitted to the codes of the training images, and sampled.
+    A variational GON samples from its own prior, in one pass of the decoder; else a distribution is fitted to the codes
+    of the training images, and sampled.
 
     Args:
       run: The run's folder.
       output: A .png, or an .npz (x_hat: float32 N H W C in 0..1); by default samples.png in the run's folder.
-      num: How many.
-      prior: A Gaussian, or a mixture of Gaussians, with full covariances.
+      num: How many; by default 64 images, or 6 of anything else.
+      prior: The model's own, or a Gaussian or a mixture of Gaussians with full covariances; by default the first that
+        there is, or a mixture.
       seed: Of the draws.
     """
     import jax
@@ -262,15 +287,20 @@ def sample(run: RunFolder, output: Path | None = None, num: int = 64, prior: Pri
 
     from gon_jax import figures
     from gon_jax.experiments.pictures import sample as sample_images
+    from gon_jax.experiments.pictures import show
 
     output = output or run / "samples.png"
-    _check_counts(num=num)
+    _check_counts(num=1 if num is None else num)
     _check_output(output, (".png", ".npz"))
     loaded = _load(run)
-    images = loaded.dataset().train.images
+    dataset = loaded.dataset()
+    images, of_images = dataset.train.images, dataset.kind == "images"
+    num = num or (64 if of_images else 6)
     model, variables, key = loaded.model, loaded.variables, jax.random.key(seed)
     x_hat = sample_images(model, variables, images, num, key, prior, encoder=loaded.encoder)
-    if output.suffix == ".png":
+    if output.suffix == ".png" and not of_images:
+        show(output, {"samples": x_hat}, dataset)
+    elif output.suffix == ".png":
         figures.save_samples(output, x_hat)
     else:
         _write(output, lambda file: np.savez_compressed(file, x_hat=x_hat))
@@ -278,8 +308,103 @@ def sample(run: RunFolder, output: Path | None = None, num: int = 64, prior: Pri
     return 0
 
 
+def superres(
+    run: RunFolder, output: Path | None = None, size: int = 256, input: tuple[Path, ...] = (), num: int = 4
+) -> int:
+    """Draw images at a higher resolution than they were trained at, by an implicit model.
+
+    Beside the original pixels and their bicubic enlargement.
+
+    Args:
+      run: The run's folder.
+      output: A .png, or an .npz (x_hat: float32 N H W C in 0..1); by default superresolution.png in the run's folder.
+      size: Pixels on the longer side.
+      input: Images, folders of images, .npy or .npz files; by default test images.
+      num: How many of them, without --input.
+    """
+    import numpy as np
+
+    from gon_jax import figures
+    from gon_jax.experiments.pictures import spread, superresolve
+
+    output = output or run / "superresolution.png"
+    _check_counts(size=size, num=num)
+    _check_output(output, (".png", ".npz"))
+    loaded = _load(run)
+    images = _inputs(loaded, input, "test").images
+    images = images if input else images[spread(len(images), num)]
+    x_hat = superresolve(loaded.model, loaded.variables, images, size, progress="decode")
+    if output.suffix == ".png":
+        figures.save_superresolution(output, images, x_hat)
+    else:
+        _write(output, lambda file: np.savez_compressed(file, x_hat=x_hat))
+    print(output)
+    return 0
+
+
+def inpaint(
+    run: RunFolder,
+    output: Path | None = None,
+    hide: Literal["random", "centre", "right"] = "random",
+    fraction: float = 0.5,
+    input: tuple[Path, ...] = (),
+    num: int = 10,
+    seed: int = 0,
+) -> int:
+    """Draw images completed from a part of their pixels, by an implicit model.
+
+    Args:
+      run: The run's folder.
+      output: A .png; by default inpainting.png in the run's folder.
+      hide: Which pixels are hidden.
+      fraction: How many, of all.
+      input: Images, folders of images, .npy or .npz files; by default test images.
+      num: How many of them, without --input.
+      seed: Of the random pixels.
+    """
+    from gon_jax import figures
+    from gon_jax.experiments import pictures
+
+    output = output or run / "inpainting.png"
+    _check_counts(num=num)
+    _check_output(output, (".png",))
+    loaded = _load(run)
+    images = _inputs(loaded, input, "test").images
+    images = images if input else images[pictures.spread(len(images), num)]
+    known = pictures.hide(images, hide, fraction, seed)
+    completed = pictures.inpaint(loaded.model, loaded.variables, images, known)
+    figures.save_inpainting(output, images, known, completed)
+    print(output)
+    return 0
+
+
+def latents(run: RunFolder, output: Path | None = None) -> int:
+    """Describe the codes: how normal, of what rank, how much of the labels they hold.
+
+    Args:
+      run: The run's folder.
+      output: A .png of histogram, quantiles and spectra; by default latents.png in the run's folder. The table goes
+        into a .json of the same name.
+    """
+    from gon_jax import figures
+    from gon_jax.experiments.codes import describe_codes
+
+    output = output or run / "latents.png"
+    _check_output(output, (".png",))
+    loaded = _load(run)
+    table, z, spectrum = describe_codes(loaded, progress=True)
+    width = max(map(len, table))
+    for name, value in table.items():
+        print(f"{name:<{width}}  {value:.4g}" if isinstance(value, float) else f"{name:<{width}}  {value}")
+    figures.save_codes(output, z, spectrum)
+    _write(output.with_suffix(".json"), lambda file: file.write(json.dumps(table, indent=2).encode() + b"\n"))
+    print(output)
+    return 0
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
-    f.__name__: f for f in (train, show, evaluate, reconstruct, encode, interpolate, sample)
+    f.__name__: f
+    for f in (train, show, evaluate, reconstruct, encode, interpolate, sample, superres, inpaint, latents)
 }
 
 

@@ -367,7 +367,7 @@ def _categorical_terms(output, x):
 categorical = Likelihood(
     "categorical",
     _categorical_terms,
-    mean=lambda output: (jax.nn.softmax(_split(output, 256)) * (jnp.arange(256) / 255)).sum(-1),
+    mean=lambda output: (jax.nn.softmax(_split(output, 256)) * (jnp.arange(256, dtype=output.dtype) / 255)).sum(-1),
     sample=lambda key, output: (jax.random.categorical(key, _split(output, 256)) / 255).astype(output.dtype),
     num_outputs=256,
     measure="bytes",

@@ -112,6 +112,12 @@ def strategy_of(
     return strategy
 
 
+def matrix_strategy(decoder: Decoder, params: Params) -> Strategy:
+    """Return the cheaper of the strategies that make the Jacobian as a matrix: one pass a latent, or one a channel."""
+    costs = _costs_of(decoder, params, 1)
+    return min((strategy for strategy in ("jacobian", "pointwise") if strategy in costs), key=costs.get)
+
+
 def cotangents(likelihood: LikelihoodFn, output: jax.Array, x: jax.Array) -> jax.Array:
     """Return v, `[B, ...]`: the gradient of each example's loss in the decoder's output, at one shared output `[...]`.
 
@@ -255,8 +261,7 @@ def least_squares_encoder(
             "give `Likelihood(..., fisher=...)`, or encode by the gradient"
         )
     held, live = _at_origin(decoder, params, origin)
-    strategy = "jacobian" if decoder.pointwise is None else "pointwise"
-    output, jacobian = _jacobian_of(decoder, params, origin, held, strategy)
+    output, jacobian = _jacobian_of(decoder, params, origin, held, matrix_strategy(decoder, params))
     weight = fisher(output)
     normal = _normal(jacobian, weight)
     damping = damping + relative_damping * jnp.trace(normal) / len(normal)

@@ -74,10 +74,11 @@ def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
     >>> frozen_encoder(model, model.init(jax.random.key(0))).matrix.shape
     (64, 3)
     """
-    if model.freeze is None or math.prod(model.data_shape) * math.prod(model.latent_shape) > LARGEST_MATRIX:
+    num_entries = math.prod(model.data_shape) * math.prod(model.latent_shape)
+    if model.freeze is None or not getattr(model.likelihood, "affine", False) or num_entries > LARGEST_MATRIX:
         return None
     try:
-        encoder = _freeze(model, variables)
+        return _freeze(model, variables)
     except ValueError as error:
         if variables.stats is not None:
             raise
@@ -85,15 +86,12 @@ def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
             "expected variables with averaged statistics, got stats=None; take a trained state's, or evaluate by each "
             f"batch's own with evaluation='batch' ({error})"
         ) from error
-    return encoder if encoder.output is None else None
 
 
 @partial(jax.jit, static_argnums=0)
 def _encode(model, variables, encoder, images):
     x = to_unit(images)
-    if encoder is None or encoder.output is not None:  # the latter takes the model's likelihood, which it doesn't tell
-        return model.encode(variables, x)
-    return encode_frozen(encoder, x)
+    return model.encode(variables, x) if encoder is None else encode_frozen(encoder, x, likelihood=model.likelihood)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -238,8 +236,8 @@ def decode_at(
       Means of the data there, `[N, *spatial, C]`.
 
     Raises:
-      ValueError: for a model that isn't implicit, or coordinates of another dimension than its own.
-      MemoryError: before any work, if the result would not fit into this machine's memory.
+      ValueError: for a model that isn't implicit, coordinates of another dimension than its own, or, before any work, a
+        result that would not fit into this machine's memory.
 
     >>> from gon_jax.coordinates import grid
     >>> from gon_jax.models import implicit_gon
@@ -267,12 +265,12 @@ def check_memory(num_bytes: int) -> None:
     """Refuse what would not fit into this machine's memory.
 
     Raises:
-      MemoryError: with both numbers.
+      ValueError: with both numbers.
     """
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
     if num_bytes > total:
         gib, total = num_bytes / 2**30, total / 2**30
-        raise MemoryError(
+        raise ValueError(
             f"expected a result that fits into {total:.0f} GiB of memory, got one of {gib:,.0f} GiB; ask for less"
         )
 

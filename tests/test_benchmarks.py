@@ -156,7 +156,7 @@ def elbo_result(*per_seed):
 
 
 def test_tables_of_the_variational_and_the_implicit_gon():
-    text = elbo_table.elbo(elbo_result(200.0, 240.0), elbo_result(300.0))
+    text = elbo_table.elbo(elbo_result(200.0, 240.0), elbo_result(300.0), elbo_result(100.0))
     assert "| gon_jax | 220 (200 to 240) | 110 (100 to 120) | 44 (40 to 48) | 22 (20 to 24) |" in text
     assert "| gon_jax, averaged statistics | 221 (201 to 241) |" in text
     assert "| release's algorithm in PyTorch | 300 (300 to 300) |" in text
@@ -183,6 +183,7 @@ def test_only_what_was_measured_enters_the_readme(tmp_path, monkeypatch):
     report.write("elbo_mnist_jax", elbo_result(200.0), {})
     assert elbo_table.readme_with(readme) == readme
     report.write("elbo_mnist_torch", elbo_result(300.0), {})
+    report.write("elbo_mnist_jax_noise_none", elbo_result(100.0), {})
     assert "| gon_jax | 200 (200 to 200) |" in elbo_table.readme_with(readme)
 
 

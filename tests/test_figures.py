@@ -130,3 +130,52 @@ def test_neither_pyplot_nor_a_library_before_it_is_needed():
             figures.save_curves(pathlib.Path(folder) / "c.png", {"x": ([1, 2], [3, 4])}, "nats")
         assert "matplotlib.pyplot" not in sys.modules"""
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_inpaintings_show_what_was_known_in_colour_and_the_rest_in_none_that_is(tmp_path):
+    x, completed = RNG.integers(0, 256, (2, 3, 64, 64, 1), dtype=np.uint8)
+    known = RNG.random((3, 64, 64)) < 0.5
+    figures.save_inpainting(tmp_path / "i.png", x, known, completed)
+    picture = read(tmp_path / "i.png")
+    ((top, left),) = contains(picture, np.broadcast_to(figures.image_grid(x[:1]), (64, 64, 3)))
+    assert contains(picture, np.broadcast_to(figures.image_grid(completed[None]), (64, 196, 3))) == [(top + 132, left)]
+    middle = picture[top + 66:top + 130, left:left + 64]
+    grey = (middle == middle[..., :1]).all(-1)
+    np.testing.assert_array_equal(grey, known[0])
+    np.testing.assert_array_equal(middle[grey], np.broadcast_to(x[0], (64, 64, 3))[grey])
+    assert len(np.unique(middle[~grey], axis=0)) == 1
+    for wrong in (known[:2], known[..., None]):
+        with pytest.raises(ValueError, match=r"known \[N, H, W\], got shapes"):
+            figures.save_inpainting(tmp_path / "i.png", x, wrong, completed)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_superresolution_stands_beside_the_pixels_and_bicubic(tmp_path, channels):
+    x = RNG.integers(0, 256, (2, 8, 8, channels), dtype=np.uint8)
+    large = RNG.integers(0, 256, (2, 256, 256, channels), dtype=np.uint8)
+    figures.save_superresolution(tmp_path / "s.png", x, large)
+    picture = read(tmp_path / "s.png")
+    pixels = x[0].repeat(32, 0).repeat(32, 1)
+    ((top, left),) = contains(picture, np.broadcast_to(pixels, (256, 256, 3)))
+    np.testing.assert_array_equal(picture[top:top + 256, left + 528:left + 784],
+                                  np.broadcast_to(large[0], (256, 256, 3)))
+    bicubic = picture[top:top + 256, left + 264:left + 520].astype(int)
+    assert abs(np.diff(bicubic, axis=0)).max() < 60 < abs(np.diff(pixels.astype(int), axis=0)).max()  # smooth
+    blocks = bicubic.reshape(8, 32, 8, 32, 3)[:, 12:20, :, 12:20].mean((1, 3))
+    assert np.corrcoef(blocks.ravel(), np.broadcast_to(x[0], (8, 8, 3)).ravel())[0, 1] > 0.97
+    assert (picture[:top, left:left + 256] < 128).any() and (picture[:top, left + 528:] < 128).any()  # labels
+    with pytest.raises(ValueError, match=r"and as many \[N, H, W, channels\]"):
+        figures.save_superresolution(tmp_path / "s.png", x, large[:1])
+
+
+def test_codes_are_drawn_as_far_as_they_vary(tmp_path):
+    z = RNG.normal(size=(200, 2, 4)) * [1, 10, 0.1, 0]  # two constant dimensions
+    figures.save_codes(tmp_path / "c.png", z, {"Jacobian": np.array([3.0, 1, 0]), "codes": [2.0, 1.0]})
+    picture = read(tmp_path / "c.png")
+    assert picture.shape == (1036, 1400, 3)
+    assert (picture == (31, 119, 180)).all(-1).any() and (picture == (255, 127, 14)).all(-1).any()
+    figures.save_codes(tmp_path / "c.png", z[:2], {})
+    with pytest.raises(ValueError, match="200 equal ones: the codes have collapsed"):
+        figures.save_codes(tmp_path / "c.png", z[..., 3], {})
+    with pytest.raises(ValueError, match=r"shape \(200, 2, 4\) with 1600 NaN"):
+        figures.save_codes(tmp_path / "c.png", z * np.nan, {})

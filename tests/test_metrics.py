@@ -51,6 +51,7 @@ def constant_model(value):
         decode=lambda variables, z: jnp.full((z.shape[0], 4, 4, 1), value),
         data_shape=(4, 4, 1),
         latent_shape=(1,),
+        likelihood=squared_error,
     )
 
 

@@ -1,10 +1,11 @@
 """What the README says was measured: its table is what the JSON gives, and every result says where it is from."""
 
 import json
+import statistics
 
 import pytest
 
-from benchmarks import estimators_table, report, step_time_table
+from benchmarks import elbo_table, estimators_table, report, step_time_table
 from benchmarks.quality_table import README, curves, table
 
 RESULTS = sorted(report.RESULTS.glob("*.json"))
@@ -25,6 +26,33 @@ def test_tables_of_speed_in_the_readme_are_made_from_the_results():
 def test_table_of_estimators_in_the_readme_is_made_from_the_results():
     text = README.read_text()
     assert estimators_table.readme_with(text) == text, "run `python -m benchmarks.estimators_table`"
+
+
+def test_tables_of_the_variational_and_the_implicit_gon_in_the_readme_are_made_from_the_results():
+    text = README.read_text()
+    assert elbo_table.readme_with(text) == text, "run `python -m benchmarks.elbo_table`"
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 5, 10])
+def test_the_bound_is_the_releases(epoch):
+    """Ranges overlap or means are within 3 %, beside PyTorch's and the published figure."""
+    ours, release = (
+        [run["curve"][epoch - 1]["test_negative_elbo"] for run in step_time_table.load(f"elbo_mnist_{side}")["runs"]]
+        for side in ("jax", "torch")
+    )
+    assert len(ours) == len(release) == 3
+    for other in (release, [dict(zip((1, 2, 5, 10), elbo_table.PUBLISHED, strict=True))[epoch]]):
+        overlap = max(min(ours), min(other)) <= min(max(ours), max(other))
+        assert overlap or abs(statistics.mean(ours) / statistics.mean(other) - 1) < 0.03
+
+
+def test_the_implicit_loss_is_the_releases():
+    ours, release = (
+        [run["loss"] for run in step_time_table.load(f"implicit_loss_{side}_cpu")["runs"]] for side in ("jax", "torch")
+    )
+    assert len(ours) == len(release) == 3
+    overlap = max(min(ours), min(release)) <= min(max(ours), max(release))
+    assert overlap or abs(sum(ours) / sum(release) - 1) < 0.05
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

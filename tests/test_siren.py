@@ -226,7 +226,6 @@ def test_a_code_per_point_is_the_same_function(make, sizes, channels):
         (siren_decoder, (3, 2), 3, squared_error),
         (siren_decoder, (3, 2), 1, gaussian(0.3)),
         (siren_decoder, (3, 2), 3, bernoulli),
-        (siren_decoder, (2, 2, 2), 3, gaussian(0.3)),
         (siren_decoder, (2, 2, 2), 1, bernoulli),
         (modulated_siren_decoder, (3, 2), 3, bernoulli),
         (fourier_decoder, (3, 2), 3, bernoulli),
@@ -298,10 +297,11 @@ def test_frequencies_are_fixed_by_their_seed_and_scaled_by_the_bandwidth():
     params = jax.jit(decoder.init)(jax.random.key(0))
     assert set(params) == {"code", *(f"Dense_{i}" for i in range(5))}
     again, other = (fourier_decoder(grid(6), 4, hidden_dim=8, seed=seed) for seed in (0, 1))
-    np.testing.assert_array_equal(decoder.apply(params, z), again.apply(params, z))
-    assert np.abs(decoder.apply(params, z) - other.apply(params, z)).max() > 0.01
     wide = fourier_decoder(grid(6) / 2, 4, hidden_dim=8, bandwidth=2.0)
-    np.testing.assert_allclose(wide.apply(params, z), decoder.apply(params, z), atol=1e-5)
+    value, same, different, scaled = (jax.jit(d.apply)(params, z) for d in (decoder, again, other, wide))
+    np.testing.assert_array_equal(value, same)
+    np.testing.assert_allclose(value, scaled, atol=1e-5)
+    assert np.abs(value - different).max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -354,10 +354,10 @@ def test_at_is_the_same_function_elsewhere(make, sizes, channels):
 
 
 @DECODERS
-def test_at_takes_traced_points(make):
+def test_at_takes_traced_points(make, x64, double):
     """A GON of a random subset, drawn under jit: the loss and its gradient are the definition's on these points."""
-    decoder = make(grid(6, 5), 4, hidden_dim=8, num_layers=2)
-    params = jax.jit(decoder.init)(jax.random.key(0))
+    decoder = make(grid(6, 5), 4, hidden_dim=6, num_layers=2)
+    params = double(jax.jit(decoder.init)(jax.random.key(0)))
     x = jax.random.uniform(jax.random.key(1), (3, 30, 1))
     index = jax.random.permutation(jax.random.key(2), 30)[:7]
 
@@ -368,15 +368,14 @@ def test_at_takes_traced_points(make):
     run = jax.jit(jax.value_and_grad(loss), static_argnums=2)
     ours, definition = (jax.tree.leaves(run(params, index, strategy)) for strategy in (None, "definition"))
     for a, b in zip(ours, definition, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * float(jnp.abs(b).max()))
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * float(jnp.abs(b).max()))
 
 
 @DECODERS
 def test_at_in_16_bits(make):
     decoder = make(grid(4, 4), 3, hidden_dim=16, num_layers=2)
     params, z = jax.jit(decoder.init)(jax.random.key(0)), jax.random.normal(jax.random.key(1), (2, 3))
-    exact = decoder.at(grid(3, 5)).apply(params, z)
-    short = mixed_precision(decoder).at(grid(3, 5)).apply(params, z)
+    exact, short = (jax.jit(d.at(grid(3, 5)).apply)(params, z) for d in (decoder, mixed_precision(decoder)))
     assert short.dtype == jnp.float32 and 0 < np.abs(short - exact).max() < 0.1
 
 
@@ -405,9 +404,8 @@ def test_spatial_gradient_is_the_finite_difference(make, x64, double):
     np.testing.assert_allclose(hessian, hessian.swapaxes(-1, -2), atol=1e-9 * float(jnp.abs(hessian).max()))
 
 
-@pytest.mark.parametrize("make", [modulated_siren_decoder, fourier_decoder])
-def test_fast_forms_of_a_spatial_gradient_equal_definition(make, x64, double):
-    decoder = spatial_gradient(make(grid(3, 2), 4, 2, hidden_dim=6, num_layers=1))
+def test_fast_forms_of_a_spatial_gradient_equal_definition(x64, double):
+    decoder = spatial_gradient(modulated_siren_decoder(grid(3, 2), 4, 2, hidden_dim=6, num_layers=1))
     params = double(jax.jit(decoder.init)(jax.random.key(0)))
     errors = compare_with_definition(decoder, params, jax.random.key(1), step_size=0.02)
     assert len(errors) == 3 and max(errors.values()) < 1e-10
@@ -449,13 +447,13 @@ def error(x, estimate):
 
 @pytest.mark.parametrize(
     "make, learning_rate, step_size",
-    [(siren_decoder, 1e-3, 1 / 64), (modulated_siren_decoder, 2e-3, 1 / 16), (fourier_decoder, 3e-3, 1 / 4)],
+    [(modulated_siren_decoder, 2e-3, 1 / 16), (fourier_decoder, 3e-3, 1 / 4)],
 )
 def test_a_gon_trains(make, learning_rate, step_size, digits):
-    """Held-out error of 300 steps against that of the mean image, 4.7."""
+    """Held-out error of 300 steps against that of the mean image, 4.7; the SIREN is in `test_precision.py`."""
     train_images, test_images = digits
     options = {"bandwidth": 0.5} if make is fourier_decoder else {}
-    model = gon(make(grid(8, 8), 16, hidden_dim=32, num_layers=3, **options), step_size=step_size)
+    model = gon(make(grid(8, 8), 16, hidden_dim=32, num_layers=2, **options), step_size=step_size)
     variables = train(model, train_images, 300, learning_rate)
     reconstruction = jax.jit(lambda v, x: model.decode(v, model.encode(v, x)))(variables, test_images)
     assert error(test_images, reconstruction) < 0.35 * error(test_images, train_images.mean(axis=0))
@@ -466,7 +464,7 @@ def test_images_from_their_gradients(digits):
 
     A function whose slopes are these differences is the image averaged over two pixels, so some error must stay.
     """
-    decoder = modulated_siren_decoder(grid(8, 8), 16, hidden_dim=32, num_layers=3)
+    decoder = modulated_siren_decoder(grid(8, 8), 16, hidden_dim=32, num_layers=2)
     slopes = [jnp.concatenate(jnp.gradient(x, 2 / 7, axis=(1, 2)), axis=-1) for x in digits]
     model = gon(spatial_gradient(decoder), step_size=1 / 64)
     assert model.data_shape == (8, 8, 2)

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from gon_jax.likelihoods import squared_error
 from gon_jax.models import Model, Variables, gon
 from gon_jax.networks import conv_decoder
 from gon_jax.training import NonFiniteLossError, fit, init_state, make_optimizer, train_step
@@ -25,6 +26,7 @@ def counting_model(num_examples):
         decode=None,
         data_shape=(8, 8, 1),
         latent_shape=(1,),
+        likelihood=squared_error,
     )
 
 
@@ -74,6 +76,7 @@ def test_statistics_are_a_mean_and_then_an_exponential_average():
         decode=None,
         data_shape=(),
         latent_shape=(),
+        likelihood=squared_error,
     )
     optimizer = optax.sgd(0.0)
     state = init_state(model, optimizer, jax.random.key(0))

@@ -6,11 +6,12 @@ import numpy as np
 import optax
 import pytest
 
+from gon_jax.coordinates import grid
 from gon_jax.likelihoods import bernoulli, squared_error
 from gon_jax.linearisation import encode_frozen
 from gon_jax.models import Posterior, Variables, vgon
 from gon_jax.models.vgon import NUM_REFERENCES, kl_to_standard_normal, posterior
-from gon_jax.networks import conv_decoder
+from gon_jax.networks import conv_decoder, siren_decoder
 from gon_jax.origin import encode
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -214,6 +215,22 @@ def test_parameters_of_the_release():
     release = conv_decoder((32, 32, 1), (48,), base_channels=32, output_activation="none")
     assert count(vgon(release)) == 268_033
     assert count(vgon(conv_decoder((32, 32, 1), (256,), output_activation="none"))) == 435_281
+
+
+def test_on_other_points_the_integrals_keep_their_scale(double):
+    """Every point twice is every point; a mask is the points that it leaves."""
+    points = grid(4, 4).reshape(-1, 2)
+    model = vgon(siren_decoder(points, 3, hidden_dim=8, num_layers=2), likelihood=squared_error)
+    variables = double(model.init(jax.random.key(0)))
+    x = jnp.asarray(np.random.default_rng(0).uniform(size=(5, 16, 1)))
+    z = model.encode(variables, x)
+    twice = model.at(jnp.concatenate([points, points]))
+    np.testing.assert_allclose(twice.encode(variables, jnp.concatenate([x, x], axis=1)), z, rtol=1e-9)
+    known = jnp.arange(16) % 3 == 0
+    masked = model.at(points, known.astype(float)).encode(variables, x)
+    np.testing.assert_allclose(model.at(points[known]).encode(variables, x[:, known]), masked, rtol=1e-9)
+    assert np.abs(masked - z).max() > 1e-6
+    np.testing.assert_allclose(encode_frozen(model.freeze(variables), x), z, rtol=1e-9)
 
 
 def test_mistakes():

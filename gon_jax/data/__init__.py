@@ -1,4 +1,4 @@
-"""Images from wherever they are: datasets by name, arrays, folders; and the batches of an epoch on the device."""
+"""Images and other signals from wherever they are: by name, arrays, folders; an epoch's batches on the device."""
 
 from gon_jax.data.batches import epoch_order, to_unit
 from gon_jax.data.datasets import DATASETS, Dataset, Split, load

@@ -1,4 +1,4 @@
-"""Images in a user's own files: pictures, folders of pictures, and numpy arrays."""
+"""Images in a user's own files: pictures, folders of pictures, and numpy arrays, those of other signals too."""
 
 import os
 import zipfile
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gon_jax.data.images import shown, to_uint8
+from gon_jax.data.images import check_images, shown, to_uint8
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -22,10 +22,11 @@ def read_images(paths, image_shape=None) -> np.ndarray:
         paths: a path or a list of paths.
         image_shape: `(H, W, C)` to convert each image to: cut to that aspect ratio about the centre, resized by
             Pillow's bilinear filter, and turned to grey (C = 1) or RGB (C = 3) as Pillow does. If None, all must have
-            one size; they are grey if all are, else RGB.
+            one size; they are grey if all are, else RGB. Of another rank it is the `(*spatial, C)` that sounds, solids
+            or films in arrays must have.
 
     Returns:
-        uint8 `[N, H, W, C]`, in the order of `paths`.
+        uint8 `[N, H, W, C]`, in the order of `paths`; sound may be float32.
 
     Raises:
         FileNotFoundError: a path does not exist, or a folder has no image.
@@ -40,18 +41,22 @@ def read_images(paths, image_shape=None) -> np.ndarray:
     """
     from PIL import Image
 
-    if image_shape is not None and (len(image_shape) != 3 or image_shape[2] not in (1, 3)):
+    if image_shape is not None and len(image_shape) == 3 and image_shape[2] not in (1, 3):
         raise ValueError(f"expected an image shape (H, W, C) with 1 or 3 channels, got {shown(image_shape)}")
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not paths:
         raise ValueError("expected at least one path of images, got none")
+    if image_shape is not None and len(image_shape) != 3:
+        arrays = [array for path in paths for array, _ in read_arrays(Path(path))]
+        return np.concatenate([check_images(array, image_shape) for array in arrays])
     size, channels = (None, None) if image_shape is None else (image_shape[:2], image_shape[2])
     images, names = [], []
     for path in map(Path, paths):
         if path.suffix.lower() in ARRAY_SUFFIXES and not path.is_dir():
             for array in (images_ for images_, _ in read_arrays(path)):
-                if array.shape[3] not in (1, 3):
-                    raise ValueError(f"expected 1 or 3 channels, got {shown(array.shape)} in {path}")
+                if array.ndim != 4 or array.shape[3] not in (1, 3):
+                    raise ValueError(f"expected 1 or 3 channels, got {shown(array.shape)} in {path}: these are not "
+                                     "grey or RGB images [N, H, W, C]")
                 pictures = (Image.fromarray(image[..., 0] if image.shape[2] == 1 else image) for image in array)
                 images += [_convert(picture, size, channels) for picture in pictures]
                 names += [f"{path}, number {i}" for i in range(len(array))]

@@ -1,15 +1,24 @@
-"""What to look at first: reconstructions, interpolations, samples and curves of a trained model."""
+"""What to look at first: reconstructions, interpolations, samples, other resolutions and curves of a trained model."""
 
+import math
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from gon_jax import figures
-from gon_jax.data import Dataset, Split
+from gon_jax.coordinates import check_mask, grid
+from gon_jax.data import Dataset, Split, check_images, to_unit
 from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
 from gon_jax.linearisation import FrozenEncoder
-from gon_jax.metrics import decode_latents, encode_images, pca_reconstructions, reconstruct_images
+from gon_jax.metrics import (
+    check_memory,
+    decode_at,
+    decode_latents,
+    encode_images,
+    pca_reconstructions,
+    reconstruct_images,
+)
 from gon_jax.models import Model, Variables
 
 PRIOR_CODES = 10_000  # codes that a prior is fitted to at most; a mixture's cost grows with them
@@ -51,31 +60,113 @@ def sample(
     images: np.ndarray,
     num: int,
     key: jax.Array,
-    prior: str = "mixture",
+    prior: str | None = None,
     *,
     encoder: FrozenEncoder | None = None,
 ) -> np.ndarray:
-    """Sample new images: fit a prior to the codes of training images, and decode draws from it.
+    """Sample new images: from the model's own prior, or from one fitted to the codes of training images.
 
     Args:
       model, variables: a trained model.
-      images: training images `[N, H, W, C]`; the prior is fitted to the first 10,000 codes at most.
+      images: training images `[N, ...]`; a prior is fitted to the first 10,000 codes at most.
       num: how many samples.
       key: typed key.
-      prior: "gaussian" or "mixture", with full covariances.
+      prior: "model", for a model that has its own; "gaussian" or "mixture", fitted with full covariances; `None` is the
+        model's, and else a mixture.
       encoder: as for `gon_jax.metrics.evaluate`.
 
     Returns:
-      `[num, H, W, C]`.
+      `[num, ...]`.
 
     Raises:
-      ValueError: for another prior.
+      ValueError: for another prior, or the model's of a model without one.
     """
-    if prior not in ("gaussian", "mixture"):
-        raise ValueError(f"expected prior 'gaussian' or 'mixture', got {prior!r}")
+    prior = prior or ("mixture" if model.sample is None else "model")
+    if prior not in ("gaussian", "mixture", "model"):
+        raise ValueError(f"expected prior 'gaussian', 'mixture' or 'model', got {prior!r}")
+    if prior == "model":
+        if model.sample is None:
+            raise ValueError("expected a model with a prior, a vgon, for prior 'model'; fit a 'mixture' to the codes")
+        return np.asarray(jax.jit(model.sample, static_argnums=2)(variables, key, num))
     z = encode_images(model, variables, images[:PRIOR_CODES], encoder=encoder)
     fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
     return decode_latents(model, variables, sample_prior(fitted, key, num, model.latent_shape))
+
+
+def superresolve(
+    model: Model, variables: Variables, images: np.ndarray, size: int, *, progress: str | None = None
+) -> np.ndarray:
+    """Return images `[N, H, W, C]` decoded on a grid with `size` points on the longer side, of an implicit model.
+
+    Raises:
+      ValueError: for a model that isn't implicit, data that are no images, or, before any work, a result too large.
+    """
+    *spatial, num_channels = model.data_shape
+    if model.at is None or len(spatial) != 2:
+        raise ValueError(
+            f"expected an implicit model of images, got one of data {model.data_shape}"
+            + (" of a fixed size; train one with --network siren" if model.at is None else "")
+        )
+    sizes = [max(1, round(size * n / max(spatial))) for n in spatial]
+    check_memory(4 * math.prod(sizes) * (len(images) * num_channels + 2))
+    z = encode_images(model, variables, images)
+    return decode_at(model, variables, z, grid(*sizes), progress=progress)
+
+
+def hide(images: np.ndarray, what: str, fraction: float = 0.5, seed: int = 0) -> np.ndarray:
+    """Return what is known of each image, `[N, H, W]` booleans.
+
+    Args:
+      images: `[N, H, W, C]`.
+      what: is hidden: "random" pixels, the "centre", or the "right".
+      fraction: how much of the image.
+      seed: of the random pixels.
+
+    Raises:
+      ValueError: for other words, or a fraction that hides nothing or all.
+
+    >>> hide(np.zeros((1, 2, 4, 1)), "right", 0.5)[0, 0]
+    array([ True,  True, False, False])
+    """
+    num, height, width, _ = images.shape
+    known = np.ones((num, height, width), bool)
+    if what == "random":
+        known = np.random.default_rng(seed).uniform(size=known.shape) >= fraction
+    elif what == "right":
+        known[:, :, width - round(fraction * width) :] = False
+    elif what == "centre":
+        margin = (1 - math.sqrt(fraction)) / 2
+        rows, columns = (slice(round(margin * n), n - round(margin * n)) for n in (height, width))
+        known[:, rows, columns] = False
+    else:
+        raise ValueError(f"expected to hide 'random', 'centre' or 'right', got {what!r}")
+    if known.all() or not known.any(axis=(1, 2)).all():
+        raise ValueError(f"expected a fraction that hides a part of every image, got {fraction}")
+    return known
+
+
+def inpaint(model: Model, variables: Variables, images: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return images decoded from the codes of their known pixels alone, of an implicit model.
+
+    Args:
+      model, variables: a trained model.
+      images: `[N, H, W, C]`, uint8 or floats in [0, 1].
+      known: `[N, H, W]` booleans.
+
+    Raises:
+      ValueError: for a model that isn't implicit, or an image of which nothing is known.
+    """
+    if model.at is None:
+        raise ValueError("expected an implicit model, got one of images of a fixed size; train with --network siren")
+    check_images(images, model.data_shape)
+    check_mask(known, images.shape[:-1])
+
+    @jax.jit
+    def complete(variables, images, known):
+        z = model.at(grid(*model.data_shape[:-1]), known).encode(variables, to_unit(images))
+        return model.decode(variables, z)
+
+    return np.asarray(complete(variables, images, known.astype(np.float32)))
 
 
 def pairs_of_labels(split: Split, num_pairs: int = 8) -> np.ndarray:
@@ -108,7 +199,7 @@ def draw(
     summary: dict,
     progress: bool,
 ) -> None:
-    """Write the pictures of a finished run into its folder.
+    """Write the pictures of a finished run into its folder, and what can be heard or seen to move.
 
     Args:
       folder: the run's.
@@ -121,29 +212,61 @@ def draw(
 
     train, test, latent_size = dataset.train.images, dataset.test, summary["latent_size"]
     name, pca = summary["model"].upper(), f"PCA {latent_size}"
-    squared = summary["likelihood"] == "squared_error"
+    of_images = dataset.kind == "images"
+    key = jax.random.key(0)
 
     def reconstructions(path):
-        x = test.images[spread(len(test.images), 20)]
+        x = test.images[spread(len(test.images), 20 if of_images else 6)]
         rows = {name: reconstruct_images(model, variables, x, encoder=encoder)}
         rows |= {pca: pca_reconstructions(train, x, latent_size)}
-        errors = {name: summary["test.squared_error"], pca: summary["pca.squared_error"]}
-        figures.save_reconstructions(path, x, rows, errors=errors)
+        if of_images:
+            errors = {name: summary["test.squared_error"], pca: summary["pca.squared_error"]}
+            figures.save_reconstructions(path, x, rows, errors=errors)
+        else:
+            show(path, {"original": x} | rows, dataset)
 
     def interpolation(path):
-        figures.save_interpolation(path, interpolate(model, variables, pairs_of_labels(test), encoder=encoder))
+        pairs = pairs_of_labels(test, 8 if of_images else 3)
+        rows = interpolate(model, variables, pairs, 10 if of_images else 6, encoder=encoder)
+        if of_images:
+            figures.save_interpolation(path, rows)
+        else:
+            show(path, {f"{i + 1}": row for i, row in enumerate(rows)}, dataset)
 
     def samples(path):
-        figures.save_samples(path, sample(model, variables, train, 64, jax.random.key(0), encoder=encoder))
+        x = sample(model, variables, train, 64 if of_images else 6, key, encoder=encoder)
+        if of_images:
+            figures.save_samples(path, x)
+        else:
+            show(path, {"samples": x}, dataset)
+
+    def superresolution(path):
+        x = test.images[spread(len(test.images), 4)]
+        figures.save_superresolution(path, x, superresolve(model, variables, x, 256))
 
     def loss(path):
-        if squared:
+        if summary["likelihood"] == "squared_error" and summary["model"] == "gon":
             reference = {f"PCA, {latent_size} components (test)": summary["pca.squared_error"]}
-            figures.save_curves(path, curves, "squared error per image", reference=reference)
+            figures.save_curves(path, curves, "squared error", reference=reference)
         else:  # the validation figure is another quantity
-            figures.save_curves(path, {"training": curves["training"]}, "nats per image", log=False)
+            figures.save_curves(path, {"training": curves["training"]}, "loss, nats", log=False)
 
-    shown = model.data_shape[-1] in (1, 3)  # what isn't grey or RGB has no picture
+    shown = not of_images or model.data_shape[-1] in (1, 3)  # what isn't grey or RGB has no picture
     pictures = [reconstructions, interpolation, samples, loss] if shown else [loss]
+    if of_images and model.at is not None:
+        pictures.insert(3, superresolution)
     for picture in tqdm(pictures, "draw", disable=not progress, leave=False, delay=1):
         picture(folder / f"{picture.__name__}.png")
+
+
+def show(path: Path, rows: dict[str, np.ndarray], dataset: Dataset) -> None:
+    """Write signals that aren't images, `[N, *spatial, C]` under each name, as a picture; sound and film beside it."""
+    if dataset.kind == "audio":
+        figures.save_waveforms(path, rows, dataset.sample_rate)
+        turns = np.stack(list(rows.values()), axis=1)  # an original right before its reconstruction
+        figures.write_wav(path.with_suffix(".wav"), turns.reshape(-1, *turns.shape[2:]), dataset.sample_rate)
+    elif dataset.kind == "voxels":
+        figures.save_voxels(path, rows)
+    else:
+        figures.save_video(path, rows)
+        figures.write_gif(path.with_suffix(".gif"), np.stack(list(rows.values())))

@@ -23,6 +23,7 @@ import jax
 import numpy as np
 
 import gon_jax
+from gon_jax.bounds import evaluate_bound
 from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder, write_file
 from gon_jax.data import Dataset, check_images, load
 from gon_jax.experiments.pictures import draw
@@ -32,13 +33,14 @@ from gon_jax.metrics import evaluate, frozen_encoder, pca_errors
 from gon_jax.models import Model, Variables
 from gon_jax.training import TrainState, fit, init_state
 
-PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
+PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "superresolution.png", "loss.png")
 # All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
-WRITTEN = ("summary.json", *PICTURES, "encoder.npz", "metrics.jsonl")
+WRITTEN = ("summary.json", *PICTURES, "*.wav", "*.gif", "encoder.npz", "metrics.jsonl")
 WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
 # The fields of config.json that make the model; one that a checkpoint lacks, since it is older, had its default.
 OF_MODEL = "model image_shape latent_shape base_channels norm activation likelihood scale step_size".split()
-OF_MODEL += "encoder damping learn_damping precision".split()
+OF_MODEL += "encoder damping learn_damping precision inner_kl_weight inner_noise logvar num_components".split()
+OF_MODEL += "network hidden_dim num_layers omega_0 first_omega_0 bandwidth num_frequencies".split()
 METRIC = "validation.squared_error"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -320,7 +322,11 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
     config, test = run.config, dataset.test.images
     measure = partial(evaluate, run.model, run.variables, test, batch_size=config.batch_size)
     running = measure(encoder=run.encoder, progress="evaluate" if progress else None)
-    by_batch = measure(evaluation="batch") if config.norm == "batch" else running
+    by_batch = measure(evaluation="batch") if run.variables.stats is not None else running
+    bound = {}
+    if run.model.bound is not None:
+        key = jax.random.key(0)
+        bound = evaluate_bound(run.model, run.variables, test, key, progress="evaluate" if progress else None)
     latent_size = int(np.prod(config.latent_shape))
     pca = pca_errors(dataset.train.images, test, latent_size)
     return {
@@ -334,6 +340,7 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
         "test.squared_error": running["squared_error"],
         "test.psnr": running["psnr"],
         "test.squared_error_batch": by_batch["squared_error"],
+        **{f"test.{name}": bound[name] for name in ("negative_elbo", "nll", "kl", "bits_per_dim") if name in bound},
         "pca.squared_error": pca["squared_error"],
         "pca.psnr": pca["psnr"],
         "versions": {"python": platform.python_version(), "gon_jax": gon_jax.__version__}

@@ -15,6 +15,7 @@ from gon_jax.linearisation import (
     freeze,
     gradient_encoder,
     least_squares_encoder,
+    matrix_strategy,
     strategy_of,
 )
 from gon_jax.models.model import Batch, Model, Variables, data_shape_of
@@ -76,7 +77,7 @@ def gon(
         return z, cotangents(likelihood, decoder.plain(params, origin[None])[0], x).mean(axis=0)
 
     def explicit(params, origin):
-        chosen = "jacobian" if decoder.pointwise is None else "pointwise"
+        chosen = matrix_strategy(decoder, params)
         return gradient_encoder(decoder, params, origin, step_size=step_size, strategy=chosen)
 
     return _model(decoder, likelihood, decoder.init, lambda params: params, codes, explicit)

@@ -9,7 +9,7 @@ from gon_jax.coordinates import morton_order, stratified_subset
 from gon_jax.likelihoods import Likelihood, squared_error, weighted
 from gon_jax.linearisation import Strategy
 from gon_jax.models.gon import gon
-from gon_jax.models.model import Batch, Model, Variables, data_shape_of
+from gon_jax.models.model import Batch, Model, Variables, data_shape_of, integral_weights
 from gon_jax.origin import Decoder
 
 
@@ -59,12 +59,11 @@ def implicit_gon(
         raise ValueError(f"expected num_points from 1 to {num_all}, the points there are, got {num_points}")
 
     def at(coordinates, weights=None):
-        spatial = coordinates.shape[:-1]
-        options = {"likelihood": likelihood, "step_size": step_size * num_all / math.prod(spatial)}
-        if weights is not None:
-            axes = tuple(range(weights.ndim - len(spatial), weights.ndim))
-            weights = weights * (num_all / weights.sum(axes, keepdims=True))
-            options = {"likelihood": weighted(likelihood, weights[..., None]), "step_size": step_size}
+        if weights is None:
+            options = {"likelihood": likelihood, "step_size": step_size * num_all / math.prod(coordinates.shape[:-1])}
+        else:
+            weights = integral_weights(decoder, coordinates, weights)
+            options = {"likelihood": weighted(likelihood, weights), "step_size": step_size}
         return gon(decoder.at(coordinates), strategy=strategy, **options)._replace(at=at)
 
     model = at(decoder.coordinates)

@@ -1,5 +1,6 @@
 """The record that every model is: a handful of pure functions, all that training and evaluation know of it."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +19,24 @@ def data_shape_of(decoder: Decoder, likelihood: Likelihood) -> tuple[int, ...]:
     z = jnp.zeros((1, *decoder.latent_shape))
     output = jax.eval_shape(lambda key: decoder.plain(decoder.init(key), z), jax.random.key(0))
     return jax.eval_shape(likelihood.mean, output).shape[1:]
+
+
+def integral_weights(decoder: Decoder, coordinates: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Return what each point counts in a loss that stands for that over a decoder's own N points, `[..., *spatial, 1]`.
+
+    Args:
+      decoder: with coordinates, N points.
+      coordinates: `[*spatial, d]`, n points.
+      weights: `[*spatial]` or `[B, *spatial]`, scaled to a sum of N over the points of an example; by default N / n.
+
+    >>> points = jnp.zeros((4, 1))
+    >>> integral_weights(Decoder(None, None, (1,), coordinates=points), points[:2], jnp.array([3.0, 1.0]))[:, 0]
+    Array([3., 1.], dtype=float32)
+    """
+    num_all, spatial = math.prod(decoder.coordinates.shape[:-1]), coordinates.shape[:-1]
+    weights = jnp.ones(spatial) if weights is None else weights
+    axes = tuple(range(weights.ndim - len(spatial), weights.ndim))
+    return (weights * (num_all / weights.sum(axes, keepdims=True)))[..., None]
 
 
 class Variables(NamedTuple):

@@ -18,9 +18,9 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gon_jax.likelihoods import Likelihood, bernoulli, sum_per_example
-from gon_jax.linearisation import cotangents, encode_frozen, freeze, gradient_encoder, strategy_of
-from gon_jax.models.model import Batch, Bound, Model, Variables, data_shape_of
+from gon_jax.likelihoods import Likelihood, bernoulli, sum_per_example, weighted
+from gon_jax.linearisation import cotangents, encode_frozen, freeze, gradient_encoder, matrix_strategy, strategy_of
+from gon_jax.models.model import Batch, Bound, Model, Variables, data_shape_of, integral_weights
 from gon_jax.origin import Decoder, Params, encode
 
 InnerNoise = Literal["per_example", "shared", "none"]
@@ -245,13 +245,14 @@ def vgon(
 
     def frozen(variables):
         params, stats = variables
-        strategy = "jacobian" if decoder.pointwise is None else "pointwise"
         if not decoder.batch_statistics:
-            return freeze(from_one_start(params, reference(params["mean"]["bias"].dtype)[1][0], strategy), likelihood)
+            noise = reference(params["mean"]["bias"].dtype)[1][0]
+            strategy = matrix_strategy(with_noise(noise), params)
+            return freeze(from_one_start(params, noise, strategy), likelihood)
         z0, noise, origin_stats, z_mean = held(params, stats.mean_x)
         fixed = with_noise(noise[0])
         row = fixed._replace(apply=lambda params, z: fixed.apply(params, z, origin_stats)[0], rows="independent")
-        encoder = gradient_encoder(row, params, z0[0], step_size=step_size, strategy=strategy)
+        encoder = gradient_encoder(row, params, z0[0], step_size=step_size, strategy="jacobian")
         # The mean cotangent gives z_mean, any other what its deviation adds.
         encoder = encoder._replace(origin=z_mean[0], apply_to_mean=lambda mean: jnp.zeros(latent_shape, mean.dtype))
         return freeze(encoder, likelihood, cotangents(likelihood, encoder.output, stats.mean_x[None])[0])
@@ -290,7 +291,21 @@ def vgon(
     def sample(variables, key, num):
         return likelihood.mean(output_of(variables, jax.random.normal(key, (num, *latent_shape)))[0])
 
+    def at(coordinates, weights=None):
+        weights = integral_weights(decoder, coordinates, weights)
+        there = vgon(
+            decoder.at(coordinates),
+            likelihood=weighted(likelihood, weights),
+            kl_weight=kl_weight,
+            inner_kl_weight=inner_kl_weight,
+            inner_noise=inner_noise,
+            logvar=logvar,
+            step_size=step_size,
+            num_steps=num_steps,
+            origin_scale=origin_scale,
+        )
+        return there._replace(at=at)
+
     freezes = frozen if from_origin and decoder.rows != "unknown" else None
-    return Model(
-        init, loss, encode_fixed, decode, data_shape, latent_shape, likelihood, freezes, sample=sample, bound=bound
-    )
+    functions = {"sample": sample, "bound": bound, "at": None if decoder.at is None else at}
+    return Model(init, loss, encode_fixed, decode, data_shape, latent_shape, likelihood, freezes, **functions)

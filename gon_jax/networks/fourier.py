@@ -85,7 +85,7 @@ def fourier_decoder(
     domains", NeurIPS 2020.
 
     >>> from gon_jax.coordinates import grid
-    >>> decoder = fourier_decoder(grid(8, 8), 3, hidden_dim=16)
+    >>> decoder = fourier_decoder(grid(8, 8), 3, num_layers=2)
     >>> decoder.apply(decoder.init(jax.random.key(0)), jnp.zeros((2, 3))).shape
     (2, 8, 8, 1)
     """

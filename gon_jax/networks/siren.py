@@ -28,12 +28,13 @@ class SirenNetwork(nn.Module):
     hidden_dim: int
     num_layers: int
     omega_0: float
+    first_omega_0: float
 
     @nn.compact
     def __call__(self, points, z, one_code_per_point=False):  # [N, d], and [B, k] or [N, k]
         d = points.shape[-1]
         fan_in = d + z.shape[-1]
-        kernel, bias = Dense(self.hidden_dim, 1 / fan_in, self.omega_0)(fan_in)
+        kernel, bias = Dense(self.hidden_dim, 1 / fan_in, self.first_omega_0)(fan_in)
         dtype = kernel.dtype  # that of products; where it is short, coordinates keep their own
         x = jnp.matmul(points, kernel[:d], precision="highest") + bias  # [N, h]
         x = x if one_code_per_point else for_every_code(x, len(z))  # [B N, h] or [N, h]
@@ -58,7 +59,7 @@ class ModulatedSirenNetwork(SirenNetwork):
         d, k = points.shape[-1], z.shape[-1]
         shift = self.param("shift", uniform(math.sqrt(3 / k) / self.omega_0), (k, self.num_layers * self.hidden_dim))
         shifts = jnp.split(z @ (self.omega_0 * shift), self.num_layers, axis=-1)  # L of [B, h] or [N, h]
-        kernel, bias = Dense(self.hidden_dim, 1 / d, self.omega_0)(d)
+        kernel, bias = Dense(self.hidden_dim, 1 / d, self.first_omega_0)(d)
         x = jnp.matmul(points, kernel, precision="highest") + bias  # [N, h]
         x = x if one_code_per_point else for_every_code(x, len(z))  # [B N, h] or [N, h]
         x = sine(add_per_code(x, shifts[0])).astype(kernel.dtype)
@@ -77,6 +78,7 @@ def siren_decoder(
     hidden_dim: int = 256,
     num_layers: int = 4,
     omega_0: float = 30.0,
+    first_omega_0: float | None = None,
     output_activation: OutputActivation = "none",
 ) -> Decoder:
     """Return the release's implicit decoder, in its initialisation: a value at each of the given points.
@@ -93,6 +95,8 @@ def siren_decoder(
       num_layers: L, hidden layers, each with a sine; the release's 34-256-256-256-256-1 has 4. The paper's "3 hidden
         layers of 32" has 4,385 parameters with `num_layers=4` and `latent_size=34`.
       omega_0: factor of every sine's argument.
+      first_omega_0: of the first layer's, which sets the frequencies that coordinates enter with; by default the same.
+        Sound needs thousands.
       output_activation: "none", as the release; "sigmoid" or "tanh".
 
     Returns:
@@ -106,10 +110,10 @@ def siren_decoder(
     >>> params = decoder.init(jax.random.key(0))
     >>> sum(leaf.size for leaf in jax.tree.leaves(params)), decoder.apply(params, jnp.zeros((2, 32))).shape
     (206593, (2, 28, 28, 1))
-    >>> decoder.at(grid(56, 56)).apply(params, jnp.zeros((2, 32))).shape
-    (2, 56, 56, 1)
+    >>> decoder.at(grid(56, 56)).coordinates.shape
+    (56, 56, 2)
     """
-    network = SirenNetwork(num_channels, hidden_dim, num_layers, omega_0)
+    network = SirenNetwork(num_channels, hidden_dim, num_layers, omega_0, first_omega_0 or omega_0)
     counts = {"num_channels": num_channels, "hidden_dim": hidden_dim, "num_layers": num_layers}
     return implicit_decoder(network, coordinates, latent_size, output_activation, **counts)
 
@@ -122,19 +126,21 @@ def modulated_siren_decoder(
     hidden_dim: int = 256,
     num_layers: int = 4,
     omega_0: float = 10.0,
+    first_omega_0: float | None = None,
     output_activation: OutputActivation = "none",
 ) -> Decoder:
     """Return a SIREN of the coordinates alone, whose every hidden layer the code shifts,
 
         h_i = sin(omega_0 (h_{i-1} W_i + b_i + z S_i)),  h_{-1} = c.
 
-    The code reaches every layer by a linear map of its own. W and b start as in `siren_decoder`, S (`shift`, `[k, L h]`)
-    so that codes of unit deviation shift the sines' arguments by 1.
+    The code reaches every layer by a linear map of its own. W and b start as in `siren_decoder`; S, which is `shift`
+    `[k, L h]`, so that codes of unit deviation shift the sines' arguments by 1.
 
     Args:
       coordinates, latent_size, num_channels, hidden_dim, num_layers, output_activation: as for `siren_decoder`.
       omega_0: factor of every sine's argument. The first layer's frequencies go up to omega_0 / d radians a unit, and
         to omega_0 / (d + k) in `siren_decoder`: 30 draws noise between the pixels of small images, 10 does not.
+      first_omega_0: as for `siren_decoder`.
 
     Returns:
       A decoder of `[B, k]` to `[B, *spatial, C]`, rows independent, pointwise; its `at` gives it at other points.
@@ -145,10 +151,10 @@ def modulated_siren_decoder(
     References: Dupont et al., "From data to functa", ICML 2022; Perez et al., "FiLM", AAAI 2018.
 
     >>> from gon_jax.coordinates import grid
-    >>> decoder = modulated_siren_decoder(grid(8, 8), 3, hidden_dim=16)
+    >>> decoder = modulated_siren_decoder(grid(8, 8), 3, num_layers=2)
     >>> decoder.apply(decoder.init(jax.random.key(0)), jnp.zeros((2, 3))).shape
     (2, 8, 8, 1)
     """
-    network = ModulatedSirenNetwork(num_channels, hidden_dim, num_layers, omega_0)
+    network = ModulatedSirenNetwork(num_channels, hidden_dim, num_layers, omega_0, first_omega_0 or omega_0)
     counts = {"num_channels": num_channels, "hidden_dim": hidden_dim, "num_layers": num_layers}
     return implicit_decoder(network, coordinates, latent_size, output_activation, **counts)

@@ -1,20 +1,21 @@
-"""Pictures: grids of images with labels (Pillow) and curves (matplotlib, without pyplot), written as PNG in one piece.
+"""Grids of images with labels, drawn by Pillow.
 
 Images are `[..., H, W, channels]` with 1 or 3 channels, uint8 or floating point in [0, 1].
 """
 
 import io
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-_INK, _FAINT = (40, 40, 40), (140, 140, 140)
+from gon_jax.figures.files import write
+
+_INK, _FAINT, _HIDDEN = (40, 40, 40), (140, 140, 140), (230, 0, 130)
 
 
-def _to_uint8(images):
+def to_uint8(images):
     """Check images [..., H, W, channels] and give them as uint8; NaN becomes mid-grey, so that it is seen."""
     images = np.asarray(images)
     if images.ndim < 3 or images.shape[-1] not in (1, 3) or not images.size:
@@ -49,7 +50,7 @@ def image_grid(images: np.ndarray, num_columns: int | None = None, *, padding: i
       >>> image_grid(np.zeros((10, 32, 32, 1)), num_columns=5).shape  # 2 rows of 5 tiles of 64 pixels
       (130, 328, 1)
     """
-    images = _to_uint8(images)
+    images = to_uint8(images)
     if images.ndim == 4:
         num_columns = num_columns or math.ceil(len(images) ** 0.5)
         missing = np.full((-len(images) % num_columns, *images.shape[1:]), 255, np.uint8)
@@ -62,20 +63,6 @@ def image_grid(images: np.ndarray, num_columns: int | None = None, *, padding: i
     rows, columns, height, width, channels = images.shape
     grid = images.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
     return grid[:rows * height - padding, :columns * width - padding]
-
-
-def _write(path, content):
-    """Write bytes under a temporary name and rename, so that nobody sees half a picture."""
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"expected a path that ends in .png, got {str(path)!r}: pictures are written as PNG")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_image(path: str | Path, image: np.ndarray) -> None:
@@ -95,20 +82,23 @@ def save_image(path: str | Path, image: np.ndarray) -> None:
     """
     from PIL import Image
 
-    image = _to_uint8(image)
+    image = to_uint8(image)
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
-    _write(path, buffer.getvalue())
+    write(path, buffer.getvalue())
 
 
-def _save_labelled(path, pictures, *, header=(), margin=16, gap=20):
-    """Write pictures [(uint8 picture, [label of each row])] one below the other on white, with texts in a header."""
+def save_labelled(path, pictures, *, header=(), columns=(), margin=16, gap=20):
+    """Write pictures [(uint8 picture, [label of each row])] one below the other on white.
+
+    Texts above them: a header at the left, the middle and the right, or labels of columns of equal width.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(18)
     left = margin + max((math.ceil(font.getlength(line)) + 12
                          for _, labels in pictures for label in labels for line in label.split("\n")), default=0)
-    top = margin + (28 if header else 0)
+    top = margin + (28 if header or columns else 0)
     width = left + pictures[0][0].shape[1] + margin
     height = top + sum(len(picture) + gap for picture, _ in pictures) - gap + margin
     canvas = Image.new("RGB", (width, height), "white")
@@ -116,6 +106,8 @@ def _save_labelled(path, pictures, *, header=(), margin=16, gap=20):
     for text, where, anchor in zip(header, (left, (left + width - margin) / 2, width - margin), ("lm", "mm", "rm"),
                                    strict=False):
         draw.text((where, margin + 10), text, _INK if anchor != "mm" else _FAINT, font, anchor)
+    for column, text in enumerate(columns):
+        draw.text((left + (column + 0.5) * pictures[0][0].shape[1] / len(columns), margin + 10), text, _INK, font, "mm")
     for picture, labels in pictures:
         canvas.paste(Image.fromarray(np.broadcast_to(picture, (*picture.shape[:2], 3))), (left, top))
         for row, label in enumerate(labels):
@@ -123,6 +115,15 @@ def _save_labelled(path, pictures, *, header=(), margin=16, gap=20):
             draw.multiline_text((left - 12, middle), label, _INK, font, "rm", spacing=6, align="right")
         top += len(picture) + gap
     save_image(path, np.asarray(canvas))
+
+
+def save_blocks(path, rows, labels, num_columns, *, first=None):
+    """Write uint8 rows [R, N, H, W, channels] in blocks of columns, the first block with labels of its own."""
+    blocks = [rows[:, start:start + num_columns] for start in range(0, rows.shape[1], num_columns)]
+    missing = num_columns - blocks[-1].shape[1] if len(blocks) > 1 else 0
+    blocks[-1] = np.pad(blocks[-1], [(0, 0), (0, missing), (0, 0), (0, 0), (0, 0)], constant_values=255)
+    save_labelled(path, [(image_grid(block), labels if index else first or labels)
+                         for index, block in enumerate(blocks)])
 
 
 def save_reconstructions(path: str | Path, images: np.ndarray, reconstructions: Mapping[str, np.ndarray], *,
@@ -153,11 +154,69 @@ def save_reconstructions(path: str | Path, images: np.ndarray, reconstructions: 
     labels = ["original", *reconstructions]
     first = ["original"] + [f"{name}\nerror {np.mean(errors[name]):.3g}" if name in errors else name
                             for name in reconstructions]
-    rows = np.stack([_to_uint8(x) for x in (images, *reconstructions.values())])  # [1 + methods, N, H, W, channels]
-    blocks = [rows[:, start:start + num_columns] for start in range(0, len(images), num_columns)]
-    missing = num_columns - blocks[-1].shape[1] if len(blocks) > 1 else 0
-    blocks[-1] = np.pad(blocks[-1], [(0, 0), (0, missing), (0, 0), (0, 0), (0, 0)], constant_values=255)
-    _save_labelled(path, [(image_grid(block), labels if index else first) for index, block in enumerate(blocks)])
+    rows = np.stack([to_uint8(x) for x in (images, *reconstructions.values())])  # [1 + methods, N, H, W, channels]
+    save_blocks(path, rows, labels, num_columns, first=first)
+
+
+def save_inpainting(path: str | Path, images: np.ndarray, known: np.ndarray, completed: np.ndarray, *,
+                    num_columns: int = 10) -> None:
+    """Write originals, what was known of them (the rest in magenta, which no grey is), and what became of it.
+
+    Args:
+      path: ends in `.png`.
+      images: the originals [N, H, W, channels].
+      known: booleans [N, H, W].
+      completed: [N, H, W, channels].
+      num_columns: images in a block of three rows.
+
+    Raises:
+      ValueError: the shapes do not fit.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     x = np.ones((5, 8, 8, 1))
+      ...     save_inpainting(f"{folder}/inpainting.png", x, np.arange(8) < np.full([5, 8, 1], 4), x)
+    """
+    images, known, completed = to_uint8(images), np.asarray(known), to_uint8(completed)
+    if images.ndim != 4 or completed.shape != images.shape or known.shape != images.shape[:3]:
+        raise ValueError(f"expected images and completed [N, H, W, channels] and known [N, H, W], got shapes "
+                         f"{images.shape}, {completed.shape} and {known.shape}: probably another selection or size")
+    images, completed = (np.broadcast_to(x, (*known.shape, 3)) for x in (images, completed))
+    seen = np.where(known[..., None], images, np.uint8(_HIDDEN))
+    save_blocks(path, np.stack([images, seen, completed]), ["original", "known", "completed"], num_columns)
+
+
+def save_superresolution(path: str | Path, images: np.ndarray, x_hat: np.ndarray, *,
+                         name: str = "implicit GON") -> None:
+    """Write images, a row each: their pixels, their bicubic enlargement, and the same function at more points.
+
+    Args:
+      path: ends in `.png`.
+      images: the originals [N, h, w, channels].
+      x_hat: decoded at a higher resolution [N, H, W, channels].
+      name: of what decoded them.
+
+    Raises:
+      ValueError: there are not as many of both, or of other channels.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save_superresolution(f"{folder}/large.png", np.zeros((2, 8, 8, 1)), np.zeros((2, 256, 256, 1)))
+    """
+    from PIL import Image
+
+    images, x_hat = to_uint8(images), to_uint8(x_hat)
+    if images.ndim != 4 or x_hat.ndim != 4 or (len(x_hat), x_hat.shape[3]) != (len(images), images.shape[3]):
+        raise ValueError(f"expected images [N, h, w, channels] and as many [N, H, W, channels], got shapes "
+                         f"{images.shape} and {x_hat.shape}: probably another selection")
+    (low_height, low_width, channels), (height, width) = images.shape[1:], x_hat.shape[1:3]
+    pictures = [Image.fromarray(image[..., 0] if channels == 1 else image) for image in images]
+    columns = [np.stack([np.asarray(picture.resize((width, height), how)) for picture in pictures]).reshape(x_hat.shape)
+               for how in (Image.Resampling.NEAREST, Image.Resampling.BICUBIC)]
+    labels = [f"{low_height}x{low_width} pixels", "bicubic", f"{name}, {height}x{width}"]
+    save_labelled(path, [(image_grid(np.stack([*columns, x_hat], 1), padding=8, tile=256), [])], columns=labels)
 
 
 def save_interpolation(path: str | Path, grid: np.ndarray) -> None:
@@ -179,7 +238,7 @@ def save_interpolation(path: str | Path, grid: np.ndarray) -> None:
         raise ValueError(f"expected interpolations [R, P, H, W, channels], got shape {np.shape(grid)}: "
                          "one row of images probably lacks its leading axis")
     header = ("image A", "between their codes", "image B") if np.shape(grid)[1] >= 6 else ()
-    _save_labelled(path, [(image_grid(grid), [])], header=header)
+    save_labelled(path, [(image_grid(grid), [])], header=header)
 
 
 def save_samples(path: str | Path, samples: np.ndarray, num_columns: int | None = None) -> None:
@@ -190,59 +249,4 @@ def save_samples(path: str | Path, samples: np.ndarray, num_columns: int | None 
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     save_samples(f"{folder}/samples.png", np.zeros((64, 8, 8, 1)))
     """
-    _save_labelled(path, [(image_grid(samples, num_columns), [])])
-
-
-def save_curves(path: str | Path, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], ylabel: str, *, log: bool = True,
-                reference: Mapping[str, float] | None = None) -> None:
-    """Write curves against the training step, with dashed lines for values to compare with.
-
-    Args:
-      path: ends in `.png`.
-      curves: label to (steps [N], values [N]); values that are not finite, or not positive on a logarithmic axis, are
-        left out. At most 50 points are marked one by one.
-      ylabel: the quantity with its unit, such as "squared error per image".
-      log: a logarithmic y axis.
-      reference: label to value, such as {"PCA, 16 components": 5.2}.
-
-    Raises:
-      ValueError: a curve has other numbers of steps and values.
-
-    Example:
-      >>> import tempfile
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     save_curves(f"{folder}/loss.png", {"training": ([1, 2, 3], [9, 3, 1])}, "squared error per image")
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    figure = Figure(figsize=(7, 4), dpi=140, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # inches
-    axes = figure.add_subplot()
-    for name, (steps, values) in curves.items():
-        steps, values = np.asarray(steps, float), np.asarray(values, float)
-        if steps.shape != values.shape or steps.ndim != 1:
-            raise ValueError(f"expected as many steps as values of {name!r}, got {steps.shape} and {values.shape}")
-        shown = np.isfinite(values) & ((values > 0) | (not log))
-        few = np.count_nonzero(shown) <= 50
-        axes.plot(steps[shown], values[shown], label=name, linewidth=1.8 if few else 1.2, marker="o" if few else None,
-                  markersize=4)
-    for index, (name, value) in enumerate((reference or {}).items()):
-        axes.axhline(value, label=name, color="0.35", linewidth=1.4, linestyle=("--", ":", "-.")[index % 3])
-    if log:
-        axes.set_yscale("log")
-        low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    axes.set(xlabel="training step", ylabel=ylabel)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
-    if curves or reference:
-        axes.legend(frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    _write(path, buffer.getvalue())
+    save_labelled(path, [(image_grid(samples, num_columns), [])])

@@ -1,0 +1,141 @@
+"""The command `gon` with variational and implicit models: what only they can do, and what is refused of the others."""
+
+import json
+import os
+import re
+import shlex
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from gon_jax import cli
+from gon_jax.experiments import run as run_module
+
+pytestmark = pytest.mark.usefixtures("quick")
+TINY = "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --num-steps 4 --batch-size 16"
+RUNS = {
+    "gon": "--base-channels 2 --norm none",
+    "vgon": "--model vgon --likelihood bernoulli --base-channels 2 --learning-rate 1e-2",
+    "implicit": "--network siren --hidden-dim 8 --num-layers 2 --num-points 20",
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with images and a finished run of each model."""
+    from sklearn.datasets import load_digits
+
+    folder, digits = tmp_path_factory.mktemp("place"), load_digits()
+    images = np.rint(digits.images[:300] * 255 / 16).astype(np.uint8)
+    np.savez(folder / "images.npz", images=images, labels=digits.target[:300])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(folder / ".cache")))
+        patch.setattr(run_module, "draw", lambda *_, **__: None)
+        for name, options in RUNS.items():
+            assert cli.main(shlex.split(f"{TINY} {options} --run {name}")) == 0
+    return folder
+
+
+@pytest.fixture
+def gon(place, monkeypatch, capsys):
+    """Run a command line there; return the exit status, standard output and standard error."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(place / ".cache")))
+    capsys.readouterr()
+
+    def call(line):
+        status = cli.main(shlex.split(line))
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def figures_of(out):
+    return {line.split()[0]: line.split()[1] for line in out.splitlines()}
+
+
+def test_a_variational_run_is_evaluated_by_its_bound(gon, place):
+    summary = json.loads((place / "vgon" / "summary.json").read_text())
+    assert summary["test.negative_elbo"] == pytest.approx(summary["test.nll"] + summary["test.kl"])
+    assert "-ELBO per test image, nats" in gon("show vgon")[1]
+    status, out, _ = gon("evaluate vgon --num-samples 8 --output figures.json")
+    values = json.loads((place / "figures.json").read_text())
+    assert status == 0 and float(figures_of(out)["negative_elbo"]) == pytest.approx(values["negative_elbo"], rel=1e-5)
+    assert values["negative_elbo"] == pytest.approx(values["nll"] + values["kl"], rel=1e-6)
+    assert values["importance_weighted"] <= values["negative_elbo"]
+    again = figures_of(gon("evaluate vgon --num-samples 8 --batch-size 7")[1])
+    assert float(again["negative_elbo"]) == pytest.approx(values["negative_elbo"], rel=1e-5)
+    other = figures_of(gon("evaluate vgon --num-samples 8 --seed 1")[1])
+    assert other["negative_elbo"] != again["negative_elbo"]
+
+
+def test_a_variational_run_samples_from_its_prior(gon, place):
+    assert gon("sample vgon --num 5 --output a.npz --seed 3")[0] == 0
+    x = np.load(place / "a.npz")["x_hat"]
+    assert x.shape == (5, 8, 8, 1) and 0 <= x.min() and x.max() <= 1
+    run = run_module.load_run("vgon")
+
+    np.testing.assert_allclose(x, run.model.sample(run.variables, jax.random.key(3), 5), atol=1e-6)
+    assert gon("sample vgon --num 5 --output b.npz --seed 3 --prior gaussian")[0] == 0
+    assert np.abs(np.load(place / "b.npz")["x_hat"] - x).max() > 1e-3
+
+
+def test_super_resolution(gon, place):
+    assert gon("superres implicit --size 40 --num 3 --output large.npz")[:2] == (0, "large.npz\n")
+    x = np.load(place / "large.npz")["x_hat"]
+    assert x.shape == (3, 40, 40, 1) and np.isfinite(x).all()
+    assert gon("superres implicit --size 40 --num 2")[0] == 0
+    with Image.open(place / "implicit" / "superresolution.png") as picture:
+        assert min(picture.size) >= 40
+    assert gon("superres implicit --input images.npz --size 16 --output all.npz")[0] == 0
+    assert np.load(place / "all.npz")["x_hat"].shape == (300, 16, 16, 1)
+
+
+@pytest.mark.parametrize("hidden", ["random", "centre", "right"])
+def test_inpainting(gon, place, hidden):
+    assert gon(f"inpaint implicit --hide {hidden} --num 4 --output {hidden}.png")[:2] == (0, f"{hidden}.png\n")
+    with Image.open(place / f"{hidden}.png") as picture:
+        assert len(np.unique(np.asarray(picture))) > 20
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_codes_are_described(gon, place, run):
+    status, out, _ = gon(f"latents {run} --output {run}.png")
+    assert status == 0
+    table = json.loads((place / f"{run}.json").read_text())
+    assert table["latent size"] == 3 and 1 <= table["effective rank, codes"] <= 3
+    assert 0 <= table["linear probe, accuracy"] <= 1 and "linear probe, accuracy" in out
+    assert (place / f"{run}.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("superres gon", "expected an implicit model of images.*--network siren"),
+        ("inpaint gon", "expected an implicit model.*--network siren"),
+        ("superres implicit --size 9000000", "memory"),
+        ("superres implicit --size 0", "size of at least 1"),
+        ("inpaint implicit --fraction 1", "a fraction that hides a part"),
+        ("inpaint implicit --fraction 0", "a fraction that hides a part"),
+        ("evaluate vgon --bits", "bernoulli.*isn't normalised"),
+        ("evaluate gon --bits", "variational GON"),
+        ("evaluate gon --num-samples 4", "variational GON"),
+        ("evaluate vgon --num-samples 0", "num_samples of at least 1"),
+        ("sample gon --prior model", "a model with a prior"),
+        ("train --dataset images.npz --network siren --norm group", "no norm with network siren"),
+        ("train --dataset images.npz --num-points 3", "no num_points with network conv"),
+        ("train --dataset images.npz --kl-weight 2", "no kl_weight with model gon"),
+        ("train --dataset images.npz --model vgon --encoder least_squares", "no encoder with model vgon"),
+        ("train --dataset images.npz --image-size None --network siren --latent-shape 2 2 1", "latent_shape k"),
+        ("train --dataset images.npz --image-size None --network siren --num-points 65", "num_points from 1 to 64"),
+    ],
+)
+def test_mistakes_are_one_line(gon, place, line, words):
+    status, out, err = gon(line + (" --run new" if line.startswith("train") else ""))
+    assert status in (1, 2) and not out and err.count("\n") == 1
+
+    assert re.search(words, err), err
+    assert not (place / "new").exists()

@@ -1,0 +1,91 @@
+"""The notebooks run from scratch, and their committed outputs are those of their code."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from notebooks import build
+
+NAMES = {"gon.ipynb", "implicit_gon.ipynb", "variational_gon.ipynb"}
+SECONDS, BYTES = 180, 600_000
+notebooks = pytest.mark.parametrize("path", build.PATHS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def has_picture(notebook):
+    outputs = [output for cell in build.code_cells(notebook) for output in cell["outputs"]]
+    assert all(output["output_type"] != "error" and output.get("name") != "stderr" for output in outputs)
+    return any("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_all_three():
+    assert {path.name for path in build.PATHS} == NAMES
+
+
+@notebooks
+def test_outputs_are_of_this_code(path):
+    notebook = read(path)
+    made_by = notebook["metadata"].get("gon_jax", {}).get("code_sha256")
+    first = "".join(build.code_cells(notebook)[0]["source"])
+    fresh = made_by == build.code_hash(notebook) and first == build.INSTALL.rstrip()
+    assert fresh, f"{path.name}: outputs are not those of its code; refresh with `{build.REFRESH}`"
+    assert has_picture(notebook)
+    assert path.stat().st_size < BYTES
+
+
+def test_the_hash_is_of_code_alone():
+    text = {"cell_type": "markdown", "source": "text"}
+    a = {"cells": [text, {"cell_type": "code", "source": ["a = 1\n", "b = 2"], "outputs": []}]}
+    b = {"cells": [{"cell_type": "code", "source": "a = 1\nb = 2", "outputs": [1]}]}
+    c = {"cells": [{"cell_type": "code", "source": "a = 1\nb = 3", "outputs": []}]}
+    assert build.code_hash(a) == build.code_hash(b) != build.code_hash(c)
+
+
+def test_the_address_stands_in_one_place():
+    cells = ["".join(cell["source"]) for path in build.PATHS for cell in read(path)["cells"]]
+    assert [build.REPOSITORY in cell for cell in cells].count(True) == len(build.PATHS)
+    assert all(cell == build.INSTALL.rstrip() for cell in cells if build.REPOSITORY in cell)
+
+
+def test_bars_are_left_out_and_warnings_are_not():
+    bar = {"output_type": "stream", "name": "stderr", "text": "100%|##########| 5/5"}
+    widget = {"output_type": "display_data", "data": {"application/vnd.jupyter.widget-view+json": {}}}
+    warning = {"output_type": "stream", "name": "stderr", "text": "FutureWarning: ..."}
+    printed = {"output_type": "stream", "name": "stdout", "text": "1.2"}
+    assert [build.is_bar(output) for output in (bar, widget, warning, printed)] == [True, True, False, False]
+
+
+def run(path, folder):
+    copy = shutil.copy(path, folder)
+    notebook, seconds = build.execute(Path(copy))
+    assert has_picture(notebook)
+    assert seconds < SECONDS, f"{path.name} took {seconds:.0f} s"
+    return notebook
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """A home without data or caches, and a network that refuses at once."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+
+@pytest.mark.slow
+@notebooks
+def test_runs_from_scratch(path, tmp_path, offline):
+    run(path, tmp_path)  # real images where GON_DATA_DIR has them
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("GON_DATA_DIR" not in os.environ, reason="the test above has run on digits")
+def test_runs_without_data(tmp_path, offline, monkeypatch):
+    monkeypatch.delenv("GON_DATA_DIR")
+    notebook = run(build.FOLDER / "implicit_gon.ipynb", tmp_path)
+    assert "digits" in json.dumps(notebook)
