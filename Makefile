@@ -13,7 +13,7 @@ endif
 RUN = MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib XDG_CACHE_HOME=$(CURDIR)/.cache
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: train test check lint test-floor bench clean
+.PHONY: train test check lint test-floor bench notebooks clean
 
 train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pictures in runs/gon-digits
 	@if [ -f runs/gon-digits/summary.json ]; then $(RUN) $(GON) show runs/gon-digits; \
@@ -23,7 +23,7 @@ train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pi
 test: $(VENV)/.test ## the suite, under 10 minutes on 2 cores
 	$(RUN) $(PYTEST) -n 2
 
-check: lint test ## the suite and what is slower: real data where GON_DATA_DIR has it, minutes of training
+check: lint test ## the suite and what is slower: real data where GON_DATA_DIR has it, notebooks, minutes of training
 	$(RUN) $(PYTEST) -m slow
 
 lint: $(VENV)/.test
@@ -34,6 +34,9 @@ test-floor: ## the suite on the lowest versions we support, in a venv of its own
 
 bench: $(VENV)/.benchmark ## step time beside PyTorch, under 10 minutes; the whole: python -m benchmarks.step_time --full
 	$(RUN) $(VENV)/bin/python -m benchmarks.step_time
+
+notebooks: $(VENV)/.test ## run the notebooks and write their outputs: on MNIST where it can be had, minutes
+	$(RUN) $(VENV)/bin/python notebooks/build.py
 
 $(VENV)/.python-$(VERSION):
 	$(PYTHON) -m venv --clear $(VENV)

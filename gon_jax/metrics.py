@@ -305,7 +305,9 @@ def pca_reconstructions(train_images, images, num_components: int) -> np.ndarray
     if (train == train[0]).all():  # no variance to explain, and none to divide by
         return np.broadcast_to(train[0], x.shape).reshape(images.shape).astype(np.float32)
     num_components = min(num_components, *train.shape)
-    pca = PCA(num_components, svd_solver="covariance_eigh" if train.shape[1] <= 4096 else "randomized", random_state=0)
+    num, size = train.shape
+    solver = "full" if num <= size <= 8192 else "covariance_eigh" if size <= 4096 else "randomized"
+    pca = PCA(num_components, svd_solver=solver, random_state=0)
     pca.fit(train)
     return pca.inverse_transform(pca.transform(x)).reshape(images.shape).astype(np.float32)
 
