@@ -22,10 +22,27 @@ def test_presets_are_the_releases():
     assert (release.latent_shape, release.base_channels) == ((32,), 16)
     logs = PRESETS["gon-fashion-256"]
     assert (logs.learning_rate, logs.latent_shape, logs.num_steps, logs.num_validation) == (2e-4, (256,), 9370, 0)
+    shapes = {"tones": (2048, 1), "solids": (16, 16, 16, 1), "moving_digits": (6, 16, 16, 1)}
     for config in PRESETS.values():
-        assert config.norm == "batch" and config.step_size is None
-        make_model(config, (32, 32, 3))
+        assert config.norm == "batch"
+        size = config.image_size or 28
+        make_model(config, shapes.get(config.dataset, (size, size, 3)))
         optimizer_of(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_parameters"),
+    [
+        *(("vgon-mnist", 268_033), ("vgon-mnist-256", 435_281)),
+        *(("implicit-fashion", 206_593), ("implicit-mnist-tiny", 4_385)),
+    ],
+)
+def test_presets_have_the_releases_parameters(name, num_parameters):
+    config = PRESETS[name]
+    assert (config.batch_size, config.step_size) == (64, None)
+    size = config.image_size or 28
+    params = jax.eval_shape(make_model(config, (size, size, 1)).init, jax.random.key(0)).params
+    assert sum(a.size for a in jax.tree.leaves(params)) == num_parameters
 
 
 @pytest.mark.parametrize(

@@ -384,7 +384,8 @@ def test_pairs_have_different_labels():
         *(("ema_decay", 1.0), ("stats_decay", float("nan")), ("validate_every", 0), ("seed", -1), ("seed", 2**32)),
         *(("latent_shape", ()), ("latent_shape", (4, 0, 1)), ("adam_epsilon", 0.0), ("damping", 0.0)),
         *(("likelihood", "mse"), ("encoder", "ridge"), ("precision", "float16"), ("damping", 2.0)),
-        ("learn_damping", True),
+        *(("learn_damping", True), ("network", "mlp"), ("num_points", 0), ("omega_0", 0.0), ("kl_weight", -1.0)),
+        *(("num_components", 0), ("inner_noise", "some"), ("logvar", float("nan")), ("hidden_dim", 64)),
     ],
 )
 def test_a_number_that_makes_no_sense_is_refused_by_name(name, value):

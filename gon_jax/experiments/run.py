@@ -6,7 +6,7 @@
     metrics.jsonl     one line a report: step, loss, validation figures
     events.*          the same for TensorBoard
     summary.json      held-out figures, written last: its presence says that the run is finished
-    *.png             what to look at first
+    *.png, .wav, .gif what to look at or listen to first
 """
 
 import dataclasses
@@ -33,9 +33,10 @@ from gon_jax.metrics import evaluate, frozen_encoder, pca_errors
 from gon_jax.models import Model, Variables
 from gon_jax.training import TrainState, fit, init_state
 
-PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "superresolution.png", "loss.png")
+PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
+SIGNALS = tuple(path.replace("png", suffix) for path in PICTURES[:3] for suffix in ("wav", "gif"))
 # All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
-WRITTEN = ("summary.json", *PICTURES, "*.wav", "*.gif", "encoder.npz", "metrics.jsonl")
+WRITTEN = ("summary.json", *PICTURES, "superresolution.png", *SIGNALS, "encoder.npz", "metrics.jsonl")
 WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
 # The fields of config.json that make the model; one that a checkpoint lacks, since it is older, had its default.
 OF_MODEL = "model image_shape latent_shape base_channels norm activation likelihood scale step_size".split()
