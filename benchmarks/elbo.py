@@ -2,7 +2,7 @@
 
     python -m benchmarks.elbo --seeds 0 1 2 --epochs 10
     python -m benchmarks.elbo --seeds 0 1 2 --epochs 10 --inner-noise none
-    python -m benchmarks.elbo --seeds 0 --epochs 10 --likelihood discretised_logistic_mixture
+    python -m benchmarks.elbo --seeds 0 --inner-noise none --likelihood discretised_logistic_mixture --learning-rate 1e-3
 
 All 60,000 training images; nothing is selected on the test set. The counterpart in PyTorch is `elbo_torch.py`. With a
 likelihood of bytes the result has bits per dimension; at the end with 64 draws an image too, the tighter bound.
@@ -25,7 +25,7 @@ from gon_jax.training import fit, make_optimizer
 LATENT_SIZE, BASE_CHANNELS, LEARNING_RATE, BATCH_SIZE = 256, 16, 2e-4, 64
 
 
-def train(train_images, test_images, seed: int, epochs: int, likelihood: str, inner_noise: str):
+def train(train_images, test_images, seed: int, epochs: int, likelihood: str, inner_noise: str, learning_rate: float):
     """Return a curve of dicts, one an epoch, and the seconds to compile."""
     likelihood = make_likelihood(Config(likelihood=likelihood))
     image_shape, latent_shape = (32, 32, likelihood.num_outputs), (LATENT_SIZE,)
@@ -54,7 +54,7 @@ def train(train_images, test_images, seed: int, epochs: int, likelihood: str, in
         train_images,
         epochs * steps_per_epoch,
         train_key,
-        optimizer=make_optimizer(LEARNING_RATE),
+        optimizer=make_optimizer(learning_rate),
         batch_size=BATCH_SIZE,
         validate_every=steps_per_epoch,  # a report there
         on_report=on_report,
@@ -69,6 +69,7 @@ def main(argv=None):
     parser.add_argument("--most-images", type=int, help="of training and of testing, to try the command out")
     parser.add_argument("--likelihood", default="bernoulli")
     parser.add_argument("--inner-noise", default="per_example")
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--results", type=pathlib.Path, help="folder of the JSON (the project's)")
     args = parser.parse_args(argv)
     made_by = report.provenance()
@@ -79,14 +80,14 @@ def main(argv=None):
     name += "" if args.likelihood == "bernoulli" else f"_{args.likelihood}"
     for seed in args.seeds:
         curve, seconds_compile = train(
-            train_images, test_images, seed, args.epochs, args.likelihood, args.inner_noise
+            train_images, test_images, seed, args.epochs, args.likelihood, args.inner_noise, args.learning_rate
         )
         runs.append({"seed": seed, "seconds_compile": seconds_compile, "curve": curve})
         path = report.write(name, {
             "what": "gon_jax; -ELBO in nats, one draw, by batch statistics as the logs, _running by averaged ones",
             "likelihood": args.likelihood, "inner_noise": args.inner_noise,
             "dataset": "mnist", "num_images": len(train_images), "latent_size": LATENT_SIZE,
-            "base_channels": BASE_CHANNELS, "learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE, "runs": runs,
+            "base_channels": BASE_CHANNELS, "learning_rate": args.learning_rate, "batch_size": BATCH_SIZE, "runs": runs,
         }, made_by, args.results)
     print(path)
 
