@@ -1,8 +1,9 @@
-"""Train the variational GON of the published logs on MNIST, and record the bound of the test set after each epoch.
+r"""Train the variational GON of the published logs on MNIST, and record the bound of the test set after each epoch.
 
     python -m benchmarks.elbo --seeds 0 1 2 --epochs 10
     python -m benchmarks.elbo --seeds 0 1 2 --epochs 10 --inner-noise none
-    python -m benchmarks.elbo --seeds 0 --inner-noise none --likelihood discretised_logistic_mixture --learning-rate 1e-3
+    python -m benchmarks.elbo --seeds 0 --inner-noise none --learning-rate 1e-3 \
+        --likelihood discretised_logistic_mixture
 
 All 60,000 training images; nothing is selected on the test set. The counterpart in PyTorch is `elbo_torch.py`. With a
 likelihood of bytes the result has bits per dimension; at the end with 64 draws an image too, the tighter bound.

@@ -122,9 +122,9 @@ def evaluate(
     seed: int = 0,
     output: Path | None = None,
 ) -> int:
-    """Print the reconstruction error over a split, and PCA's; of a variational GON the evidence bound too.
+    """Print the reconstruction error over a split, and PCA's.
 
-    Means over all its images; PCA has as many components as a code has numbers. The bound is in nats.
+    Mean over all its images; of a variational GON the evidence bound too.
 
     Args:
       run: The run's folder.
@@ -271,8 +271,7 @@ def sample(
 ) -> int:
     """Draw new images.
 
-    A variational GON samples from its own prior, in one pass of the decoder; else a distribution is fitted to the codes
-    of the training images, and sampled.
+    From a variational GON's own prior, or one fitted to training codes.
 
     Args:
       run: The run's folder.
@@ -311,7 +310,7 @@ def sample(
 def superres(
     run: RunFolder, output: Path | None = None, size: int = 256, input: tuple[Path, ...] = (), num: int = 4
 ) -> int:
-    """Draw images at a higher resolution than they were trained at, by an implicit model.
+    """Draw images at a higher resolution, by an implicit model.
 
     Beside the original pixels and their bicubic enlargement.
 
@@ -351,7 +350,9 @@ def inpaint(
     num: int = 10,
     seed: int = 0,
 ) -> int:
-    """Draw images completed from a part of their pixels, by an implicit model.
+    """Draw images completed from a part of their pixels.
+
+    By an implicit model, which encodes any set of points.
 
     Args:
       run: The run's folder.
@@ -379,7 +380,7 @@ def inpaint(
 
 
 def latents(run: RunFolder, output: Path | None = None) -> int:
-    """Describe the codes: how normal, of what rank, how much of the labels they hold.
+    """Describe the codes: distribution, rank, labels in them.
 
     Args:
       run: The run's folder.
@@ -460,7 +461,8 @@ def _overview() -> str:
     lines += ["", "gon train PRESET [options], or gon train --dataset ... [options]; presets:", ""]
     for name, c in PRESETS.items():
         shape = " ".join(map(str, c.latent_shape))
-        lines.append(f"  {name:<16} {c.dataset}, latent {shape}, width {c.base_channels}, {c.num_steps:,} steps")
+        width = c.base_channels if c.network == "conv" else c.hidden_dim
+        lines.append(f"  {name:<20} {c.dataset}, latent {shape}, width {width}, {c.num_steps:,} steps")
     return "\n".join(lines)
 
 
