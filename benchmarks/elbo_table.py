@@ -10,7 +10,6 @@ from benchmarks import report
 from benchmarks.quality_table import EPOCHS, README, SIDES, cell
 from benchmarks.step_time_table import load, markdown, number
 
-IMPORTANCE_WEIGHTED = "importance_weighted_bits_per_dim_64"
 PUBLISHED = (240, 219, 191, 173)  # logs of the release's architecture that others published, one seed
 
 
@@ -30,25 +29,13 @@ def elbo(jax: dict, torch: dict, noiseless: dict) -> str:
     ])
 
 
-def bits(*results: dict) -> str:
-    """Return bits per dimension of normalised models of bytes after training."""
-    rows = [["MNIST at 32x32, bits per dimension", "epochs", "-ELBO", "importance-weighted, 64 draws"]]
-    for result in results:
-        last = [run["curve"][-1] for run in result["runs"]]
-        bounds = [[point[key] for point in last] for key in ("test_bits_per_dim_running", IMPORTANCE_WEIGHTED)]
-        rows.append([result["likelihood"], str(last[0]["epoch"]), *map(cell, bounds)])
-    return markdown(rows)
-
-
 def implicit_loss(jax: dict, torch: dict) -> str:
     """Return the training loss of the implicit GON on both sides."""
-    head = ["Fashion-MNIST, implicit GON", f"training loss after {jax['num_steps']} steps", "seconds a run, median"]
-    rows = [head]
+    rows = [["Fashion-MNIST, implicit GON", f"training loss after {jax['num_steps']} steps"]]
     for words, result in ((SIDES["jax"], jax), (SIDES["torch"], torch)):
         if result["num_steps"] != jax["num_steps"]:
             raise ValueError(f"expected results of {jax['num_steps']} steps on both sides, got {result['num_steps']}")
-        runs = result["runs"]
-        rows.append([words, cell([run["loss"] for run in runs]), number(statistics.median(r["seconds"] for r in runs))])
+        rows.append([words, cell([run["loss"] for run in result["runs"]])])
     return markdown(rows)
 
 
@@ -68,7 +55,6 @@ def monte_carlo(result: dict) -> str:
 
 TABLES = {  # mark in the README: table, and the results that it is made from
     "elbo": (elbo, ("elbo_mnist_jax", "elbo_mnist_torch", "elbo_mnist_jax_noise_none")),
-    "bits": (bits, ("elbo_mnist_jax_noise_none_discretised_logistic_mixture",)),
     "implicit loss": (implicit_loss, ("implicit_loss_jax_cpu", "implicit_loss_torch_cpu")),
     "monte carlo": (monte_carlo, ("monte_carlo_cpu",)),
 }
