@@ -98,6 +98,8 @@ def test_mistakes():
     model = gon(conv_decoder((8, 8, 1), (3,), base_channels=2))
     with pytest.raises(ValueError, match="implicit"):
         decode_at(model, None, np.zeros((1, 3)), grid(4, 4))
+    with pytest.raises(ValueError, match="nothing is known"):
+        implicit_gon(decoder()).at(grid(SIZE, SIZE), jnp.zeros((SIZE, SIZE)))
     with pytest.raises(ValueError, match="GiB"):
         check_memory(2**60)
     model = implicit_gon(decoder())

@@ -1,16 +1,19 @@
 """The contract of a model, for every model; and what is particular to the GON."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.coordinates import grid
 from gon_jax.data import load
 from gon_jax.likelihoods import bernoulli, gaussian
 from gon_jax.linearisation import encode_frozen
 from gon_jax.metrics import evaluate
-from gon_jax.models import Variables, gon, least_squares_gon
-from gon_jax.networks import conv_decoder
+from gon_jax.models import Variables, gon, implicit_gon, least_squares_gon, vgon
+from gon_jax.networks import conv_decoder, modulated_siren_decoder, siren_decoder
 from gon_jax.origin import Decoder, encode, gon_loss
 from gon_jax.training import fit, make_optimizer
 
@@ -31,6 +34,7 @@ def conv(**options):
     return conv_decoder((8, 8, 1), options.pop("latent_shape", (3,)), base_channels=2, **options)
 
 
+modulated = partial(modulated_siren_decoder, output_activation="sigmoid")
 MODELS = {
     "gon": lambda: gon(conv()),
     "gon-group": lambda: gon(conv(norm="group")),
@@ -43,6 +47,11 @@ MODELS = {
     "gon-definition": lambda: gon(conv(), strategy="definition"),
     "least-squares": lambda: least_squares_gon(conv(), learn_damping=True),
     "least-squares-none": lambda: least_squares_gon(conv(norm="none"), damping=0.1),
+    "vgon": lambda: vgon(conv(output_activation="none")),
+    "vgon-shared": lambda: vgon(conv(output_activation="none"), inner_noise="shared", step_size=1.0),
+    "vgon-group": lambda: vgon(conv(norm="group", output_activation="none"), logvar=-1.0),
+    "implicit": lambda: implicit_gon(siren_decoder(grid(8, 8), 3, hidden_dim=8, output_activation="sigmoid")),
+    "implicit-subset": lambda: implicit_gon(modulated(grid(8, 8), 3, hidden_dim=8), num_points=20),
     "least-squares-bernoulli": lambda: least_squares_gon(conv(output_activation="none"), likelihood=bernoulli),
 }
 X = jnp.asarray(np.random.default_rng(0).uniform(size=(5, 8, 8, 1)), jnp.float32)
@@ -93,7 +102,7 @@ def test_frozen_encoder_is_the_models(name):
     if name == "gon-unknown":
         assert model.freeze is None
         return
-    variables = variables._replace(stats=model.loss(variables, {"x": X}, None)[1])
+    variables = variables._replace(stats=model.loss(variables, {"x": X}, jax.random.key(1))[1])
     frozen, z = model.freeze(variables), model.encode(variables, X)
     assert frozen.output is None  # folded
     np.testing.assert_allclose(encode_frozen(frozen, X), z, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))
@@ -107,7 +116,7 @@ def test_loss_and_codes_are_the_definitions():
     np.testing.assert_allclose(
         model.encode(variables, X), encode(decoder.apply, variables.params, X, z0, step_size=0.05), rtol=1e-5
     )
-    loss, _ = model.loss(variables, {"x": X}, None)
+    loss, _ = model.loss(variables, {"x": X}, jax.random.key(1))
     np.testing.assert_allclose(loss, gon_loss(decoder.apply, variables.params, X, z0, step_size=0.05).mean(), rtol=1e-5)
 
 
@@ -122,7 +131,7 @@ def test_default_step_size_is_the_releases():
 def test_batch_and_running_agree_on_the_batch_that_was_averaged():
     model = MODELS["gon"]()
     variables = model.init(jax.random.key(0))
-    _, stats = model.loss(variables, {"x": X}, None)
+    _, stats = model.loss(variables, {"x": X}, jax.random.key(1))
     by_batch, averaged = Variables(variables.params), variables._replace(stats=stats)
     z = model.encode(by_batch, X)
     np.testing.assert_allclose(model.encode(averaged, X), z, rtol=1e-4, atol=1e-6)

@@ -29,6 +29,9 @@ def integral_weights(decoder: Decoder, coordinates: jax.Array, weights: jax.Arra
       coordinates: `[*spatial, d]`, n points.
       weights: `[*spatial]` or `[B, *spatial]`, scaled to a sum of N over the points of an example; by default N / n.
 
+    Raises:
+      ValueError: for weights that leave no point of an example, where they are not traced.
+
     >>> points = jnp.zeros((4, 1))
     >>> integral_weights(Decoder(None, None, (1,), coordinates=points), points[:2], jnp.array([3.0, 1.0]))[:, 0]
     Array([3., 1.], dtype=float32)
@@ -36,7 +39,10 @@ def integral_weights(decoder: Decoder, coordinates: jax.Array, weights: jax.Arra
     num_all, spatial = math.prod(decoder.coordinates.shape[:-1]), coordinates.shape[:-1]
     weights = jnp.ones(spatial) if weights is None else weights
     axes = tuple(range(weights.ndim - len(spatial), weights.ndim))
-    return (weights * (num_all / weights.sum(axes, keepdims=True)))[..., None]
+    total = weights.sum(axes, keepdims=True)
+    if not isinstance(total, jax.core.Tracer) and not (total > 0).all():
+        raise ValueError("expected weights of at least one point of each example above 0, got none; nothing is known")
+    return (weights * (num_all / total))[..., None]
 
 
 class Variables(NamedTuple):
