@@ -15,8 +15,8 @@ from gon_jax.networks import conv_decoder, siren_decoder
 from gon_jax.origin import encode
 
 pytestmark = pytest.mark.usefixtures("x64")
-NORMS = ["batch", "group", "none"]
 NOISES = ["per_example", "shared", "none"]
+NORMS_AND_NOISES = [*(("batch", noise) for noise in NOISES), ("group", "per_example"), ("none", "shared")]
 
 
 def conv(norm="batch", **options):
@@ -57,8 +57,7 @@ def two_passes(decoder, params, x, inner_noise, outer_noise, step_size=1 / 64, b
     return bound(z, outer_noise) / len(x)
 
 
-@pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("norm", "noise"), NORMS_AND_NOISES)
 def test_loss_and_gradient_are_those_of_the_two_passes(norm, noise, double):
     decoder, x = conv(norm), images(6)
     model = vgon(decoder, inner_noise=noise)
@@ -79,8 +78,7 @@ def test_loss_and_gradient_are_those_of_the_two_passes(norm, noise, double):
         np.testing.assert_allclose(a, b, atol=1e-10 * max(jnp.abs(b).max(), 1e-3))
 
 
-@pytest.mark.parametrize("noise", NOISES)
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("norm", "noise"), NORMS_AND_NOISES)
 def test_evaluated_by_averages_an_image_is_the_same_alone_and_in_company(norm, noise, double):
     model = vgon(conv(norm), inner_noise=noise)
     variables = trained_looking(model, double)
