@@ -77,7 +77,7 @@ class Config:
     omega_0: float | None = None
     """Factor in every sine; None is 30 for siren, 10 for modulated_siren."""
     first_omega_0: float | None = None
-    """In the first layer's, which sets the frequencies; None is the same. Sound needs thousands."""
+    """In the first layer's, which sets the frequencies; None is the same. Sound needs hundreds."""
     bandwidth: float = 1.0
     """Of the random frequencies of a Fourier network, in cycles per unit of coordinates from -1 to 1."""
     num_frequencies: int = 64

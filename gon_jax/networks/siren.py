@@ -96,7 +96,7 @@ def siren_decoder(
         layers of 32" has 4,385 parameters with `num_layers=4` and `latent_size=34`.
       omega_0: factor of every sine's argument.
       first_omega_0: of the first layer's, which sets the frequencies that coordinates enter with; by default the same.
-        Sound needs thousands.
+        Sound needs hundreds.
       output_activation: "none", as the release; "sigmoid" or "tanh".
 
     Returns:
