@@ -123,11 +123,13 @@ def hide(images: np.ndarray, what: str, fraction: float = 0.5, seed: int = 0) ->
       seed: of the random pixels.
 
     Raises:
-      ValueError: for other words, or a fraction that hides nothing or all.
+      ValueError: for other words, data that are no images, or a fraction that hides nothing or all.
 
     >>> hide(np.zeros((1, 2, 4, 1)), "right", 0.5)[0, 0]
     array([ True,  True, False, False])
     """
+    if images.ndim != 4:
+        raise ValueError(f"expected images [N, H, W, C] to hide a part of, got data {list(images.shape)}")
     num, height, width, _ = images.shape
     known = np.ones((num, height, width), bool)
     if what == "random":
@@ -213,6 +215,7 @@ def draw(
     train, test, latent_size = dataset.train.images, dataset.test, summary["latent_size"]
     name, pca = summary["model"].upper(), f"PCA {latent_size}"
     of_images = dataset.kind == "images"
+    one = "image" if of_images else "example"
     key = jax.random.key(0)
 
     def reconstructions(path):
@@ -247,9 +250,9 @@ def draw(
     def loss(path):
         if summary["likelihood"] == "squared_error" and summary["model"] == "gon":
             reference = {f"PCA, {latent_size} components (test)": summary["pca.squared_error"]}
-            figures.save_curves(path, curves, "squared error", reference=reference)
+            figures.save_curves(path, curves, f"squared error per {one}", reference=reference)
         else:  # the validation figure is another quantity
-            figures.save_curves(path, {"training": curves["training"]}, "loss, nats", log=False)
+            figures.save_curves(path, {"training": curves["training"]}, f"nats per {one}", log=False)
 
     shown = not of_images or model.data_shape[-1] in (1, 3)  # what isn't grey or RGB has no picture
     pictures = [reconstructions, interpolation, samples, loss] if shown else [loss]
