@@ -2,8 +2,8 @@ r"""Train the variational GON of the published logs on MNIST, and record the bou
 
     python -m benchmarks.elbo --seeds 0 1 2 --epochs 10
     python -m benchmarks.elbo --seeds 0 1 2 --epochs 10 --inner-noise none
-    python -m benchmarks.elbo --seeds 0 --inner-noise none --learning-rate 1e-3 \
-        --likelihood discretised_logistic_mixture
+    python -m benchmarks.elbo --seeds 0 --epochs 20 --inner-noise none --learning-rate 2e-3 --schedule cosine \
+        --clip-norm 100 --likelihood discretised_logistic_mixture
 
 All 60,000 training images; nothing is selected on the test set. The counterpart in PyTorch is `elbo_torch.py`. With a
 likelihood of bytes the result has bits per dimension; at the end with 64 draws an image too, the tighter bound.
@@ -26,9 +26,10 @@ from gon_jax.training import fit, make_optimizer
 LATENT_SIZE, BASE_CHANNELS, LEARNING_RATE, BATCH_SIZE = 256, 16, 2e-4, 64
 
 
-def train(train_images, test_images, seed: int, epochs: int, likelihood: str, inner_noise: str, learning_rate: float):
+def train(train_images, test_images, seed: int, args):
     """Return a curve of dicts, one an epoch, and the seconds to compile."""
-    likelihood = make_likelihood(Config(likelihood=likelihood))
+    epochs, inner_noise = args.epochs, args.inner_noise
+    likelihood = make_likelihood(Config(likelihood=args.likelihood))
     image_shape, latent_shape = (32, 32, likelihood.num_outputs), (LATENT_SIZE,)
     decoder = conv_decoder(image_shape, latent_shape, base_channels=BASE_CHANNELS, output_activation="none")
     model = vgon(decoder, likelihood=likelihood, inner_noise=inner_noise)
@@ -55,7 +56,13 @@ def train(train_images, test_images, seed: int, epochs: int, likelihood: str, in
         train_images,
         epochs * steps_per_epoch,
         train_key,
-        optimizer=make_optimizer(learning_rate),
+        optimizer=make_optimizer(
+            args.learning_rate,
+            num_steps=epochs * steps_per_epoch,
+            schedule=args.schedule,
+            warmup_steps=100 if args.schedule == "cosine" else 0,
+            clip_norm=args.clip_norm,
+        ),
         batch_size=BATCH_SIZE,
         validate_every=steps_per_epoch,  # a report there
         on_report=on_report,
@@ -71,6 +78,8 @@ def main(argv=None):
     parser.add_argument("--likelihood", default="bernoulli")
     parser.add_argument("--inner-noise", default="per_example")
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--schedule", default="constant", help="cosine: a rise of 100 steps, then down to 0")
+    parser.add_argument("--clip-norm", type=float)
     parser.add_argument("--results", type=pathlib.Path, help="folder of the JSON (the project's)")
     args = parser.parse_args(argv)
     made_by = report.provenance()
@@ -80,15 +89,14 @@ def main(argv=None):
     name += "" if args.inner_noise == "per_example" else f"_noise_{args.inner_noise}"
     name += "" if args.likelihood == "bernoulli" else f"_{args.likelihood}"
     for seed in args.seeds:
-        curve, seconds_compile = train(
-            train_images, test_images, seed, args.epochs, args.likelihood, args.inner_noise, args.learning_rate
-        )
+        curve, seconds_compile = train(train_images, test_images, seed, args)
         runs.append({"seed": seed, "seconds_compile": seconds_compile, "curve": curve})
         path = report.write(name, {
             "what": "gon_jax; -ELBO in nats, one draw, by batch statistics as the logs, _running by averaged ones",
             "likelihood": args.likelihood, "inner_noise": args.inner_noise,
             "dataset": "mnist", "num_images": len(train_images), "latent_size": LATENT_SIZE,
-            "base_channels": BASE_CHANNELS, "learning_rate": args.learning_rate, "batch_size": BATCH_SIZE, "runs": runs,
+            "base_channels": BASE_CHANNELS, "learning_rate": args.learning_rate, "schedule": args.schedule, "clip_norm": args.clip_norm,
+            "batch_size": BATCH_SIZE, "runs": runs,
         }, made_by, args.results)
     print(path)
 

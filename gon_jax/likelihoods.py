@@ -12,7 +12,7 @@ channel of the data, whether their gradient is affine in the data, what measure 
 | `bernoulli` | 1: logit | 0 and 1 |
 | `continuous_bernoulli` | 1: natural parameter | reals from 0 to 1 |
 | `categorical` | 256: logits | bytes, whatever their distribution |
-| `discretised_logistic` | 2: mean, log scale | bytes |
+| `discretised_logistic` | 2: mean, log scale + 3 | bytes |
 | `discretised_logistic_mixture(M)` | 3 M: logits, means, log scales | bytes |
 
 Data are in [0, 1], where a byte b is b / 255. Outputs are real numbers, not squashed. Log scales are bounded softly, to
@@ -29,6 +29,7 @@ import jax.numpy as jnp
 
 Measure = Literal["real", "bytes", "binary"]
 LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -8.0, 4.0  # a byte's width is e^-5.5; noise of that width has scale e^-6.8
+FIRST_LOG_SCALE = -3.0  # of discretised logistics at an output of 0, where training starts; at 0 it loses many steps
 
 
 class Likelihood(NamedTuple):
@@ -388,7 +389,7 @@ def _logistic_terms(mean, raw, x):
 
     which is finite, derivatives too, where the difference itself would be 0 in floating point.
     """
-    byte, log_scale = _byte(x), _log_scale(raw)
+    byte, log_scale = _byte(x), _log_scale(raw + FIRST_LOG_SCALE)
     centre = (byte / 255 - mean) * jnp.exp(-log_scale)
     half = jnp.exp(-log_scale) / 510
     below_upper_edge = jnp.where(byte == 255, 0, jax.nn.softplus(-(centre + half)))
@@ -399,12 +400,12 @@ def _logistic_terms(mean, raw, x):
 
 def _logistic_mean(mean, raw):
     """Return the mean of the logistic clipped to [0, 1], which is within half a byte of that of the mass."""
-    scale = jnp.exp(_log_scale(raw))
+    scale = jnp.exp(_log_scale(raw + FIRST_LOG_SCALE))
     return scale * (jax.nn.softplus(mean / scale) - jax.nn.softplus((mean - 1) / scale))
 
 
 def _logistic_sample(key, mean, raw):
-    return _byte(mean + jnp.exp(_log_scale(raw)) * jax.random.logistic(key, mean.shape, mean.dtype)) / 255
+    return _byte(mean + jnp.exp(_log_scale(raw + FIRST_LOG_SCALE)) * jax.random.logistic(key, mean.shape, mean.dtype)) / 255
 
 
 discretised_logistic = Likelihood(
@@ -417,10 +418,11 @@ discretised_logistic = Likelihood(
 )
 """The mass that a logistic distribution has within half a byte; the first and the last byte take the tails.
 
-Outputs are its mean, in units of the data, and log scale, bounded softly as that of `gaussian_scale`. `mean` is right
-to half a byte, and much better where the scale is above a third of one.
+Outputs are its mean, in units of the data, and log scale + 3, bounded softly as that of `gaussian_scale`: training
+starts at outputs near 0, and there the scale suits images. `mean` is right to half a byte, and much better where the
+scale is above a third of one.
 
->>> discretised_logistic(jnp.array([[0.5, -20.0]]), jnp.array([[0.0]])).round()  # far off, and yet finite
+>>> discretised_logistic(jnp.array([[0.5, -17.0]]), jnp.array([[0.0]])).round()  # far off, and yet finite
 Array([1482.], dtype=float32)
 """
 
@@ -428,7 +430,8 @@ Array([1482.], dtype=float32)
 def discretised_logistic_mixture(num_components: int) -> Likelihood:
     """Return a mixture of discretised logistics for each number of the data; channels are independent given z.
 
-    Its outputs are M logits, M means and M log scales, in this order. Salimans et al., "PixelCNN++", ICLR 2017, arXiv
+    Its outputs are M logits, M means and M log scales, in this order, but that outputs of 0 are means spread evenly from
+    0 to 1 and log scales of -3: so components differ from the first step on. Salimans et al., "PixelCNN++", ICLR 2017, arXiv
     1701.05517, whose channels depend on one another.
 
     Args:
@@ -437,7 +440,7 @@ def discretised_logistic_mixture(num_components: int) -> Likelihood:
     Raises:
       ValueError: for less than one component.
 
-    >>> mixture, output = discretised_logistic_mixture(2), jnp.array([[0.0, 0.0, 0.2, 0.8, -9.0, -9.0]])
+    >>> mixture, output = discretised_logistic_mixture(2), jnp.array([[0.0, 0.0, 0.2, -0.2, -6.0, -6.0]])
     >>> mixture.num_outputs, mixture.mean(output)
     (6, Array([[0.5]], dtype=float32))
     """
@@ -445,7 +448,9 @@ def discretised_logistic_mixture(num_components: int) -> Likelihood:
         raise ValueError(f"expected at least one component, got num_components={num_components}")
 
     def components(output):  # each [..., C, M]
-        return jnp.split(_split(output, 3 * num_components), 3, axis=-1)
+        logits, mean, raw = jnp.split(_split(output, 3 * num_components), 3, axis=-1)
+        spread = (jnp.arange(num_components) + 0.5) / num_components
+        return logits, mean + spread.astype(output.dtype), raw
 
     def terms(output, x):
         logits, mean, raw = components(output)

@@ -55,10 +55,11 @@ def outputs(likelihood, *shape, seed=0):
     """Return outputs `[*shape, K]` for data of one channel, with scales from a byte up to the whole range."""
     output = np.random.default_rng(seed).normal(size=(*shape, likelihood.num_outputs))
     if likelihood.name == "discretised_logistic_mixture":
-        output[..., 3:6] = 0.5 + 0.4 * output[..., 3:6]
-        output[..., 6:] = 1.5 * output[..., 6:] - 3
+        output[..., 3:6] = 0.4 * output[..., 3:6]
+        output[..., 6:] = 1.5 * output[..., 6:]
     elif likelihood.num_outputs == 2:
-        output = np.stack([0.5 + 0.4 * output[..., 0], 1.5 * output[..., 1] - 3], axis=-1)
+        first = 0 if likelihood is discretised_logistic else -3
+        output = np.stack([0.5 + 0.4 * output[..., 0], 1.5 * output[..., 1] + first], axis=-1)
     elif likelihood.measure != "bytes":
         output *= 3
     return jnp.asarray(output)
@@ -120,12 +121,14 @@ def test_values_with_several_outputs():
         upper = np.where(x == 1, 1, logistic.cdf(x + 1 / 510))
         return upper - np.where(x == 0, 0, logistic.cdf(x - 1 / 510))
 
-    np.testing.assert_allclose(discretised_logistic(output, x), -np.log(mass(mean, scale, x)).sum(1), rtol=1e-6)
+    nats = -np.log(mass(mean, scale, x)).sum(1)
+    np.testing.assert_allclose(discretised_logistic(output + np.tile([0, 3], 2), x), nats, rtol=1e-6)
     logits = rng.normal(size=(5, 2, 256))
     p = np.take_along_axis(scipy.special.softmax(logits, -1), np.round(255 * x).astype(int)[..., None], -1)
     np.testing.assert_allclose(categorical(logits.reshape(5, -1), x), -np.log(p).sum((1, 2)))
     parts = np.asarray(outputs(discretised_logistic_mixture(3), 5, 2)).reshape(5, 2, 3, 3)
-    masses = mass(parts[:, :, 1], np.exp(log_scales(parts[:, :, 2])), x[..., None])
+    means = parts[:, :, 1] + np.array([1, 3, 5]) / 6
+    masses = mass(means, np.exp(log_scales(parts[:, :, 2] - 3)), x[..., None])
     nats = -np.log((scipy.special.softmax(parts[:, :, 0], -1) * masses).sum(-1))
     np.testing.assert_allclose(discretised_logistic_mixture(3)(parts.reshape(5, 18), x), nats.sum(1), rtol=1e-6)
 
@@ -187,7 +190,7 @@ def test_mean_of_a_discretised_logistic_is_right_to_half_a_byte():
         for mean in (-0.1, 0.0, 0.1234, 0.5, 1.0, 3.0):
             output = np.array([mean, raw])
             x, p = distribution(discretised_logistic, output)
-            assert abs(discretised_logistic.mean(output)[0] - (p * x).sum()) < (0.0021 if raw < -6.5 else 1e-4)
+            assert abs(discretised_logistic.mean(output)[0] - (p * x).sum()) < (0.0021 if raw < -3.5 else 1e-4)
 
 
 def test_squared_error_draws_its_mean():
