@@ -95,7 +95,8 @@ def main(argv=None):
             "what": "gon_jax; -ELBO in nats, one draw, by batch statistics as the logs, _running by averaged ones",
             "likelihood": args.likelihood, "inner_noise": args.inner_noise,
             "dataset": "mnist", "num_images": len(train_images), "latent_size": LATENT_SIZE,
-            "base_channels": BASE_CHANNELS, "learning_rate": args.learning_rate, "schedule": args.schedule, "clip_norm": args.clip_norm,
+            "base_channels": BASE_CHANNELS, "learning_rate": args.learning_rate,
+            "schedule": args.schedule, "clip_norm": args.clip_norm,
             "batch_size": BATCH_SIZE, "runs": runs,
         }, made_by, args.results)
     print(path)

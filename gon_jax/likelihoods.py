@@ -405,7 +405,8 @@ def _logistic_mean(mean, raw):
 
 
 def _logistic_sample(key, mean, raw):
-    return _byte(mean + jnp.exp(_log_scale(raw + FIRST_LOG_SCALE)) * jax.random.logistic(key, mean.shape, mean.dtype)) / 255
+    scale = jnp.exp(_log_scale(raw + FIRST_LOG_SCALE))
+    return _byte(mean + scale * jax.random.logistic(key, mean.shape, mean.dtype)) / 255
 
 
 discretised_logistic = Likelihood(
@@ -430,9 +431,9 @@ Array([1482.], dtype=float32)
 def discretised_logistic_mixture(num_components: int) -> Likelihood:
     """Return a mixture of discretised logistics for each number of the data; channels are independent given z.
 
-    Its outputs are M logits, M means and M log scales, in this order, but that outputs of 0 are means spread evenly from
-    0 to 1 and log scales of -3: so components differ from the first step on. Salimans et al., "PixelCNN++", ICLR 2017, arXiv
-    1701.05517, whose channels depend on one another.
+    Its outputs are M logits, M means and M log scales, in this order, but that outputs of 0 are means spread evenly
+    from 0 to 1 and log scales of -3: so components differ from the first step on. Salimans et al., "PixelCNN++", ICLR
+    2017, arXiv 1701.05517, whose channels depend on one another.
 
     Args:
       num_components: M.

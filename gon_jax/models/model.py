@@ -95,6 +95,9 @@ class Model(NamedTuple):
       at: `(coordinates [*spatial, d], weights=None) -> Model`, the same model, of the same variables, of data at other
         points, for implicit models; else `None`. Weights `[*spatial]` or `[B, *spatial]` are of the points in the inner
         loss, 0 where nothing is known; only their ratios matter.
+      classify: `(Variables, x [B, ...]) -> logits [B, num_classes]`, for models with a classifier; else `None`.
+      latents: `(key, num) -> [num, *latent]`, what the latents of the training data start from, for models that keep
+        one for each; else `None`. Training gives the loss those of the batch as `batch["z"]`, and trains them too.
     """
 
     init: Callable[[jax.Array], Variables]
@@ -108,3 +111,5 @@ class Model(NamedTuple):
     sample: Callable[[Variables, jax.Array, int], jax.Array] | None = None
     bound: Callable[[Variables, jax.Array, jax.Array], Bound] | None = None
     at: Callable[..., "Model"] | None = None
+    classify: Callable[[Variables, jax.Array], jax.Array] | None = None
+    latents: Callable[[jax.Array, int], jax.Array] | None = None
