@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 
 import jax
 import numpy as np
@@ -141,6 +142,15 @@ def test_resize_has_half_pixel_centres():
     weights /= weights.sum(1, keepdims=True)
     exact = weights @ image[0, :, :, 0].astype(float) @ weights.T
     assert np.abs(data.resize(image, 32)[0, :, :, 0] - exact).max() <= 1.01  # rounded after each of the two passes
+
+
+def test_resize_averages_over_four_when_it_shrinks_to_a_quarter():
+    image = pixels(1, 128, 128, 1)
+    distance = np.abs((np.arange(32) + 0.5)[:, None] * 4 - (np.arange(128) + 0.5))
+    weights = np.maximum(0, 1 - distance / 4)  # the triangle is as wide as two of the new pixels on either side
+    weights /= weights.sum(1, keepdims=True)
+    exact = weights @ image[0, :, :, 0].astype(float) @ weights.T
+    assert np.abs(data.resize(image, 32)[0, :, :, 0] - exact).max() <= 1.01
 
 
 @pytest.mark.parametrize(("images", "size", "words"), [
@@ -491,6 +501,183 @@ def test_what_is_prepared_is_read_by_tfds_itself(originals, tmp_path):
     for i, example in enumerate(source):
         np.testing.assert_array_equal(example["image"], dataset.train.images[i])
         assert example["label"] == dataset.train.labels[i]
+
+
+@pytest.fixture
+def coil20(monkeypatch):
+    """Two objects of 12 angles; the builder knows the checksum of their pixels. Return pictures and a way to zip."""
+    builder = pytest.importorskip("gon_jax.data.builders").BUILDERS["coil20"]
+    pictures = pixels(2, 12, 8, 8)
+    sha256 = {"coil-20-proc.zip": hashlib.sha256(pictures).hexdigest()}
+    for attribute, value in {"CLASSES": 2, "NUM_ANGLES": 12, "SHAPE": (8, 8, 1), "SHA256": sha256}.items():
+        monkeypatch.setattr(builder, attribute, value)
+    monkeypatch.setitem(tfds_images.NUM_EXAMPLES, "coil20", (20, 4))
+
+    def archive(folder, pictures=pictures, prefix="", compression=zipfile.ZIP_STORED, leave_out=()):
+        folder.mkdir(exist_ok=True)
+        with zipfile.ZipFile(folder / "coil-20-proc.zip", "w", compression) as file:
+            for i, j in sorted(np.ndindex(2, 12), key=str):
+                png = io.BytesIO()
+                Image.fromarray(pictures[i, j]).save(png, "png")
+                if (i, j) not in leave_out:
+                    file.writestr(f"{prefix}obj{i + 1}__{j}.png", png.getvalue())
+        return folder
+
+    return pictures, archive
+
+
+@pytest.mark.parametrize("options", [{"prefix": "coil-20-proc/"}, {"compression": zipfile.ZIP_DEFLATED}])
+def test_coil20_is_the_pixels_whatever_the_archive_and_every_sixth_angle_is_test(coil20, tmp_path, options):
+    import tensorflow_datasets as tfds
+
+    pictures, archive = coil20
+    assert "prepare('coil20'" in data.datasets.missing("coil20")
+    folder = data.prepare("coil20", tmp_path / "gon", archive(tmp_path / "zip", **options))
+    assert folder.name == "1.0.0" and data.datasets.missing("coil20") is None
+    place = {pictures[i, j].tobytes(): (i, j) for i, j in np.ndindex(2, 12)}
+    loaded = data.load("coil20", download=False)
+    for split, angles in [("train", {0, 1, 2, 3, 4, 6, 7, 8, 9, 10}), ("test", {5, 11})]:
+        images, labels = getattr(loaded, split)
+        found = [place[image.tobytes()] for image in images]
+        assert sorted(found) == [(i, j) for i in range(2) for j in sorted(angles)]
+        assert labels.tolist() == [i for i, _ in found]
+        source = tfds.data_source("coil20", split=split, data_dir=tmp_path / "gon", download=False)
+        assert [example["angle"] for example in source] == [30 * j for _, j in found]
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"pictures": pixels(2, 12, 8, 8, seed=1)}, ["whose pixels have SHA-256", "another dataset"]),
+    ({"leave_out": [(1, 4)]}, ["1 of them absent, first obj2__4.png", "replace it"]),
+    ({"pictures": pixels(2, 12, 8, 8, 3)}, ["expected 8-bit grey", "RGB"]),
+    ({"pictures": pixels(2, 12, 9, 9)}, ["expected 8-bit grey", "('L', 9, 9)"]),
+    (None, ["BadZipFile"]),
+])
+def test_coil20_of_other_contents_is_refused(coil20, tmp_path, options, words):
+    folder = coil20[1](tmp_path / "zip", **options or {})
+    if options is None:
+        (folder / "coil-20-proc.zip").write_bytes(b"no archive")
+    with refuses("expected", "to be coil20's coil-20-proc.zip", *words):
+        data.prepare("coil20", tmp_path / "gon", folder)
+
+
+# --- tensorflow-datasets: what it prepares itself, here with the features of its own builders and random pixels
+
+
+@pytest.fixture
+def foreign(tmp_path, monkeypatch):
+    """Return a way to prepare one of them in the search path, which returns its encoded pictures by split."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    grey = tfds.features.Image(shape=(96, 96, 1))
+    features = {
+        "smallnorb": {"image": grey, "image2": grey, "label_category": tfds.features.ClassLabel(num_classes=5)},
+        "celeb_a": {
+            "image": tfds.features.Image(shape=(218, 178, 3), encoding_format="jpeg"),
+            "landmarks": {"nose_x": np.int64}, "attributes": {"Bald": np.bool_}, "identity": {"Identity_No": np.int64},
+        },
+        "lsun": {"id": tfds.features.Text(), "image": tfds.features.Image(encoding_format="jpeg")},
+    }
+    splits = {"smallnorb": {"train": 7, "test": 3}, "celeb_a": {"train": 7, "validation": 2, "test": 3},
+              "lsun": {"train": 7, "validation": 3}}
+
+    def encode(array, form="jpeg"):
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, form)
+        return file.getvalue()
+
+    def example(name, split, i):
+        seed = 100 * len(split) + i
+        if name == "smallnorb":
+            return {"image": encode(pixels(96, 96, seed=seed), "png"), "label_category": i % 5,
+                    "image2": encode(np.zeros([96, 96], np.uint8), "png")}
+        if name == "celeb_a":
+            return {"image": encode(pixels(218, 178, 3, seed=seed)), "landmarks": {"nose_x": i},
+                    "attributes": {"Bald": i % 2 == 0}, "identity": {"Identity_No": i}}
+        shape = [(16, 20 + i, 3), (20 + i, 16)][i % 2]  # LSUN has a few grey ones
+        return {"id": str(i), "image": encode(pixels(*shape, seed=seed))}
+
+    def prepare(name):
+        class Fake(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+            VERSION = tfds.core.Version("3.1.0")
+            url_infos = None
+
+            def _info(self):
+                return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features[name]))
+
+            def _split_generators(self, dl_manager):
+                return {split: enumerate(examples) for split, examples in content.items()}
+
+            _generate_examples = None
+
+        content = {split: [example(name, split, i) for i in range(num)] for split, num in splits[name].items()}
+        Fake.name = name
+        if name == "lsun":
+            Fake.BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="bedroom", version="3.1.0")]
+        Fake(data_dir=tmp_path / "gon", file_format="array_record").download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+        return {split: [each["image"] for each in examples] for split, examples in content.items()}
+
+    monkeypatch.setattr(tfds_images, "NUM_EXAMPLES", {"smallnorb": (7, 3), "celeb_a": (7, 3), "lsun/bedroom": (5, 3)})
+    return prepare
+
+
+def decode(encoded):
+    return Image.open(io.BytesIO(encoded))
+
+
+def centre(jpeg, size):
+    picture = decode(jpeg).convert("RGB")
+    side = min(picture.size)
+    left, top = ((length - side) // 2 for length in picture.size)
+    picture = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(picture).tobytes()
+
+
+def test_smallnorb_is_its_first_camera(foreign, caplog):
+    originals = foreign("smallnorb")
+    norb = data.load("smallnorb", num_validation=2)
+    assert [len(split.images) for split in norb[1:4]] == [5, 2, 3] and norb.train.images.shape[1:] == (96, 96, 1)
+    label = {decode(png).tobytes(): i % 5 for images in originals.values() for i, png in enumerate(images)}
+    for split in norb[1:4]:
+        assert [label[image.tobytes()] for image in split.images] == split.labels.tolist()
+    assert data.load("smallnorb", image_size=32).test.images.shape == (3, 32, 32, 1)
+    assert "tensorflow" not in sys.modules and not caplog.records
+
+
+@pytest.mark.parametrize(("name", "test"), [("celeb_a", "test"), ("lsun/bedroom", "validation")])
+def test_centre_squares_of_what_is_not_square(foreign, caplog, name, test):
+    originals = foreign(name.split("/")[0])
+    dataset = data.load(name, image_size=12)
+    train = {centre(jpeg, 12) for jpeg in originals["train"]}
+    assert {image.tobytes() for image in dataset.train.images} <= train
+    assert len(dataset.train.images) == tfds_images.NUM_EXAMPLES[name][0]  # of lsun the first 5 of the 7
+    assert set(rows(dataset.test.images)) == {centre(jpeg, 12) for jpeg in originals[test]}
+    assert dataset.train.labels is None and dataset.test.labels is None and not caplog.records
+    with refuses(f"expected an image_size for {name}", "not square", "image_size=64"):
+        data.load(name)
+
+
+@pytest.mark.parametrize("name", ["smallnorb", "celeb_a", "lsun/bedroom"])
+def test_what_tfds_must_prepare_says_how(name, tmp_path):
+    words = [f"expected {name}, prepared as array_record, in one of", "GON_DATA_DIR",
+             f"tfds.builder('{name}', data_dir='{tmp_path / 'gon'}', file_format='array_record')",
+             "download_and_prepare()", "importlib_resources"]
+    with refuses(*words, error=FileNotFoundError):
+        data.load(name, image_size=8)
+    with refuses("expected a dataset to prepare (mnist, fashion_mnist, cifar10, coil20)", name, "download_and_prepare"):
+        data.prepare(name, tmp_path)
+    assert re.search(".*".join(map(re.escape, words)), data.datasets.missing(name))
+
+
+def test_missing_reads_nothing(originals, tmp_path, monkeypatch):
+    assert data.datasets.missing("digits") is None and data.datasets.missing("solids") is None
+    assert "download" in data.datasets.missing("mnist")
+    records = next(data.prepare("mnist", tmp_path / "gon", originals / "mnist").glob("*train.array_record*"))
+    records.write_bytes(b"")
+    assert data.datasets.missing("mnist") is None
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    assert "pip install 'gon_jax[data]'" in data.datasets.missing("mnist")
+    with refuses("expected a dataset", "got 'minst'", "mean 'mnist'?"):
+        data.datasets.missing("minst")
 
 
 @pytest.fixture

@@ -67,6 +67,20 @@ def test_prepared_from_the_originals_is_the_same_as_tfds_prepares(tmp_path, monk
         np.testing.assert_array_equal(getattr(ours, split).labels, getattr(catalogue, split).labels)
 
 
+def test_coil20_from_its_original(tmp_path, monkeypatch):
+    data.prepare("coil20", tmp_path, raw("coil20"))
+    monkeypatch.setenv("GON_DATA_DIR", str(tmp_path))
+    whole, small = data.load("coil20", download=False), data.load("coil20", image_size=32, download=False)
+    for split, num in [("train", 60), ("test", 12)]:
+        images, labels = getattr(whole, split)
+        assert images.shape == (20 * num, 128, 128, 1) and np.bincount(labels).tolist() == [num] * 20
+        np.testing.assert_array_equal(getattr(small, split).images, data.resize(images, 32))
+        np.testing.assert_array_equal(getattr(small, split).labels, labels)
+    both = np.concatenate([whole.train.images, whole.test.images])
+    assert both.mean(dtype=float) == pytest.approx(76.8967, abs=5e-5)
+    assert len({image.tobytes() for image in both}) == 1440
+
+
 def test_digits_cannot_be_prepared_as_fashion(tmp_path):
     with pytest.raises(ValueError, match="another dataset"):
         data.prepare("fashion_mnist", tmp_path, raw("mnist"))

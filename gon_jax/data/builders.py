@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,27 +23,26 @@ SPLITS = {"train": "train", "test": "t10k"}  # tfds's name, the name in the orig
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What the three have in common: verified originals, and examples made of `(image, label)` pairs."""
+    """What they have in common: verified originals, and examples made of `(image, label, *more)` tuples."""
 
     URL: str
-    SHA256: dict[str, str]  # of each original file, by name
+    SHA256: dict[str, str]  # of each original file, or of what `_digest` takes of it, by name
+    HASHED = "SHA-256"  # what `_digest` returns, in words
     DESCRIPTION: str
     HOMEPAGE: str
     SHAPE: tuple[int, int, int]
-    CLASSES: list[str] | None = None
-    HAS_ID = False
+    CLASSES: list[str] | int = 10  # names, or how many
+    MORE: dict[str, tfds.features.FeatureConnector] = {}  # features besides image and label
     download_dir: Path
     manual_dir: Path | None = None
     url_infos = None  # to look for checksum files, tfds would need importlib_resources, which it does not install
 
     def _info(self):
-        features = {"id": tfds.features.Text()} if self.HAS_ID else {}
-        features["image"] = tfds.features.Image(shape=self.SHAPE)
-        features["label"] = tfds.features.ClassLabel(
-            **({"names": self.CLASSES} if self.CLASSES else {"num_classes": 10}))
+        classes = {"num_classes" if isinstance(self.CLASSES, int) else "names": self.CLASSES}
+        features = {"image": tfds.features.Image(shape=self.SHAPE), "label": tfds.features.ClassLabel(**classes)}
         return tfds.core.DatasetInfo(
             builder=self, description=self.DESCRIPTION, homepage=self.HOMEPAGE, supervised_keys=("image", "label"),
-            features=tfds.features.FeaturesDict(features))
+            features=tfds.features.FeaturesDict(self.MORE | features))
 
     def _split_generators(self, dl_manager):
         del dl_manager
@@ -50,12 +50,12 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {split: self._generate_examples(originals, split) for split in SPLITS}
 
     def _generate_examples(self, originals, split):
-        for index, (image, label) in enumerate(self._pairs(originals, split)):
-            example = {"id": f"{split}_{index:05d}"} if self.HAS_ID else {}
+        for index, (image, label, *more) in enumerate(self._examples(originals, split)):
+            example = dict(zip(self.MORE, more, strict=True))
             yield index, {**example, "image": _png(image), "label": int(label)}  # the key fixes the order on disk
 
     def _original(self, file: str) -> Path:
-        """Return the path of an original file, downloaded if it has to be, once its SHA-256 is verified."""
+        """Return the path of an original file, downloaded if it has to be, once it is verified."""
         path = (self.manual_dir or self.download_dir) / file
         if not path.is_file() and self.manual_dir:
             raise FileNotFoundError(f"expected the original files {', '.join(self.SHA256)} of {self.name} in "
@@ -69,15 +69,18 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     f"expected to download {self.name} from {self.URL}, but could not ({reason}): set GON_DATA_DIR to "
                     f"a folder that has it prepared, or put {', '.join(self.SHA256)} into a folder and call "
                     f"gon_jax.data.prepare({self.name!r}, data_dir, manual_dir=folder)") from error
-        with open(path, "rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        found = self._digest(path)
         if found != self.SHA256[file]:
             if not self.manual_dir:
                 path.unlink()
             remedy = "replace it" if self.manual_dir else f"try again, or see what {self.URL} answers"
-            raise ValueError(f"expected {path} to be {self.name}'s {file} with SHA-256 {self.SHA256[file]}, got "
-                             f"{found}, so it is damaged or of another dataset: {remedy}")
+            raise ValueError(f"expected {path} to be {self.name}'s {file} with {self.HASHED} "
+                             f"{self.SHA256[file]}, got {found}, so it is damaged or of another dataset: {remedy}")
         return path
+
+    def _digest(self, path: Path) -> str:
+        with open(path, "rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 class _Mnist(_Builder, skip_registration=True):
@@ -94,7 +97,7 @@ class _Mnist(_Builder, skip_registration=True):
     HOMEPAGE = "http://yann.lecun.com/exdb/mnist/"
     SHAPE = (28, 28, 1)
 
-    def _pairs(self, originals, split):
+    def _examples(self, originals, split):
         parts = (originals[f"{SPLITS[split]}-{part}-ubyte.gz"] for part in ("images-idx3", "labels-idx1"))
         return zip(*map(_read_idx, parts), strict=True)
 
@@ -122,18 +125,62 @@ class _Cifar10(_Builder, skip_registration=True):
     HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
     SHAPE = (32, 32, 3)
     CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    HAS_ID = True
+    MORE = {"id": tfds.features.Text()}
 
-    def _pairs(self, originals, split):
+    def _examples(self, originals, split):
         files = [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
         with tarfile.open(originals["cifar-10-binary.tar.gz"]) as archive:
-            for file in files:
-                content = archive.extractfile(f"cifar-10-batches-bin/{file}").read()
-                rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + 3 * 32 * 32)  # label, then planes of R, G, B
-                yield from zip(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0], strict=True)
+            contents = [archive.extractfile(f"cifar-10-batches-bin/{file}").read() for file in files]
+        rows = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 1 + 3 * 32 * 32)  # label, planes of R, G, B
+        ids = [f"{split}_{i:05d}" for i in range(len(rows))]
+        return zip(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0], ids, strict=True)
 
 
-BUILDERS = {builder.name: builder for builder in (_Mnist, _FashionMnist, _Cifar10)}
+class _Coil20(_Builder, skip_registration=True):
+    """COIL-20, which tfds's catalogue lacks; every sixth angle (number 5, 11, ..., 71) is test.
+
+    Archives with the same pictures differ, so what is verified is the pixels, in the order of objects and angles.
+    """
+
+    name = "coil20"
+    VERSION = tfds.core.Version("1.0.0")
+    URL = "http://www.cs.columbia.edu/CAVE/databases/SLAM_coil-20_coil-100/coil-20/"
+    SHA256 = {"coil-20-proc.zip": "7274cbacb79ea6c57340827c9f9301745a8e9b3173dea4aa828e00b49c42946c"}
+    HASHED = "1,440 pictures whose pixels have SHA-256"
+    DESCRIPTION = ("20 objects on a turntable by S. A. Nene, S. K. Nayar and H. Murase, a picture every 5 degrees; "
+                   "processed. Every sixth angle (25, 55, ..., 355 degrees) to test, 240; the others to train, 1,200.")
+    HOMEPAGE = "https://www.cs.columbia.edu/CAVE/software/softlib/coil-20.php"
+    SHAPE = (128, 128, 1)
+    CLASSES = 20
+    MORE = {"angle": tfds.features.Scalar(np.int32)}  # in degrees
+    NUM_ANGLES = 72
+
+    def _examples(self, originals, split):
+        pictures = self._pictures(originals["coil-20-proc.zip"])
+        for label, angle in np.ndindex(pictures.shape[:2]):
+            if (angle % 6 == 5) == (split == "test"):
+                yield pictures[label, angle], label, 360 // self.NUM_ANGLES * angle
+
+    def _digest(self, path):
+        try:
+            return hashlib.sha256(self._pictures(path)).hexdigest()
+        except Exception as error:  # zipfile and Pillow each have their own
+            return f"{type(error).__name__}: {error}".splitlines()[0]
+
+    def _pictures(self, path) -> np.ndarray:
+        """Return the pictures, uint8 `[20, 72, 128, 128]`."""
+        names = [f"obj{i}__{j}.png" for i in range(1, self.CLASSES + 1) for j in range(self.NUM_ANGLES)]
+        with zipfile.ZipFile(path) as archive:
+            members = {member.rpartition("/")[2]: member for member in archive.namelist()}
+            if absent := [name for name in names if name not in members]:
+                raise ValueError(f"{len(absent)} of them absent, first {absent[0]}")
+            pictures = [Image.open(io.BytesIO(archive.read(members[name]))) for name in names]
+        if others := {(image.mode, *image.size) for image in pictures} - {("L", *self.SHAPE[:2])}:
+            raise ValueError(f"expected 8-bit grey, 128x128, got {sorted(others)}")
+        return np.stack(pictures).reshape(self.CLASSES, self.NUM_ANGLES, *self.SHAPE[:2])
+
+
+BUILDERS = {builder.name: builder for builder in (_Mnist, _FashionMnist, _Cifar10, _Coil20)}
 
 
 def prepare(name: str, data_dir: Path, manual_dir=None) -> Path:

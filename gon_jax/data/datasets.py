@@ -45,6 +45,10 @@ def load(name, *, image_size: int | None = None, num_validation: int | None = 0,
       order) is test.
     - "mnist", "fashion_mnist", "cifar10": as prepared by tensorflow-datasets in a folder of `search_path()`, in the
       order of its records (shuffled once, the same on every machine); downloaded and prepared there if missing.
+    - "coil20": likewise, 128x128; of each object's 72 angles every sixth (number 5, 11, ..., 71) is test.
+    - "smallnorb" (the first of its two cameras), "celeb_a" and "lsun/bedroom" (no labels): likewise, but prepared by
+      tensorflow-datasets itself. The last two are not square and need `image_size`, to which the centre square of each
+      image is resized. Of LSUN the first 60,000 bedrooms are train and its validation images are test.
     - "tones", "solids", "moving_digits": 1,000 and 200 sounds `[2048, 1]`, voxels `[16, 16, 16, 1]` and films
       `[6, 16, 16, 1]`, made when asked for, always the same.
     - a path to a `.npy` or `.npz` file `[N, H, W]` or `[N, H, W, C]`: uint8, or floats in [0, 1] which become
@@ -65,8 +69,8 @@ def load(name, *, image_size: int | None = None, num_validation: int | None = 0,
         download: whether a missing dataset may be downloaded.
 
     Raises:
-        ValueError: no such dataset, images that are not as above, `image_size` for what is not images, or
-            `num_validation` leaves nothing to train on.
+        ValueError: no such dataset, images that are not as above, `image_size` for what is not images or none for what
+            needs it, or `num_validation` leaves nothing to train on.
         FileNotFoundError: no such path, no image in it, or a dataset neither prepared nor to be downloaded.
         ImportError: tensorflow-datasets is needed and not installed.
 
@@ -83,7 +87,8 @@ def load(name, *, image_size: int | None = None, num_validation: int | None = 0,
         make = getattr(generated, name)
         train, test = map(Split._make, make(*_digits()) if name == "moving_digits" else make())
     elif name in DATASETS:
-        train, test = _digits() if name == "digits" else map(Split._make, tfds_images.read(name, download=download))
+        train, test = _digits() if name == "digits" else map(
+            Split._make, tfds_images.read(name, image_size, download=download))
     elif path.is_dir():
         train, test = _splits(files.read_folder(path, image_size))
     elif path.is_file() or path.suffix in files.ARRAY_SUFFIXES:
@@ -91,9 +96,7 @@ def load(name, *, image_size: int | None = None, num_validation: int | None = 0,
     elif isinstance(name, os.PathLike) or os.sep in name:
         raise FileNotFoundError(f"expected a file or folder of images, got {name}, which does not exist: check it")
     else:
-        close = difflib.get_close_matches(str(name), DATASETS, 1)
-        raise ValueError(f"expected a dataset ({', '.join(DATASETS)}) or the path of a .npy or .npz file or a folder "
-                         f"of images, got {str(name)!r}" + (f": did you mean {close[0]!r}?" if close else ""))
+        raise _unknown(name)
     kind = kind_of(train.images.shape)
     if image_size is not None:
         _check_images_alone(name, kind)
@@ -107,6 +110,32 @@ def load(name, *, image_size: int | None = None, num_validation: int | None = 0,
     validation = _take(train, slice(num_train, None)) if num_validation else None
     sample_rate = generated.SAMPLE_RATE if kind == "audio" else None
     return Dataset(str(name), _take(train, slice(num_train)), validation, test, kind, sample_rate)
+
+
+def missing(name: str) -> str | None:
+    """Return in one line why a dataset cannot be loaded without a download, and how to get it; None if it can.
+
+    Looks for what is prepared and reads nothing.
+
+    Args:
+        name: one of `DATASETS`.
+
+    Raises:
+        ValueError: no such dataset.
+
+    Example:
+        >>> missing("digits") is None
+        True
+    """
+    if name not in DATASETS:
+        raise _unknown(name)
+    return tfds_images.missing(name) if name in tfds_images.NUM_EXAMPLES else None
+
+
+def _unknown(name) -> ValueError:
+    close = difflib.get_close_matches(str(name), DATASETS, 1)
+    return ValueError(f"expected a dataset ({', '.join(DATASETS)}) or the path of a .npy or .npz file or a folder "
+                      f"of images, got {str(name)!r}" + (f": did you mean {close[0]!r}?" if close else ""))
 
 
 def _check_images_alone(name, kind):

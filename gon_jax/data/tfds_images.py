@@ -8,11 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-NUM_EXAMPLES = {  # of the complete dataset: train, test
+from gon_jax.data import files
+
+NUM_EXAMPLES = {  # of the complete dataset, or of what is read of it: train, test
     "mnist": (60_000, 10_000),
     "fashion_mnist": (60_000, 10_000),
     "cifar10": (50_000, 10_000),
+    "coil20": (1_200, 240),
+    "smallnorb": (24_300, 24_300),
+    "celeb_a": (162_770, 19_962),
+    "lsun/bedroom": (60_000, 300),
 }
+NEEDED = {  # by tensorflow-datasets to prepare what we do not prepare ourselves
+    "smallnorb": "tensorflow-cpu and importlib_resources; 0.25 GiB to download",
+    "celeb_a": "tensorflow-cpu and importlib_resources; 1.4 GiB from Google Drive, which often refuses: then put the "
+               "five files into a folder and pass download_config=tfds.download.DownloadConfig(manual_dir=folder)",
+    "lsun/bedroom": "tensorflow-io, the tensorflow it is made for, and importlib_resources; 43 GiB to download",
+}
+NOT_SQUARE = {"celeb_a": "218x178", "lsun/bedroom": "many sizes"}
+CUT = ("lsun/bedroom",)  # of its 3,033,042 training images only the first are read
 CHUNK = 1000  # examples read at once
 
 
@@ -35,11 +49,12 @@ def prepare(name: str, data_dir, manual_dir=None) -> Path:
     """Download a dataset, or take its original files from `manual_dir`, and prepare it under `data_dir`.
 
     Name, version, features, contents and order are those of tensorflow-datasets' catalogue, which reads the result too;
-    the file format is array_record. The original files must have the registered SHA-256. An interrupted preparation
+    the file format is array_record. The original files must have the registered SHA-256. COIL-20 is not in the
+    catalogue; whatever its archive, the pixels in it must have the SHA-256 known here. An interrupted preparation
     leaves nothing that looks prepared; files that were downloaded whole are not downloaded again.
 
     Args:
-        name: one of "mnist", "fashion_mnist", "cifar10".
+        name: one of "mnist", "fashion_mnist", "cifar10", "coil20".
         data_dir: a folder as in `search_path()`; made if missing.
         manual_dir: folder of the original files, as they were published; None downloads them.
 
@@ -54,10 +69,12 @@ def prepare(name: str, data_dir, manual_dir=None) -> Path:
     Example:
         >>> prepare("imagenet", ".")
         Traceback (most recent call last):
-        ValueError: expected a dataset to prepare (mnist, fashion_mnist, cifar10), got 'imagenet'
+        ValueError: expected a dataset to prepare (mnist, fashion_mnist, cifar10, coil20), got 'imagenet'
     """
-    if name not in NUM_EXAMPLES:
-        raise ValueError(f"expected a dataset to prepare ({', '.join(NUM_EXAMPLES)}), got {name!r}")
+    if name not in NUM_EXAMPLES or name in NEEDED:
+        ours = [known for known in NUM_EXAMPLES if known not in NEEDED]
+        raise ValueError(f"expected a dataset to prepare ({', '.join(ours)}), got {name!r}"
+                         + (f", which tensorflow-datasets prepares: {_command(name)}" if name in NEEDED else ""))
     _import_tfds()
     from gon_jax.data import builders
 
@@ -68,17 +85,35 @@ def prepare(name: str, data_dir, manual_dir=None) -> Path:
     return folder if folder.exists() else builders.prepare(name, folder.parents[1], manual_dir)
 
 
-def read(name: str, *, download: bool = True):
+def read(name: str, image_size: int | None = None, *, download: bool = True):
     """Return `(images, labels)` of train and of test: uint8 `[N, H, W, C]`, int32 `[N]`, in the order of the records.
+
+    Labels are None where there are none. Images that are not square are cut about the centre and resized to
+    `image_size` one by one, as they are read.
 
     Raises:
         FileNotFoundError: it is prepared nowhere on the search path, and not to be, or cannot be, downloaded.
-        ValueError: the folder does not hold what it declares.
+        ValueError: the folder does not hold what it declares, or images are not square and there is no `image_size`.
         ImportError: tensorflow-datasets is not installed.
     """
     folder = _find(name) or _prepare_somewhere(name, download)
+    size = image_size if name in NOT_SQUARE else None
+    if name in NOT_SQUARE and size is None:
+        raise ValueError(f"expected an image_size for {name}, whose images are not square ({NOT_SQUARE[name]}), got "
+                         "None: give one, such as image_size=64, and their centre squares are resized to it")
     num_train, num_test = NUM_EXAMPLES[name]
-    return _read_split(name, folder, "train", num_train), _read_split(name, folder, "test", num_test)
+    return _read_split(name, folder, "train", num_train, size), _read_split(name, folder, "test", num_test, size)
+
+
+def missing(name: str) -> str | None:
+    """Return in one line why `read(name, download=False)` cannot work and what to do, or None if it can."""
+    if not _find(name):
+        return _absent(name)
+    try:
+        _import_tfds()
+    except ImportError as error:
+        return str(error)
+    return None
 
 
 def _find(name: str) -> Path | None:
@@ -103,15 +138,31 @@ def _is_prepared(folder: Path) -> bool:
 
 
 def _prepare_somewhere(name: str, download: bool) -> Path:
-    looked = ", ".join(map(str, search_path()))
-    if not download:
-        raise FileNotFoundError(f"expected {name}, prepared as array_record, in one of {looked}; found none: "
-                                "set GON_DATA_DIR to the folder that has it, or allow the download")
+    if not download or name in NEEDED:
+        raise FileNotFoundError(_absent(name))
     for folder in search_path():
         if _is_writable(folder) and not _versions(folder / name):
             return prepare(name, folder)
-    raise FileNotFoundError(f"expected a folder to prepare {name} in, but in none of {looked} can one be written (or "
-                            "it is there as TFRecord): set GON_DATA_DIR to a new folder")
+    raise FileNotFoundError(f"expected a folder to prepare {name} in, but in none of {_looked()} can one be written "
+                            "(or it is there as TFRecord): set GON_DATA_DIR to a new folder")
+
+
+def _absent(name: str) -> str:
+    remedy = (f"have tensorflow-datasets prepare it: {_command(name)}" if name in NEEDED else
+              f"allow the download, as gon_jax.data.load({name!r}) does, or prepare it from its original files with "
+              f"gon_jax.data.prepare({name!r}, data_dir, manual_dir)")
+    return (f"expected {name}, prepared as array_record, in one of {_looked()}; found none: set GON_DATA_DIR to the "
+            f"folder that has it, or {remedy}")
+
+
+def _looked() -> str:
+    return ", ".join(map(str, search_path()))
+
+
+def _command(name: str) -> str:
+    folder = str(next(filter(_is_writable, search_path()), "~/tensorflow_datasets"))
+    return (f'python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={folder!r}, '
+            f"file_format='array_record').download_and_prepare()\" (needs {NEEDED[name]})")
 
 
 def _is_writable(folder: Path) -> bool:
@@ -119,30 +170,40 @@ def _is_writable(folder: Path) -> bool:
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
-def _read_split(name: str, folder: Path, split: str, num_complete: int):
+def _read_split(name: str, folder: Path, split: str, num_wanted: int, size: int | None = None):
     from PIL import Image
     from tqdm.auto import tqdm
 
     tfds = _import_tfds()
     try:
         builder = tfds.builder_from_directory(folder)
-        shape, num = builder.info.features["image"].shape, builder.info.splits[split].num_examples
-        source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-        images, labels = np.empty([num, *shape], np.uint8), np.empty([num], np.int32)
+        features, splits = builder.info.features, builder.info.splits
+        label = next((key for key in ("label", "label_category") if key in features), None)
+        source_split = split if split in splits else "validation"  # LSUN has no other
+        num = splits[source_split].num_examples
+        num = min(num, num_wanted) if name in CUT else num
+        undecoded = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+        source = builder.as_data_source(source_split, decoders=dict.fromkeys(undecoded, tfds.decode.SkipDecoding()))
+        shape = (*((size, size) if size else features["image"].shape[:2]), features["image"].shape[2])
+        images, labels = np.empty([num, *shape], np.uint8), np.empty([num], np.int32) if label else None
         with tqdm(total=num, desc=f"read {name} {split}", unit="image", leave=False, delay=2) as bar:
             for start in range(0, num, CHUNK):
                 examples = source.__getitems__(range(start, min(start + CHUNK, num)))
                 for i, example in enumerate(examples, start):
-                    images[i] = np.asarray(Image.open(io.BytesIO(example["image"]))).reshape(shape)
-                    labels[i] = example["label"]
+                    image = Image.open(io.BytesIO(example["image"]))
+                    images[i] = (files._convert(image, shape[:2], shape[2]) if size else
+                                 np.asarray(image).reshape(shape))
+                    if label:
+                        labels[i] = example[label]
                 bar.update(len(examples))
     except Exception as error:  # array_record, tfds and Pillow each have their own
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        remedy = "prepare it" if name in NEEDED else "it is prepared"
         raise ValueError(f"expected {name} {split} as its dataset_info.json and features.json declare it in {folder}, "
-                         f"which cannot be read ({reason}): remove that folder, and it is prepared anew") from error
-    if num != num_complete:
+                         f"which cannot be read ({reason}): remove that folder, and {remedy} anew") from error
+    if num != num_wanted:
         logging.getLogger(__name__).warning(
-            "%s in %s is a subset: %d of %d %s examples", name, folder, num, num_complete, split)
+            "%s in %s is a subset: %d of %d %s examples", name, folder, num, num_wanted, split)
     return images, labels
 
 

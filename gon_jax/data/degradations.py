@@ -1,0 +1,83 @@
+"""What images are restored from: sources for translation, made of the targets, of their shape, uint8 `[N, H, W, C]`."""
+
+import numpy as np
+
+from gon_jax.data.images import check_images, shown
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
+
+
+def _checked(images) -> np.ndarray:
+    images = np.asarray(check_images(images))
+    if images.ndim != 4 or images.dtype != np.uint8:
+        raise ValueError(f"expected uint8 images [N, H, W, C], got {images.dtype} {shown(images.shape)}")
+    return images
+
+
+def low_resolution(images: np.ndarray, factor: int = 4) -> np.ndarray:
+    """Return images in larger pixels: means over blocks of factor x factor, rounded, each shown at the block's size.
+
+    Args:
+        images: uint8 `[N, H, W, C]`.
+        factor: divides H and W.
+
+    Raises:
+        ValueError: not such images, or a factor that does not divide their size.
+
+    Example:
+        >>> low_resolution(np.array([[[0, 8], [8, 8]]], np.uint8)[..., None], 2)[0, :, :, 0].tolist()
+        [[6, 6], [6, 6]]
+    """
+    images = _checked(images)
+    num, height, width, channels = images.shape
+    if factor < 1 or height % factor or width % factor:
+        raise ValueError(f"expected a factor that divides the size {height}x{width}, got {factor}")
+    blocks = images.reshape(num, height // factor, factor, width // factor, factor, channels)
+    means = np.rint(blocks.mean(axis=(2, 4), keepdims=True)).astype(np.uint8)
+    return np.broadcast_to(means, blocks.shape).reshape(images.shape)
+
+
+def noisy(images: np.ndarray, scale: float = 0.25, seed: int = 0) -> np.ndarray:
+    """Return images with Gaussian noise of standard deviation `scale` on [0, 1], clipped and rounded.
+
+    Args:
+        images: uint8 `[N, H, W, C]`.
+        scale: 0 or more.
+        seed: of the noise, the same for the same seed and shape; give training and test images different ones.
+
+    Raises:
+        ValueError: not such images, or a scale below 0.
+
+    Example:
+        >>> noisy(np.full((1, 2, 2, 1), 128, np.uint8), scale=0.0).ravel().tolist()
+        [128, 128, 128, 128]
+    """
+    images = _checked(images)
+    if not scale >= 0:
+        raise ValueError(f"expected a scale of 0 or more, got {scale}")
+    values = np.random.default_rng(seed).standard_normal(images.shape, np.float32)
+    values *= 255 * scale
+    values += images
+    return np.rint(values.clip(0, 255, out=values), out=values).astype(np.uint8)
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    """Return colour images in grey: their luma by ITU-R 601, rounded, in all three channels.
+
+    Args:
+        images: uint8 `[N, H, W, 3]`.
+
+    Raises:
+        ValueError: not such images.
+
+    Example:
+        >>> grey(np.array([[[[255, 0, 0], [0, 0, 255]]]], np.uint8)).tolist()
+        [[[[76, 76, 76], [29, 29, 29]]]]
+    """
+    images = _checked(images)
+    if images.shape[-1] != 3:
+        raise ValueError(f"expected colour images [N, H, W, 3], got {shown(images.shape)}; they have no colour to lose")
+    return np.repeat(np.rint(images @ np.array(LUMA))[..., None], 3, axis=-1).astype(np.uint8)
+
+
+DEGRADATIONS = {"low_resolution": low_resolution, "noisy": noisy, "grey": grey}
