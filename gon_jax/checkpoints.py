@@ -9,6 +9,7 @@ import contextlib
 import logging
 import math
 import zlib
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,6 +49,15 @@ def _describe(leaf):
     """Dtype and shape in words: 'float32[3, 4]', 'key<fry>[]'."""
     leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
     return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def _without_unused(state):
+    """Leave out fields that are None by default: Orbax takes None for structure, and older states had fewer fields."""
+    defaults = getattr(state, "_field_defaults", {})
+    if not defaults:
+        return state
+    used = {name: value for name, value in state._asdict().items() if value is not None or name not in defaults}
+    return namedtuple("Used", used)(**used)
 
 
 def _crc(array):
@@ -160,8 +170,8 @@ class Checkpoints:
         arrays = jax.tree.map(np.asarray, arrays)
         leaves = {name: [_describe(leaf), _crc(array), str(jax.random.key_impl(leaf)) if _is_key(leaf) else None]
                   for (name, leaf), array in zip(_named_leaves(state).items(), jax.tree.leaves(arrays), strict=True)}
-        items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), config=ocp.args.JsonSave(config),
-                                   leaves=ocp.args.JsonSave(leaves),
+        items = ocp.args.Composite(state=ocp.args.StandardSave(_without_unused(arrays)),
+                                   config=ocp.args.JsonSave(config), leaves=ocp.args.JsonSave(leaves),
                                    scores=ocp.args.JsonSave({k: float(v) for k, v in metrics.items()}))
         try:
             with _quiet():
@@ -194,7 +204,8 @@ class Checkpoints:
             if want != got:
                 raise ValueError(f"expected {want} at {name}, got {got} in checkpoint {step} of {self.folder}: it is "
                                  "probably of another model, size or precision; build the template from read_config()")
-        arrays = self._read(step, "state", ocp.args.StandardRestore(jax.tree.map(_empty_like, template)))
+        empty = _without_unused(jax.tree.map(_empty_like, template))
+        arrays = self._read(step, "state", ocp.args.StandardRestore(empty))
         leaves = []
         for (name, leaf), array in zip(expected.items(), jax.tree.leaves(arrays), strict=True):
             _, crc, key_impl = saved[name]

@@ -34,6 +34,8 @@ PRINTED = (
     ("test.negative_elbo", "-ELBO per test image, nats", "{:.2f}"),
     ("test.kl", "of which KL", "{:.2f}"),
     ("test.bits_per_dim", "bits per dimension", "{:.3f}"),
+    ("test.accuracy", "accuracy on test images", "{:.3f}"),
+    ("source.squared_error", "squared error of the source itself", "{:.3f}"),
     ("num_parameters", "parameters", "{:,}"),
     ("latent_size", "latent size", "{}"),
     ("num_steps", "steps", "{:,}"),
@@ -141,8 +143,8 @@ def evaluate(
     import jax
 
     from gon_jax.bounds import evaluate_bound
+    from gon_jax.metrics import accuracy, pca_errors
     from gon_jax.metrics import evaluate as evaluate_images
-    from gon_jax.metrics import pca_errors
 
     _check_counts(batch_size=batch_size, num_samples=num_samples)
     _check_output(output, (".json",))
@@ -150,7 +152,8 @@ def evaluate(
     if loaded.model.bound is None and (bits or num_samples > 1):
         raise ValueError(f"expected a variational GON for --bits or --num-samples, got a {loaded.config.model}")
     data = loaded.dataset(dataset)
-    images = _part(data, split).images
+    images, labels = _part(data, split)
+    sources = loaded.sources(images)
     bound = {}
     if loaded.model.bound is not None:  # first, since it refuses bits per dimension of what isn't normalised
         draws = {"num_samples": num_samples, "bits": bits or None, "evaluation": evaluation, "batch_size": batch_size}
@@ -159,12 +162,16 @@ def evaluate(
     result = evaluate_images(
         loaded.model,
         loaded.variables,
-        images,
+        sources,
+        targets=None if sources is images else images,
         evaluation=evaluation,
         batch_size=batch_size,
         encoder=loaded.encoder if evaluation == "running" else None,
         progress="evaluate",
     )
+    if loaded.model.classify is not None and labels is not None:
+        options = {"evaluation": evaluation, "batch_size": batch_size}
+        result["accuracy"] = accuracy(loaded.model, loaded.variables, images, labels, **options)
     pca = pca_errors(data.train.images, images, math.prod(loaded.config.latent_shape))
     result |= {f"pca.{name}": value for name, value in pca.items()}
     result |= bound | {"num_images": len(images), "step": loaded.step, "evaluation": evaluation, "split": split}
@@ -180,6 +187,8 @@ def reconstruct(
 ) -> int:
     """Draw images above their reconstructions, or write both.
 
+    Of a translation: above what is made of them, and what it makes of that.
+
     Args:
       run: The run's folder.
       output: Ends in .png or .npz (x, x_hat: float32 N H W C in 0..1; squared_error: N).
@@ -189,8 +198,8 @@ def reconstruct(
     """
     import numpy as np
 
-    from gon_jax import figures
-    from gon_jax.experiments.pictures import spread
+    from gon_jax.data import to_unit
+    from gon_jax.experiments.pictures import save_reconstructions, spread
     from gon_jax.metrics import reconstruct_images
 
     _check_counts(num=num)
@@ -198,13 +207,15 @@ def reconstruct(
     loaded = _load(run)
     images = _inputs(loaded, input, split).images
     images = images if input else images[spread(len(images), num)]
-    x = images.astype(np.float32) / 255
+    sources = loaded.sources(images)
+    x = np.asarray(to_unit(images))
     model, variables, encoder = loaded.model, loaded.variables, loaded.encoder
-    x_hat = reconstruct_images(model, variables, images, encoder=encoder, progress="reconstruct")
-    errors = np.square(x - x_hat).sum(axis=(1, 2, 3))
+    x_hat = reconstruct_images(model, variables, sources, encoder=encoder, progress="reconstruct")
+    errors = np.square(x - x_hat).reshape(len(x), -1).sum(axis=1)
     if output.suffix == ".png":
-        name = loaded.config.model.upper()
-        figures.save_reconstructions(output, images, {name: x_hat}, errors={name: errors})
+        name = loaded.config.model.replace("_", " ").upper()
+        rows = ({} if sources is images else {"source": sources}) | {name: x_hat}
+        save_reconstructions(output, loaded.dataset(), images, rows, {name: errors})
     else:
         _write(output, lambda file: np.savez_compressed(file, x=x, x_hat=x_hat, squared_error=errors))
     print(f"{output}: {len(images)} images, squared error {errors.mean():.4g} each")
@@ -227,7 +238,8 @@ def encode(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Sp
     _check_output(output, (".npz",))
     loaded = _load(run)
     images, labels = _inputs(loaded, input, split)
-    z = encode_images(loaded.model, loaded.variables, images, encoder=loaded.encoder, progress="encode")
+    sources = loaded.sources(images)
+    z = encode_images(loaded.model, loaded.variables, sources, encoder=loaded.encoder, progress="encode")
     arrays = {"latents": z} | ({} if labels is None else {"labels": labels})
     _write(output, lambda file: np.savez_compressed(file, **arrays))
     print(f"{output}: latents {list(arrays['latents'].shape)}")
@@ -250,9 +262,8 @@ def interpolate(
       num_pairs: Rows, without --input.
       num_points: Columns, along the sphere, the two ends included.
     """
-    from gon_jax import figures
     from gon_jax.experiments.pictures import interpolate as interpolate_images
-    from gon_jax.experiments.pictures import pairs_of_labels
+    from gon_jax.experiments.pictures import pairs_of_labels, save_interpolation
 
     output = output or run / "interpolation.png"
     _check_counts(num_pairs=num_pairs)
@@ -260,8 +271,9 @@ def interpolate(
     loaded = _load(run)
     test = _inputs(loaded, input, "test")
     images = test.images if input else pairs_of_labels(test, num_pairs)
-    rows = interpolate_images(loaded.model, loaded.variables, images, num_points, encoder=loaded.encoder)
-    figures.save_interpolation(output, rows)
+    sources = loaded.sources(images)
+    rows = interpolate_images(loaded.model, loaded.variables, sources, num_points, encoder=loaded.encoder)
+    save_interpolation(output, loaded.dataset(), rows)
     print(output)
     return 0
 
@@ -284,23 +296,19 @@ def sample(
     import jax
     import numpy as np
 
-    from gon_jax import figures
     from gon_jax.experiments.pictures import sample as sample_images
-    from gon_jax.experiments.pictures import show
+    from gon_jax.experiments.pictures import save_samples, shown_of
 
     output = output or run / "samples.png"
     _check_counts(num=1 if num is None else num)
     _check_output(output, (".png", ".npz"))
     loaded = _load(run)
     dataset = loaded.dataset()
-    images, of_images = dataset.train.images, dataset.kind == "images"
-    num = num or (64 if of_images else 6)
+    images, num = loaded.sources(dataset.train.images), num or shown_of(dataset).samples
     model, variables, key = loaded.model, loaded.variables, jax.random.key(seed)
     x_hat = sample_images(model, variables, images, num, key, prior, encoder=loaded.encoder)
-    if output.suffix == ".png" and not of_images:
-        show(output, {"samples": x_hat}, dataset)
-    elif output.suffix == ".png":
-        figures.save_samples(output, x_hat)
+    if output.suffix == ".png":
+        save_samples(output, dataset, x_hat)
     else:
         _write(output, lambda file: np.savez_compressed(file, x_hat=x_hat))
     print(output)
@@ -403,9 +411,64 @@ def latents(run: RunFolder, output: Path | None = None) -> int:
     return 0
 
 
+def reproduce(
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = "",
+    dataset: str | None = None,
+    scale: Literal["smoke", "short", "paper"] = "short",
+    seeds: int = 1,
+    list: bool = False,
+    results: Path | None = None,
+    runs: Path = Path("runs/reproduction"),
+) -> int:
+    """Reproduce one of the paper's tables or figures.
+
+    Trains what it compares, writes a table, a picture and their JSON.
+
+    Args:
+      name: table1, table2, fig2a, ...; all for every one at the scale smoke.
+      dataset: One of its datasets; by default the first.
+      scale: smoke (seconds, on digits), short (minutes on 2 cores, real data) or paper (the full protocol, a GPU).
+      seeds: How many, from 0 on.
+      list: Say what there is, what it costs, and what has been reproduced.
+      results: Folder of results; by default benchmarks/results/reproduction where there is one, else in runs.
+      runs: Folder of the runs, which are kept: the same command goes on where it was interrupted.
+    """
+    from gon_jax.experiments import reproduction
+    from gon_jax.experiments.reproduction.experiment import markdown, table
+    from gon_jax.experiments.reproduction.overview import overview
+
+    committed = Path("benchmarks/results/reproduction")
+    results = results or (committed if committed.is_dir() and scale != "smoke" else runs / "results")
+    if list or not name:
+        print(overview(results))
+        return 0
+    known = reproduction.EXPERIMENTS
+    if name not in known and not (name == "all" and scale == "smoke"):
+        raise ValueError(f"name: {_close(name, known)} (gon reproduce --list)")
+    _check_counts(seeds=seeds)
+    _use_caches(runs)
+    status = 0
+    for experiment in known.values() if name == "all" else [known[name]]:
+        on = "digits" if scale == "smoke" else dataset or experiment.datasets[0]
+        if on not in experiment.datasets and scale != "smoke":
+            raise ValueError(f"expected a dataset of {experiment.name} ({', '.join(experiment.datasets)}), got {on!r}")
+        try:
+            result = reproduction.reproduce(experiment, on, scale, num_seeds=seeds, results=results, runs=runs)
+        except reproduction.Interrupted:
+            return _fail(130, "interrupted, and saved; the same command goes on")
+        print(f"{experiment.name}: {experiment.title} ({scale}, {on})")
+        if result["status"] == "data absent":
+            print(f"  data absent: {result['reason']}")
+            status = 1
+            continue
+        print(markdown(table(result)), end="")
+        print(f"  {results / reproduction.stem(experiment.name, scale, on)}.json, .md, .png")
+    return status
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
     f.__name__: f
-    for f in (train, show, evaluate, reconstruct, encode, interpolate, sample, superres, inpaint, latents)
+    for f in (train, show, evaluate, reconstruct, encode, interpolate, sample, superres, inpaint, latents, reproduce)
 }
 
 

@@ -100,8 +100,8 @@ def _reconstruct(model, variables, encoder, images):
 
 
 @partial(jax.jit, static_argnums=0)
-def _errors(model, variables, encoder, images):
-    x, x_hat = to_unit(images), _reconstruct(model, variables, encoder, images)
+def _errors(model, variables, encoder, images, targets):
+    x, x_hat = to_unit(targets), _reconstruct(model, variables, encoder, images)
     return squared_errors(x_hat, x), psnr(x_hat, x)
 
 
@@ -144,6 +144,7 @@ def evaluate(
     batch_size: int = 64,
     encoder: FrozenEncoder | None = None,
     progress: str | None = None,
+    targets=None,
 ) -> dict[str, float]:
     """Return the mean reconstruction error over images.
 
@@ -156,14 +157,15 @@ def evaluate(
       batch_size: matters to the figures for "batch" alone; to decode larger ones is slower on a CPU.
       encoder: `frozen_encoder(model, variables)`, where it is at hand; for "running".
       progress: the words on a progress bar, or `None`.
+      targets: `[N, H, W, C]`, what the images are to be translated to; by default the images themselves.
 
     Returns:
       `squared_error`: mean over images of the summed squared error, in squared intensity; `psnr`: mean over images of
       the peak signal-to-noise ratio, in decibels.
 
     Raises:
-      ValueError: for images of another shape than the model's, or out of range, an unknown evaluation, or an encoder
-        with "batch".
+      ValueError: for images of another shape than the model's, or out of range, an unknown evaluation, an encoder with
+        "batch", or targets of another number than the images.
 
     >>> from gon_jax.models import gon
     >>> from gon_jax.networks import conv_decoder
@@ -172,16 +174,66 @@ def evaluate(
     ['psnr', 'squared_error']
     """
     check_images(images, model.data_shape)
+    targets = images if targets is None else check_images(targets, model.data_shape)
+    if len(targets) != len(images):
+        raise ValueError(f"expected a target for each image, got {len(targets)} for {len(images)} images")
     variables = with_evaluation(variables, evaluation)
     if evaluation == "running":
         encoder = encoder or frozen_encoder(model, variables)
     elif encoder is not None:
         raise ValueError("expected no encoder with evaluation 'batch', got one; each batch is encoded by itself")
-    function = partial(_errors, model, variables, encoder)
+    images, targets = np.asarray(images), np.asarray(targets)
     errors, decibels = in_batches(
-        function, images, batch_size=batch_size, pad=evaluation == "running", progress=progress
+        lambda rows: _errors(model, variables, encoder, images[rows], targets[rows]),
+        np.arange(len(images)),
+        batch_size=batch_size,
+        pad=evaluation == "running",
+        progress=progress,
     )
     return {"squared_error": float(errors.mean(dtype=np.float64)), "psnr": float(decibels.mean(dtype=np.float64))}
+
+
+@partial(jax.jit, static_argnums=0)
+def _classes(model, variables, images):
+    return model.classify(variables, to_unit(images)).argmax(axis=-1)
+
+
+def accuracy(
+    model: Model,
+    variables: Variables,
+    images,
+    labels,
+    *,
+    evaluation: Evaluation = "running",
+    batch_size: int = 64,
+    progress: str | None = None,
+) -> float:
+    """Return the fraction of images whose largest logit is their label's.
+
+    Args:
+      model: with `classify`.
+      variables, images, evaluation, batch_size, progress: as for `evaluate`.
+      labels: integers `[N]`.
+
+    Raises:
+      ValueError: for a model without a classifier, images as for `evaluate`, or labels of another number than the
+        images.
+
+    >>> from gon_jax.models.classifier import gon_classifier
+    >>> from gon_jax.networks import conv_decoder
+    >>> model = gon_classifier(conv_decoder((8, 8, 1), (3,), base_channels=4), 10)
+    >>> alike = np.zeros((10, 8, 8, 1), np.uint8)
+    >>> accuracy(model, model.init(jax.random.key(0)), alike, np.arange(10))
+    0.1
+    """
+    if model.classify is None:
+        raise ValueError("expected a model with a classifier, got one without `classify`; take gon_classifier")
+    check_images(images, model.data_shape)
+    if np.shape(labels) != (len(images),):
+        raise ValueError(f"expected a label for each of {len(images)} images, got labels of shape {np.shape(labels)}")
+    function = partial(_classes, model, with_evaluation(variables, evaluation))
+    classes = in_batches(function, images, batch_size=batch_size, pad=evaluation == "running", progress=progress)
+    return float(np.mean(classes == np.asarray(labels)))
 
 
 def encode_images(

@@ -22,6 +22,19 @@ from gon_jax.metrics import evaluate
 from gon_jax.models import Batch, Model, Variables
 
 Schedule = Literal["constant", "cosine"]
+LATENT_LEARNING_RATE = 0.05  # of Adam on the latents of the training data, for models that keep them
+
+
+class Latents(NamedTuple):
+    """A latent for each of N training data, and what its optimiser keeps; a step reads and writes a batch's rows alone.
+
+    Attributes:
+      values: `[N, *latent]`.
+      opt_state: a state for each datum, every array `[N, ...]`: a row knows how many steps it has made itself.
+    """
+
+    values: jax.Array
+    opt_state: optax.OptState
 
 
 class TrainState(NamedTuple):
@@ -34,6 +47,7 @@ class TrainState(NamedTuple):
       opt_state: the optimiser's.
       key: typed key from which each step's randomness and each epoch's order follow; it never changes.
       ema: exponential moving average of the parameters, or `None`.
+      latents: those of the training data, for models that keep one for each (`Model.latents`), else `None`.
     """
 
     step: jax.Array
@@ -42,6 +56,7 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     key: jax.Array
     ema: Any
+    latents: Latents | None = None
 
     @property
     def variables(self) -> Variables:
@@ -130,8 +145,20 @@ def make_optimizer(
     return optax.chain(clip, optax.adamw(rate, eps=epsilon, weight_decay=weight_decay))
 
 
+def _row_by_row(optimizer):
+    """Return the optimiser of latents `[B, *latent]`: each row is optimised by itself and has a state of its own."""
+    optimizer = optimizer or make_optimizer(LATENT_LEARNING_RATE)
+    return optax.GradientTransformation(jax.vmap(optimizer.init), jax.vmap(optimizer.update))
+
+
 def init_state(
-    model: Model, optimizer: optax.GradientTransformation, key: jax.Array, *, ema_decay: float = 0.0
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    *,
+    ema_decay: float = 0.0,
+    num_examples: int | None = None,
+    latent_optimizer: optax.GradientTransformation | None = None,
 ) -> TrainState:
     """Return the state before the first step.
 
@@ -140,11 +167,22 @@ def init_state(
       optimizer: any of optax's.
       key: typed key; initialisation and training take different parts of it.
       ema_decay: above 0, the state also holds an average of the parameters.
+      num_examples: N, for models with a latent for each training datum.
+      latent_optimizer: of those latents, each by itself; by default `make_optimizer(LATENT_LEARNING_RATE)`.
+
+    Raises:
+      ValueError: for such a model without `num_examples`.
     """
+    if model.latents is not None and num_examples is None:
+        raise ValueError("expected num_examples for a model with a latent for each training datum, got None")
     init_key, train_key = jax.random.split(key)
     params, stats = model.init(init_key)
     ema = jax.tree.map(jnp.copy, params) if ema_decay > 0 else None
-    return TrainState(jnp.int32(0), params, stats, optimizer.init(params), train_key, ema)
+    latents = None
+    if model.latents is not None:
+        values = model.latents(jax.random.fold_in(train_key, 2**32 - 2), num_examples)  # no step's number
+        latents = Latents(values, _row_by_row(latent_optimizer).init(values))
+    return TrainState(jnp.int32(0), params, stats, optimizer.init(params), train_key, ema, latents)
 
 
 def train_step(
@@ -155,30 +193,44 @@ def train_step(
     *,
     ema_decay: float = 0.0,
     stats_decay: float = 0.98,
+    latent_optimizer: optax.GradientTransformation | None = None,
 ) -> tuple[TrainState, jax.Array]:
     """Make one step of gradient descent on the model's loss; pure.
 
+    Latents of training data, where the state holds them, make a step each on their own example's loss, not on its share
+    of the mean: their learning rate means the same for any batch size.
+
     Args:
       model, optimizer, state: see `init_state`.
-      batch: what the model's loss takes; `batch["x"]` is `[B, ...]`.
+      batch: what the model's loss takes; `batch["x"]` is `[B, ...]`. For models with latents `batch["index"]`, `[B]`,
+        are the places of the examples in the training set, no two the same.
       ema_decay: of the average of the parameters, where the state holds one.
       stats_decay: of the averages of batch statistics; until 1 / (1 - decay) steps are made it is their plain mean.
+      latent_optimizer: the one that the state was made with.
 
     Returns:
       The next state, and the loss (a scalar) before the step.
     """
     key = jax.random.fold_in(state.key, state.step)
+    rows = None if state.latents is None else jax.tree.map(lambda a: a[batch["index"]], state.latents)
+    z = None if rows is None else rows.values
 
-    def loss_fn(params):
-        return model.loss(Variables(params, state.stats), {"step": state.step} | batch, key)
+    def loss_fn(params, z):
+        extra = {"step": state.step} if z is None else {"step": state.step, "z": z}
+        return model.loss(Variables(params, state.stats), extra | batch, key)
 
-    (loss, stats), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    (loss, stats), (gradient, z_gradient) = jax.value_and_grad(loss_fn, (0, 1), has_aux=True)(state.params, z)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     if stats is not None:
         stats = optax.incremental_update(stats, state.stats, jnp.maximum(1 - stats_decay, 1 / (state.step + 1)))
     ema = None if state.ema is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
-    return TrainState(state.step + 1, params, stats, opt_state, state.key, ema), loss
+    latents = None
+    if rows is not None:
+        updates, row_states = _row_by_row(latent_optimizer).update(len(z) * z_gradient, rows.opt_state, z)
+        rows = Latents(optax.apply_updates(z, updates), row_states)
+        latents = jax.tree.map(lambda a, new: a.at[batch["index"]].set(new), state.latents, rows)
+    return TrainState(state.step + 1, params, stats, opt_state, state.key, ema, latents), loss
 
 
 def train_steps(
@@ -199,15 +251,16 @@ def train_steps(
 
     Args:
       model, optimizer, state: see `init_state`.
-      data: arrays `[N, ...]`, `data["x"]` uint8 or floats in [0, 1]; batches of their rows are the model's batches.
+      data: arrays `[N, ...]`, those of uint8 made floats in [0, 1] (labels are int32); batches of their rows are the
+        model's batches, with the rows' places in the data as "index".
       num_steps: an int32 scalar, up to `most_steps`; not static, so that one compilation serves all.
       batch_size: rows a batch; an epoch is `N // batch_size` batches, the rest of N left out of this epoch.
       most_steps: length of the returned losses.
       **step_options: of `train_step`.
 
     Returns:
-      The next state; the losses `[most_steps]`, of which the first `num_steps` are set; and whether all parameters are
-      finite after the last step, which no loss has seen yet.
+      The next state; the losses `[most_steps]`, of which the first `num_steps` are set; and whether all parameters (and
+      latents) are finite after the last step, which no loss has seen yet.
     """
     num_examples = len(data["x"])
     steps_per_epoch = num_examples // batch_size
@@ -217,16 +270,20 @@ def train_steps(
         return epoch_order(order_key, step // steps_per_epoch, num_examples, batch_size)
 
     def body(i, carry):
-        state, order, losses = carry
+        state, order, losses, finite = carry
         position = state.step % steps_per_epoch
         order = jax.lax.cond(position == 0, lambda: order_of(state.step), lambda: order)
-        batch = {name: rows[order[position]] for name, rows in data.items()}
-        state, loss = train_step(model, optimizer, state, batch | {"x": to_unit(batch["x"])}, **step_options)
-        return state, order, losses.at[i].set(loss)
+        index = order[position]
+        batch = {name: rows[index] for name, rows in data.items()}
+        batch = {name: to_unit(rows) if rows.dtype == jnp.uint8 else rows for name, rows in batch.items()}
+        state, loss = train_step(model, optimizer, state, batch | {"index": index}, **step_options)
+        if state.latents is not None:  # the batch's rows alone: to look at all takes longer than many steps
+            finite &= jnp.isfinite(state.latents.values[index]).all()
+        return state, order, losses.at[i].set(loss), finite
 
-    carry = (state, order_of(state.step), jnp.zeros(most_steps))
-    state, _, losses = jax.lax.fori_loop(0, num_steps, body, carry)
-    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)]).all()
+    carry = (state, order_of(state.step), jnp.zeros(most_steps), jnp.array(True))
+    state, _, losses, finite = jax.lax.fori_loop(0, num_steps, body, carry)
+    finite &= jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)]).all()
     return state, losses, finite
 
 
@@ -260,6 +317,7 @@ def fit(
     key: jax.Array | None = None,
     *,
     optimizer: optax.GradientTransformation | None = None,
+    latent_optimizer: optax.GradientTransformation | None = None,
     batch_size: int = 64,
     validation=None,
     validate_every: int | None = None,
@@ -278,8 +336,10 @@ def fit(
       num_steps: steps to make in all, those of a given `state` included.
       key: typed key; the whole run follows from it. Not needed with `state`.
       optimizer: any of optax's; by default `make_optimizer()`.
+      latent_optimizer: of the latents of the training data, where the model keeps them; see `init_state`.
       batch_size: images a step.
-      validation: images to evaluate on every `validate_every` steps and at the end.
+      validation: images to evaluate on every `validate_every` steps and at the end; or a dict as `images`, of which a
+        "target" is what their reconstructions are compared with.
       validate_every: by default once an epoch.
       ema_decay: above 0, also average the parameters; the average is then what is evaluated.
       stats_decay: of the averages of batch statistics.
@@ -309,17 +369,27 @@ def fit(
     if not 1 <= batch_size <= num_examples:
         raise ValueError(f"expected a batch size from 1 to {num_examples}, the number of images; got {batch_size}")
     if validation is not None:
-        check_images(validation, model.data_shape)
+        validation = dict(validation) if isinstance(validation, dict) else {"x": validation}
+        check_images(validation["x"], model.data_shape)
     if state is None and key is None:
         raise ValueError("expected a key (jax.random.key(0), say) or a state to continue from, got neither")
+    if state is not None and model.latents is not None:
+        num_latents = 0 if state.latents is None else len(state.latents.values)
+        if num_latents != num_examples:
+            raise ValueError(
+                f"expected a state with a latent for each of the {num_examples} images, got {num_latents}; "
+                "continue with the images that it was trained on"
+            )
     optimizer = optimizer or make_optimizer()
     validate_every = validate_every or num_examples // batch_size
     data = jax.device_put(data)
     steps = partial(train_steps, model, optimizer, batch_size=batch_size, most_steps=report_every)
-    steps = partial(steps, ema_decay=ema_decay, stats_decay=stats_decay)
+    steps = partial(steps, ema_decay=ema_decay, stats_decay=stats_decay, latent_optimizer=latent_optimizer)
 
     with _stop_requested() as stop_requested:
-        state = init_state(model, optimizer, key, ema_decay=ema_decay) if state is None else state
+        if state is None:
+            options = {"ema_decay": ema_decay, "num_examples": num_examples, "latent_optimizer": latent_optimizer}
+            state = init_state(model, optimizer, key, **options)
         start = time.perf_counter()
         compiled = jax.jit(steps, donate_argnums=0).lower(state, data, jnp.int32(0)).compile()
         seconds_compile, seconds_training = time.perf_counter() - start, 0.0
@@ -344,7 +414,7 @@ def fit(
                 step += count
                 figures = None
                 if validation is not None and (step % validate_every == 0 or step == num_steps):
-                    figures = evaluate(model, state.variables, validation)
+                    figures = evaluate(model, state.variables, validation["x"], targets=validation.get("target"))
                 row = {"step": step, "loss": float(losses.mean())}
                 row |= {f"validation.{name}": value for name, value in (figures or {}).items()}
                 history.append(row)

@@ -138,6 +138,21 @@ def test_every_example_once_an_epoch():
     assert counts.sum() == 8 * 20 and counts.max() <= 10 and len(set(counts)) > 1
 
 
+def test_a_batch_is_rows_of_the_data_and_their_places():
+    """uint8 becomes floats in [0, 1] under any name, labels stay, and "index" says where the rows lie."""
+
+    def loss(variables, batch, key):
+        assert batch["y"].dtype == batch["index"].dtype == jnp.int32 and batch["index"].shape == (4,)
+        assert batch["x"].dtype == batch["target"].dtype == jnp.float32
+        same = jnp.isclose(batch["x"], 1 - batch["target"], atol=1e-6).all((1, 2, 3)) & (batch["y"] == batch["index"])
+        return -(variables.params[batch["index"]] * same).sum(), None
+
+    data = {"x": IMAGES, "target": 255 - IMAGES, "y": np.arange(20, dtype=np.int32)}
+    options = {"optimizer": optax.sgd(1.0), "batch_size": 4, "progress": False}
+    result = fit(counting_model(20)._replace(loss=loss), data, 5, jax.random.key(0), **options)
+    np.testing.assert_array_equal(result.state.params, np.ones(20))
+
+
 def test_seed_decides_every_bit(small):
     a, b, other = run(small, 8), run(small, 8), run(small, 8, seed=1)
     assert_same_bits(a.state, b.state)

@@ -16,7 +16,9 @@ def describe_codes(run: Run, *, progress: bool = False) -> tuple[dict[str, float
     """
     dataset, model, variables = run.dataset(), run.model, run.variables
     codes = [
-        encode_images(model, variables, part.images, encoder=run.encoder, progress=words if progress else None)
+        encode_images(
+            model, variables, run.sources(part.images), encoder=run.encoder, progress=words if progress else None
+        )
         for part, words in ((dataset.train, "encode training set"), (dataset.test, "encode test set"))
     ]
     spectra = {"codes": statistics.code_spectrum(codes[1])}

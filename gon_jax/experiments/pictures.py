@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -191,73 +192,111 @@ def spread(num_images: int, num: int) -> np.ndarray:
     return np.unique(np.linspace(0, num_images - 1, min(num, num_images)).astype(int))
 
 
-def draw(
-    folder: Path,
-    model: Model,
-    variables: Variables,
-    encoder: FrozenEncoder | None,
-    dataset: Dataset,
-    curves: dict[str, tuple[list[int], list[float]]],
-    summary: dict,
-    progress: bool,
-) -> None:
+class Shown(NamedTuple):
+    """How much of a dataset a picture shows: examples, interpolated pairs, points on the way, samples."""
+
+    examples: int
+    pairs: int
+    points: int
+    samples: int
+
+
+def shown_of(dataset: Dataset) -> Shown:
+    """Return how much to show of images, or of anything else."""
+    return Shown(20, 8, 10, 64) if dataset.kind == "images" else Shown(6, 3, 6, 6)
+
+
+def save_reconstructions(path: Path, dataset: Dataset, x: np.ndarray, rows: dict[str, np.ndarray], errors: dict):
+    """Write originals and rows of the same examples, with the errors of some of them."""
+    if dataset.kind == "images":
+        figures.save_reconstructions(path, x, rows, errors=errors)
+    else:
+        show(path, {"original": x} | rows, dataset)
+
+
+def save_interpolation(path: Path, dataset: Dataset, rows: np.ndarray) -> None:
+    """Write interpolations `[R, P, ...]`, a pair a row."""
+    if dataset.kind == "images":
+        figures.save_interpolation(path, rows)
+    else:
+        show(path, {f"{i + 1}": row for i, row in enumerate(rows)}, dataset)
+
+
+def save_samples(path: Path, dataset: Dataset, x: np.ndarray) -> None:
+    """Write samples `[N, ...]`."""
+    if dataset.kind == "images":
+        figures.save_samples(path, x)
+    else:
+        show(path, {"samples": x}, dataset)
+
+
+def draw(folder: Path, run, dataset: Dataset, curves: dict, summary: dict, progress: bool) -> None:
     """Write the pictures of a finished run into its folder, and what can be heard or seen to move.
 
     Args:
       folder: the run's.
-      model, variables, encoder, dataset: what was trained, on what.
+      run: a `gon_jax.experiments.run.Run`, of `dataset`.
+      dataset: what was trained on.
       curves: name to steps and values: the training loss, the validation error.
       summary: the run's figures.
       progress: show a progress bar.
     """
     from tqdm.auto import tqdm
 
+    model, variables, encoder = run.model, run.variables, run.encoder
     train, test, latent_size = dataset.train.images, dataset.test, summary["latent_size"]
-    name, pca = summary["model"].upper(), f"PCA {latent_size}"
-    of_images = dataset.kind == "images"
+    translation = summary["model"] == "translation"
+    name, pca = summary["model"].replace("_", " ").upper(), f"PCA {latent_size}"
+    of_images, num = dataset.kind == "images", shown_of(dataset)
     one = "image" if of_images else "example"
-    key = jax.random.key(0)
 
     def reconstructions(path):
-        x = test.images[spread(len(test.images), 20 if of_images else 6)]
-        rows = {name: reconstruct_images(model, variables, x, encoder=encoder)}
-        rows |= {pca: pca_reconstructions(train, x, latent_size)}
-        if of_images:
-            errors = {name: summary["test.squared_error"], pca: summary["pca.squared_error"]}
-            figures.save_reconstructions(path, x, rows, errors=errors)
-        else:
-            show(path, {"original": x} | rows, dataset)
+        x = test.images[spread(len(test.images), num.examples)]
+        sources = run.sources(x)
+        rows, errors = {}, {name: summary["test.squared_error"]}
+        if translation:
+            rows, errors["source"] = {"source": sources}, summary["source.squared_error"]
+        rows[name] = reconstruct_images(model, variables, sources, encoder=encoder)
+        if not translation:
+            rows[pca], errors[pca] = pca_reconstructions(train, x, latent_size), summary["pca.squared_error"]
+        save_reconstructions(path, dataset, x, rows, errors)
 
     def interpolation(path):
-        pairs = pairs_of_labels(test, 8 if of_images else 3)
-        rows = interpolate(model, variables, pairs, 10 if of_images else 6, encoder=encoder)
-        if of_images:
-            figures.save_interpolation(path, rows)
-        else:
-            show(path, {f"{i + 1}": row for i, row in enumerate(rows)}, dataset)
+        pairs = run.sources(pairs_of_labels(test, num.pairs))
+        save_interpolation(path, dataset, interpolate(model, variables, pairs, num.points, encoder=encoder))
 
     def samples(path):
-        x = sample(model, variables, train, 64 if of_images else 6, key, encoder=encoder)
-        if of_images:
-            figures.save_samples(path, x)
-        else:
-            show(path, {"samples": x}, dataset)
+        x = sample(model, variables, run.sources(train[:PRIOR_CODES]), num.samples, jax.random.key(0), encoder=encoder)
+        save_samples(path, dataset, x)
 
     def superresolution(path):
         x = test.images[spread(len(test.images), 4)]
         figures.save_superresolution(path, x, superresolve(model, variables, x, 256))
 
+    def classes(path):
+        z = encode_images(model, variables, test.images[:3000], encoder=encoder)
+        if latent_size > 2:
+            from sklearn.decomposition import PCA
+
+            z = PCA(2).fit_transform(z.reshape(len(z), -1))
+        axes = "codes" if latent_size == 2 else "codes, two principal components"
+        figures.save_scatter(path, z, test.labels[:3000], title=axes)
+
     def loss(path):
-        if summary["likelihood"] == "squared_error" and summary["model"] == "gon":
-            reference = {f"PCA, {latent_size} components (test)": summary["pca.squared_error"]}
+        if summary["likelihood"] == "squared_error" and summary["model"] not in ("vgon", "vae", "classifier"):
+            words = f"PCA, {latent_size} components (test)"
+            reference = {} if translation else {words: summary["pca.squared_error"]}
             figures.save_curves(path, curves, f"squared error per {one}", reference=reference)
         else:  # the validation figure is another quantity
-            figures.save_curves(path, {"training": curves["training"]}, f"nats per {one}", log=False)
+            unit = "loss" if model.classify is not None else "nats"
+            figures.save_curves(path, {"training": curves["training"]}, f"{unit} per {one}", log=False)
 
-    shown = not of_images or model.data_shape[-1] in (1, 3)  # what isn't grey or RGB has no picture
-    pictures = [reconstructions, interpolation, samples, loss] if shown else [loss]
+    drawn = not of_images or model.data_shape[-1] in (1, 3)  # what isn't grey or RGB has no picture
+    pictures = [reconstructions, interpolation, samples, loss] if drawn else [loss]
     if of_images and model.at is not None:
         pictures.insert(3, superresolution)
+    if model.classify is not None:
+        pictures = [classes, loss] if summary["reconstruction_weight"] == 0 else [classes, *pictures]
     for picture in tqdm(pictures, "draw", disable=not progress, leave=False, delay=1):
         picture(folder / f"{picture.__name__}.png")
 

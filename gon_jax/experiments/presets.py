@@ -10,11 +10,30 @@ import optax
 from gon_jax import likelihoods
 from gon_jax.coordinates import grid
 from gon_jax.likelihoods import Likelihood, discretised_logistic_mixture, gaussian
-from gon_jax.models import Model, gon, implicit_gon, least_squares_gon, vgon
-from gon_jax.networks import conv_decoder, fourier_decoder, modulated_siren_decoder, precision, siren_decoder
+from gon_jax.models import (
+    Model,
+    autoencoder,
+    glo,
+    gon,
+    gon_classifier,
+    implicit_gon,
+    least_squares_gon,
+    multi_step_gon,
+    translation_gon,
+    vae,
+    vgon,
+)
+from gon_jax.networks import (
+    conv_decoder,
+    conv_encoder,
+    fourier_decoder,
+    modulated_siren_decoder,
+    precision,
+    siren_decoder,
+)
 from gon_jax.networks.conv import Activation, Norm
 from gon_jax.origin import Decoder
-from gon_jax.training import Schedule, make_optimizer
+from gon_jax.training import LATENT_LEARNING_RATE, Schedule, make_optimizer
 
 # Latent step sizes without batch normalisation, whose 1/sqrt(1e-5) at the origin makes a small gradient large: the best
 # of 2^-11 to 2^7 on digits of 16, 32 and 64 pixels after 300 steps.
@@ -31,11 +50,29 @@ LikelihoodName = Literal[
     "discretised_logistic",
     "discretised_logistic_mixture",
 ]
+ModelName = Literal[
+    "gon",
+    "vgon",
+    "classifier",
+    "translation",
+    "multi_step",
+    "autoencoder",
+    "tied_autoencoder",
+    "vae",
+    "glo",
+]
+BASELINES = ("autoencoder", "tied_autoencoder", "vae")  # they have an encoder, the decoder's mirror image
 # Options that only some models read: elsewhere, one that isn't its default is refused.
 _OPTIONS_OF = {
     ("encoder", "least_squares"): ("damping", "learn_damping"),
     ("model", "gon"): ("encoder", "num_points"),
-    ("model", "vgon"): ("kl_weight", "kl_warmup_steps", "inner_kl_weight", "inner_noise", "logvar"),
+    ("model", "vgon", "vae"): ("kl_weight", "kl_warmup_steps", "logvar"),
+    ("model", "vgon"): ("inner_kl_weight", "inner_noise"),
+    ("model", "classifier"): ("num_classes", "reconstruction_weight"),
+    ("model", "translation"): ("source",),
+    ("model", "multi_step"): ("inner_steps", "detached", "learn_origin", "learn_step_size", "origin_scale", "encoding"),
+    ("model", "glo"): ("latent_learning_rate",),
+    ("model", "gon", "vgon", "classifier", "translation", "multi_step"): ("step_size",),
     ("network", "conv"): ("base_channels", "norm", "activation"),
     ("network", "siren", "modulated_siren", "fourier"): ("hidden_dim", "num_layers", "num_points"),
     ("network", "siren", "modulated_siren"): ("omega_0", "first_omega_0"),
@@ -49,11 +86,12 @@ _OPTIONS_OF = {
 class Config:
     """All that a run follows from. The defaults are those of the release's first script."""
 
-    model: Literal["gon", "vgon"] = "gon"
-    """A GON, or the variational one."""
+    model: ModelName = "gon"
+    """A GON, the variational one, a classifier, a translation from other data; several inner steps, jointly or
+    detached; or a baseline: autoencoder, the same with tied weights, VAE, GLO (a latent for each training datum)."""
     dataset: str = "mnist"
-    """digits, mnist, fashion_mnist, cifar10; tones, solids, moving_digits; or a folder of images, a .npy or .npz
-    file."""
+    """digits, mnist, fashion_mnist, cifar10, coil20, smallnorb, celeb_a, lsun/bedroom; tones, solids, moving_digits; or
+    a folder of images, a .npy or .npz file."""
     image_size: int | None = 32
     """Resize images to this height and width, a power of two from 8 to 256; None keeps their size."""
     num_validation: int | None = None
@@ -109,6 +147,26 @@ class Config:
     """Of the inner pass of a variational GON; per_example is the release's, the others encode faster."""
     logvar: float | None = None
     """A constant log variance of the posterior in place of a learned one."""
+    num_classes: int = 10
+    """Of a classifier: labels are 0, 1, ..."""
+    reconstruction_weight: float = 0.0
+    """Of the reconstruction error in a classifier's outer loss; above 0 it is a joint model."""
+    source: Literal["low_resolution", "noisy", "grey"] = "low_resolution"
+    """What a translation starts from, made from the dataset's images."""
+    inner_steps: int = 10
+    """Steps from the origin of a multi_step GON."""
+    detached: bool = False
+    """Take its codes for constants in the outer loss, the paper's failing ablation."""
+    learn_origin: bool = False
+    """Train the point that its codes start from."""
+    learn_step_size: bool = False
+    """Train the length of its steps."""
+    origin_scale: float = 0.0
+    """Above 0, its codes start from draws of this standard deviation."""
+    encoding: Literal["step", "gradient"] = "step"
+    """What its code is: the last point, or the last point minus the first (Appendix C)."""
+    latent_learning_rate: float = LATENT_LEARNING_RATE
+    """Of Adam on the latents of GLO."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the decoder's activations and products; parameters, losses and codes are float32."""
 
@@ -141,6 +199,7 @@ class Config:
     def __post_init__(self):
         lowest = {"num_steps": 1, "batch_size": 1, "base_channels": 1, "hidden_dim": 1, "num_layers": 1}
         lowest |= {"num_frequencies": 1, "num_points": 1, "num_components": 1}
+        lowest |= {"num_classes": 2, "reconstruction_weight": 0, "inner_steps": 1, "origin_scale": 0}
         lowest |= {"kl_weight": 0, "inner_kl_weight": 0, "kl_warmup_steps": 0}
         lowest |= {"num_validation": 0, "warmup_steps": 0, "weight_decay": 0, "seed": 0}
         for name, hint in get_type_hints(type(self)).items():
@@ -152,7 +211,8 @@ class Config:
                 raise ValueError(f"expected a finite {name}, got {value}")
             if name in lowest and value is not None and value < lowest[name]:
                 raise ValueError(f"expected {name} of at least {lowest[name]}, got {value}")
-            if name in ("learning_rate", "scale", "adam_epsilon", "damping", "bandwidth") and not value > 0:
+            positive = ("learning_rate", "latent_learning_rate", "scale", "adam_epsilon", "damping", "bandwidth")
+            if name in positive and not value > 0:
                 raise ValueError(f"expected {name} above 0, got {value}")
             optional = ("validate_every", "step_size", "clip_norm", "omega_0", "first_omega_0")
             if name in optional and value is not None and not value > 0:
@@ -230,8 +290,12 @@ def make_model(config: Config, data_shape: tuple[int, ...]) -> Model:
     options = {"likelihood": likelihood}
     if config.encoder == "least_squares":
         return least_squares_gon(decoder, **options, damping=config.damping, learn_damping=config.learn_damping)
+    if config.model in BASELINES:
+        return _make_baseline(config, data_shape, decoder, options)
+    if config.model == "glo":
+        return glo(decoder, **options)
     step_size = config.step_size
-    if step_size is None and config.model == "gon" and config.network == "conv" and config.norm in STEP_SIZES:
+    if step_size is None and config.model != "vgon" and config.network == "conv" and config.norm in STEP_SIZES:
         # A Gaussian's gradient is that of the squared error by 1 / (2 scale^2): the same codes.
         step_size = STEP_SIZES[config.norm] * (2 * config.scale**2 if config.likelihood == "gaussian" else 1)
     if step_size is not None:
@@ -239,15 +303,41 @@ def make_model(config: Config, data_shape: tuple[int, ...]) -> Model:
     if config.model == "gon":
         implicit = decoder.at is not None
         return implicit_gon(decoder, **options, num_points=config.num_points) if implicit else gon(decoder, **options)
-    rise = optax.linear_schedule(0.0, config.kl_weight, config.kl_warmup_steps)
+    if config.model == "classifier":
+        return gon_classifier(
+            decoder, config.num_classes, **options, reconstruction_weight=config.reconstruction_weight
+        )
+    if config.model == "translation":
+        return translation_gon(decoder, **options)
+    if config.model == "multi_step":
+        names = ("detached", "learn_origin", "learn_step_size", "origin_scale", "encoding")
+        options |= {name: getattr(config, name) for name in names}
+        return multi_step_gon(decoder, **options, num_steps=config.inner_steps)
     return vgon(
         decoder,
         **options,
-        kl_weight=rise if config.kl_warmup_steps else config.kl_weight,
+        kl_weight=_kl_weight(config),
         inner_kl_weight=config.inner_kl_weight,
         inner_noise=config.inner_noise,
         logvar=config.logvar,
     )
+
+
+def _kl_weight(config):
+    rise = optax.linear_schedule(0.0, config.kl_weight, config.kl_warmup_steps)
+    return rise if config.kl_warmup_steps else config.kl_weight
+
+
+def _make_baseline(config, data_shape, decoder, options):
+    """Return a model with an encoder: the decoder's mirror image."""
+    if config.network != "conv":
+        raise ValueError(f"expected network conv for the encoder of model {config.model}, got {config.network}")
+    tied = config.model == "tied_autoencoder"
+    widths = {"base_channels": config.base_channels, "norm": config.norm, "activation": config.activation}
+    encoder = conv_encoder(data_shape, config.latent_shape, **widths, tied=tied)
+    if config.model == "vae":
+        return vae(decoder, encoder, **options, kl_weight=_kl_weight(config), logvar=config.logvar)
+    return autoencoder(decoder, encoder, **options)
 
 
 def optimizer_of(config: Config) -> optax.GradientTransformation:
@@ -293,6 +383,21 @@ PRESETS: dict[str, Config] = {
         _RELEASE, **_VARIATIONAL, latent_shape=(48,), base_channels=32, num_validation=0, num_steps=281_100
     ),
     "vgon-mnist-256": dataclasses.replace(_LOGS, **_VARIATIONAL),
+    "classifier-digits": dataclasses.replace(_DIGITS, model="classifier", reconstruction_weight=0.1, num_steps=1000),
+    "classifier-mnist": dataclasses.replace(
+        _RELEASE, model="classifier", reconstruction_weight=0.1, learning_rate=1e-3, num_steps=2000
+    ),
+    "translation-digits": dataclasses.replace(_DIGITS, model="translation", num_steps=1000),
+    "translation-fashion": dataclasses.replace(
+        _LOGS, model="translation", dataset="fashion_mnist", source="noisy", num_steps=2000
+    ),
+    "translation-cifar10": dataclasses.replace(
+        _LOGS, model="translation", dataset="cifar10", source="grey", num_steps=2000
+    ),
+    "multi-step-digits": dataclasses.replace(_DIGITS, model="multi_step", num_steps=1000),
+    "autoencoder-digits": dataclasses.replace(_DIGITS, model="autoencoder"),
+    "vae-digits": dataclasses.replace(_DIGITS, **_VARIATIONAL | {"model": "vae"}),
+    "glo-digits": dataclasses.replace(_DIGITS, model="glo"),
     # Eight pixels from -1 to 1 hold 2 cycles a unit: higher frequencies draw noise between them.
     "implicit-digits": dataclasses.replace(_SIGNALS, dataset="digits", omega_0=5.0, step_size=1 / 16, num_steps=2000),
     "implicit-mnist": dataclasses.replace(_RELEASE, **_IMPLICIT, num_steps=501),

@@ -25,23 +25,26 @@ import numpy as np
 import gon_jax
 from gon_jax.bounds import evaluate_bound
 from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder, write_file
-from gon_jax.data import Dataset, check_images, load
+from gon_jax.data import DEGRADATIONS, Dataset, Split, check_images, load
 from gon_jax.experiments.pictures import draw
 from gon_jax.experiments.presets import Config, make_model, optimizer_of
+from gon_jax.likelihoods import sum_per_example
 from gon_jax.linearisation import FrozenEncoder
-from gon_jax.metrics import evaluate, frozen_encoder, pca_errors
+from gon_jax.metrics import accuracy, evaluate, frozen_encoder, pca_errors
 from gon_jax.models import Model, Variables
-from gon_jax.training import TrainState, fit, init_state
+from gon_jax.training import TrainState, fit, init_state, make_optimizer
 
 PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
 SIGNALS = tuple(path.replace("png", suffix) for path in PICTURES[:3] for suffix in ("wav", "gif"))
 # All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
-WRITTEN = ("summary.json", *PICTURES, "superresolution.png", *SIGNALS, "encoder.npz", "metrics.jsonl")
+WRITTEN = ("summary.json", *PICTURES, "superresolution.png", "classes.png", *SIGNALS, "encoder.npz", "metrics.jsonl")
 WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
 # The fields of config.json that make the model; one that a checkpoint lacks, since it is older, had its default.
 OF_MODEL = "model image_shape latent_shape base_channels norm activation likelihood scale step_size".split()
 OF_MODEL += "encoder damping learn_damping precision inner_kl_weight inner_noise logvar num_components".split()
 OF_MODEL += "network hidden_dim num_layers omega_0 first_omega_0 bandwidth num_frequencies".split()
+OF_MODEL += "num_classes reconstruction_weight inner_steps detached learn_origin learn_step_size".split()
+OF_MODEL += "origin_scale encoding".split()
 METRIC = "validation.squared_error"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -72,6 +75,36 @@ class Run(NamedTuple):
         check_images(dataset.test.images, self.model.data_shape)
         return dataset
 
+    def sources(self, images: np.ndarray) -> np.ndarray:
+        """Return what the model encodes, of images that it is to give back: for a translation, other images."""
+        return sources_of(self.config, images)
+
+
+def sources_of(config: Config, images: np.ndarray) -> np.ndarray:
+    """Return what the model of a configuration encodes, of images that it is to give back."""
+    return DEGRADATIONS[config.source](images) if config.model == "translation" else images
+
+
+def _training_data(config: Config, split: Split) -> dict[str, np.ndarray]:
+    """Return the arrays that `fit` takes batches of.
+
+    Raises:
+      ValueError: for a classifier without labels, or with others than 0, ..., num_classes - 1.
+    """
+    data = {"x": sources_of(config, split.images)}
+    if config.model == "translation":
+        data["target"] = split.images
+    if config.model == "classifier":
+        if split.labels is None:
+            raise ValueError(f"expected labels for a classifier, got {config.dataset}, which has none")
+        if split.labels.max() >= config.num_classes:
+            raise ValueError(
+                f"expected labels below num_classes={config.num_classes}, got {split.labels.max()} in "
+                f"{config.dataset}; take --num-classes {split.labels.max() + 1}"
+            )
+        data["y"] = split.labels
+    return data
+
 
 def _write_text(path: Path, text: str) -> None:
     write_file(path, lambda file: file.write(text.encode()))
@@ -88,12 +121,14 @@ def _read_json(path: Path):
         raise ValueError(f"expected JSON in {path}, got something else ({error}); the file is damaged") from error
 
 
-def _config_dict(config: Config, image_shape) -> dict:
+def _config_dict(config: Config, image_shape, num_train: int | None = None) -> dict:
     """Return what config.json holds."""
-    return dataclasses.asdict(config) | {"latent_shape": list(config.latent_shape), "image_shape": list(image_shape)}
+    shapes = {"latent_shape": list(config.latent_shape), "image_shape": list(image_shape)}
+    return dataclasses.asdict(config) | shapes | {"num_train": num_train}
 
 
-def _read_config(folder: Path) -> tuple[Config, tuple[int, int, int]]:
+def _read_config(folder: Path) -> tuple[Config, tuple[int, int, int], int | None]:
+    """Return the configuration, the shape of the images, and how many were trained on."""
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(
@@ -101,8 +136,8 @@ def _read_config(folder: Path) -> tuple[Config, tuple[int, int, int]]:
         )
     try:
         values = dict(_read_json(path))
-        image_shape = tuple(values.pop("image_shape"))
-        return Config(**values | {"latent_shape": tuple(values["latent_shape"])}), image_shape
+        image_shape, num_train = tuple(values.pop("image_shape")), values.pop("num_train", None)
+        return Config(**values | {"latent_shape": tuple(values["latent_shape"])}), image_shape, num_train
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"expected the configuration of a run in {path}, got one with other fields ({error}); "
@@ -128,16 +163,25 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
       ValueError: if the checkpoint is of another model than the configuration.
     """
     folder = Path(folder)
-    config, image_shape = _read_config(folder)
+    config, image_shape, num_train = _read_config(folder)
     model = make_model(config, image_shape)
     with Checkpoints(folder, metric=METRIC) as checkpoints:
-        state = _restore(checkpoints, model, config, which)
+        state = _restore(checkpoints, model, config, which, num_train)
     variables, step = state.variables, int(state.step)
     encoder = read_encoder(folder / "encoder.npz", variables, step, model.data_shape, model.latent_shape)
     return Run(folder, config, model, variables, step, encoder or frozen_encoder(model, variables))
 
 
-def _restore(checkpoints: Checkpoints, model: Model, config: Config, which: str) -> TrainState:
+def _latent_options(model: Model, config: Config, num_train: int | None) -> dict:
+    """Return what `init_state` takes for a model with latents of the training data."""
+    if model.latents is None:
+        return {}
+    return {"num_examples": num_train, "latent_optimizer": make_optimizer(config.latent_learning_rate)}
+
+
+def _restore(
+    checkpoints: Checkpoints, model: Model, config: Config, which: str, num_train: int | None
+) -> TrainState:
     """Restore a state of this configuration's model, and of no other."""
     ours, theirs = _config_dict(config, model.data_shape), checkpoints.read_config(which)
     theirs = _config_dict(Config(), ()) | theirs
@@ -147,7 +191,8 @@ def _restore(checkpoints: Checkpoints, model: Model, config: Config, which: str)
                 f"expected a checkpoint of the model in config.json, {name}={ours[name]}, got one with "
                 f"{theirs[name]} in {checkpoints.folder}; one of the two is of another run"
             )
-    init = partial(init_state, model, optimizer_of(config), ema_decay=config.ema_decay)
+    options = _latent_options(model, config, num_train)
+    init = partial(init_state, model, optimizer_of(config), ema_decay=config.ema_decay, **options)
     return checkpoints.restore(jax.eval_shape(init, jax.random.key(0)), which)
 
 
@@ -156,7 +201,7 @@ def _check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -
     if resume and overwrite:
         raise ValueError("expected --resume or --overwrite, got both; the one keeps what the other removes")
     if resume:
-        saved, image_shape = _read_config(folder)
+        saved, image_shape, _ = _read_config(folder)
         ours, theirs = dataclasses.asdict(config), dataclasses.asdict(saved)
         changed = [name for name in ours if ours[name] != theirs[name]]
         if changed and not (changed == ["num_steps"] and config.schedule == "constant"):
@@ -221,7 +266,13 @@ class _Log:
 
 
 def train(
-    config: Config, folder: str | Path, *, resume: bool = False, overwrite: bool = False, progress: bool = True
+    config: Config,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    pictures: bool = True,
+    progress: bool = True,
 ) -> dict | None:
     """Train the model of a configuration and leave everything about it in a folder.
 
@@ -230,6 +281,7 @@ def train(
       folder: the run's; new or empty, unless one of the next two.
       resume: continue the run in the folder from its last checkpoint, bit for bit as if never interrupted.
       overwrite: remove the run in the folder first, and nothing that it didn't write.
+      pictures: draw at the end.
       progress: show progress bars.
 
     Returns:
@@ -256,10 +308,13 @@ def train(
             f"got {config.batch_size}; lower it"
         )
 
+    data = _training_data(config, dataset.train)
+    validation = None if dataset.validation is None else _training_data(config, dataset.validation)
     if overwrite:
         _remove_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    saved_config = _config_dict(config, model.data_shape)
+    num_train = len(dataset.train.images)
+    saved_config = _config_dict(config, model.data_shape, num_train)
     if not resume:
         _write_json(folder / "config.json", saved_config)  # before anything else: it makes the folder a run's
     save_every = config.validate_every or len(dataset.train.images) // config.batch_size
@@ -267,7 +322,7 @@ def train(
     with Checkpoints(folder, metric=METRIC, create=True) as checkpoints:
         state, seconds_before = None, 0.0
         if checkpoints.steps:
-            state = _restore(checkpoints, model, config, "last")
+            state = _restore(checkpoints, model, config, "last", num_train)
             seconds_before = checkpoints.read_metrics()["seconds_training"]
         if resume:  # now that nothing is left to refuse
             (folder / "summary.json").unlink(missing_ok=True)
@@ -285,16 +340,17 @@ def train(
         try:
             result = fit(
                 model,
-                dataset.train.images,
+                data,
                 config.num_steps,
                 jax.random.key(config.seed),
                 optimizer=optimizer,
                 batch_size=config.batch_size,
-                validation=None if dataset.validation is None else dataset.validation.images,
+                validation=validation,
                 validate_every=save_every,
                 ema_decay=config.ema_decay,
                 stats_decay=config.stats_decay,
                 state=state,
+                latent_optimizer=_latent_options(model, config, num_train).get("latent_optimizer"),
                 on_report=on_report,
                 progress=progress,
             )
@@ -313,7 +369,8 @@ def train(
         "seconds_training": seconds_before + result.seconds_training,
         "seconds_compile": result.seconds_compile,
     }
-    draw(folder, run.model, run.variables, run.encoder, dataset, log.curves(), summary, progress=progress)
+    if pictures:
+        draw(folder, run, dataset, log.curves(), summary, progress=progress)
     _write_json(folder / "summary.json", summary)
     return summary
 
@@ -321,13 +378,22 @@ def train(
 def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
     """Return the held-out figures of a trained model, and what they were made with."""
     config, test = run.config, dataset.test.images
-    measure = partial(evaluate, run.model, run.variables, test, batch_size=config.batch_size)
+    x = run.sources(test)
+    options = {"targets": None if x is test else test, "batch_size": config.batch_size}
+    measure = partial(evaluate, run.model, run.variables, x, **options)
     running = measure(encoder=run.encoder, progress="evaluate" if progress else None)
     by_batch = measure(evaluation="batch") if run.variables.stats is not None else running
-    bound = {}
+    more = {}
     if run.model.bound is not None:
         key = jax.random.key(0)
         bound = evaluate_bound(run.model, run.variables, test, key, progress="evaluate" if progress else None)
+        names = ("negative_elbo", "nll", "kl", "bits_per_dim")
+        more |= {f"test.{name}": bound[name] for name in names if name in bound}
+    if run.model.classify is not None:
+        more["test.accuracy"] = accuracy(run.model, run.variables, test, dataset.test.labels)
+    if x is not test:
+        error = sum_per_example((x / np.float32(255) - test / np.float32(255)) ** 2).mean()
+        more["source.squared_error"] = float(error)
     latent_size = int(np.prod(config.latent_shape))
     pca = pca_errors(dataset.train.images, test, latent_size)
     return {
@@ -338,10 +404,11 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
         "num_test": len(test),
         "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables.params)),
         "latent_size": latent_size,
+        "reconstruction_weight": config.reconstruction_weight,
         "test.squared_error": running["squared_error"],
         "test.psnr": running["psnr"],
         "test.squared_error_batch": by_batch["squared_error"],
-        **{f"test.{name}": bound[name] for name in ("negative_elbo", "nll", "kl", "bits_per_dim") if name in bound},
+        **more,
         "pca.squared_error": pca["squared_error"],
         "pca.psnr": pca["psnr"],
         "versions": {"python": platform.python_version(), "gon_jax": gon_jax.__version__}

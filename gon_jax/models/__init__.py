@@ -1,20 +1,35 @@
 """Models: each a function that returns the record `Model`."""
 
+from gon_jax.models.autoencoder import AutoencoderStats, autoencoder
+from gon_jax.models.classifier import gon_classifier
+from gon_jax.models.glo import glo
 from gon_jax.models.gon import GONStats, gon, least_squares_gon
 from gon_jax.models.implicit import implicit_gon
 from gon_jax.models.model import Batch, Bound, Model, Variables
-from gon_jax.models.vgon import Posterior, VGONStats, vgon
+from gon_jax.models.multi_step import MultiStepStats, multi_step_gon
+from gon_jax.models.translation import translation_gon
+from gon_jax.models.vae import vae
+from gon_jax.models.variational import Posterior
+from gon_jax.models.vgon import VGONStats, vgon
 
 __all__ = [
+    "AutoencoderStats",
     "Batch",
     "Bound",
     "GONStats",
     "Model",
+    "MultiStepStats",
     "Posterior",
     "VGONStats",
     "Variables",
+    "autoencoder",
+    "glo",
     "gon",
+    "gon_classifier",
     "implicit_gon",
     "least_squares_gon",
+    "multi_step_gon",
+    "translation_gon",
+    "vae",
     "vgon",
 ]

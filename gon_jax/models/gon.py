@@ -1,6 +1,7 @@
 """The Gradient Origin Network: a decoder, and codes that are gradients at the origin (Eqs. 7 and 8 of the paper)."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from gon_jax.linearisation import (
     strategy_of,
 )
 from gon_jax.models.model import Batch, Model, Variables, data_shape_of
-from gon_jax.origin import Decoder
+from gon_jax.origin import Decoder, Params
 
 
 class GONStats(NamedTuple):
@@ -65,22 +66,7 @@ def gon(
     (5, 3)
     """
     step_size = 1 / (64 * math.prod(data_shape_of(decoder, likelihood)[:-1])) if step_size is None else step_size
-
-    def codes(params, x, origin):
-        chosen = strategy_of(decoder, params, len(x), strategy)
-        options = {"step_size": step_size, "strategy": chosen}
-        if chosen != "definition":
-            return _codes(gradient_encoder(decoder, params, origin, **options), likelihood, x)
-        z = encode_shared(decoder, params, x, origin, likelihood=likelihood, **options)
-        if not decoder.batch_statistics:
-            return z, None
-        return z, cotangents(likelihood, decoder.plain(params, origin[None])[0], x).mean(axis=0)
-
-    def explicit(params, origin):
-        chosen = matrix_strategy(decoder, params)
-        return gradient_encoder(decoder, params, origin, step_size=step_size, strategy=chosen)
-
-    return _model(decoder, likelihood, decoder.init, lambda params: params, codes, explicit)
+    return gradient_gon(decoder, likelihood=likelihood, step_size=step_size, strategy=strategy)
 
 
 def least_squares_gon(
@@ -133,6 +119,55 @@ def least_squares_gon(
     return _model(decoder, likelihood, init, of_decoder, codes, explicit)
 
 
+def gradient_gon(
+    decoder: Decoder,
+    *,
+    likelihood: Likelihood,
+    step_size: float | None,
+    strategy: Strategy | None,
+    init_params: Callable[[jax.Array], Params] | None = None,
+    of_decoder: Callable[[Params], Params] = lambda params: params,
+    source_likelihood: Likelihood | None = None,
+    outer: Callable[..., jax.Array] | None = None,
+) -> Model:
+    """Return a model whose codes are the GON's and whose outer loss is its own.
+
+    Args:
+      decoder, likelihood, strategy: as for `gon`.
+      step_size: by default the release's, 1 / (64 H W), or 1 / (64 C) for decoders of coordinates.
+      init_params, of_decoder, source_likelihood, outer: as for `_model`.
+
+    >>> from gon_jax.networks import conv_decoder
+    >>> options = {"likelihood": squared_error, "step_size": None, "strategy": None}
+    >>> model = gradient_gon(conv_decoder((8, 8, 1), (3,)), outer=lambda params, batch, z, output: z[:, 0], **options)
+    >>> model.latent_shape
+    (3,)
+    """
+    source_likelihood = likelihood if source_likelihood is None else source_likelihood
+    if step_size is None:
+        *spatial, num_channels = data_shape_of(decoder, likelihood)
+        step_size = 1 / (64 * (math.prod(spatial) if decoder.coordinates is None else num_channels))
+
+    def codes(params, x, origin):
+        params = of_decoder(params)
+        chosen = strategy_of(decoder, params, len(x), strategy)
+        options = {"step_size": step_size, "strategy": chosen}
+        if chosen != "definition":
+            return _codes(gradient_encoder(decoder, params, origin, **options), source_likelihood, x)
+        z = encode_shared(decoder, params, x, origin, likelihood=source_likelihood, **options)
+        if not decoder.batch_statistics:
+            return z, None
+        return z, cotangents(source_likelihood, decoder.plain(params, origin[None])[0], x).mean(axis=0)
+
+    def explicit(params, origin):
+        params = of_decoder(params)
+        chosen = matrix_strategy(decoder, params)
+        return gradient_encoder(decoder, params, origin, step_size=step_size, strategy=chosen)
+
+    init_params = decoder.init if init_params is None else init_params
+    return _model(decoder, likelihood, init_params, of_decoder, codes, explicit, source_likelihood, outer)
+
+
 def _codes(encoder, likelihood, x):
     """Return the codes of a batch, and its mean cotangent."""
     v = cotangents(likelihood, encoder.output, x)
@@ -140,7 +175,9 @@ def _codes(encoder, likelihood, x):
     return encoder.codes(v, mean_cotangent), mean_cotangent
 
 
-def _model(decoder, likelihood, init_params, of_decoder, codes, explicit) -> Model:
+def _model(
+    decoder, likelihood, init_params, of_decoder, codes, explicit, source_likelihood=None, outer=None
+) -> Model:
     """Return the model of an estimator of codes.
 
     Args:
@@ -149,7 +186,11 @@ def _model(decoder, likelihood, init_params, of_decoder, codes, explicit) -> Mod
       of_decoder: `params -> the decoder's`.
       codes: `(params, x, origin) -> (z, mean cotangent of the batch)`, by this batch's statistics.
       explicit: `(params, origin) -> Encoder` with a matrix.
+      source_likelihood: the inner loss; by default `likelihood`.
+      outer: `(params, batch, z, output) -> [B]`, the outer loss; by default the likelihood of `batch["x"]`.
     """
+    source_likelihood = likelihood if source_likelihood is None else source_likelihood
+    outer = (lambda params, batch, z, output: likelihood(output, batch["x"])) if outer is None else outer
     data_shape = data_shape_of(decoder, likelihood)
     origin = jnp.zeros(decoder.latent_shape)
 
@@ -163,14 +204,14 @@ def _model(decoder, likelihood, init_params, of_decoder, codes, explicit) -> Mod
     def frozen(variables):
         params, stats = variables
         encoder = explicit(params, origin)
-        return freeze(encoder, likelihood, None if stats is None else stats.mean_cotangent)
+        return freeze(encoder, source_likelihood, None if stats is None else stats.mean_cotangent)
 
     def encode(variables, x):
         x = jnp.asarray(x)
         params, stats = variables
         if stats is None or not decoder.batch_statistics:
             return codes(params, x, origin.astype(x.dtype))[0]
-        return encode_frozen(frozen(variables), x, likelihood=likelihood)
+        return encode_frozen(frozen(variables), x, likelihood=source_likelihood)
 
     def decode(variables, z):
         params, stats = of_decoder(variables.params), variables.stats
@@ -185,9 +226,9 @@ def _model(decoder, likelihood, init_params, of_decoder, codes, explicit) -> Mod
         params, x = variables.params, batch["x"]
         z, mean_cotangent = codes(params, x, origin.astype(x.dtype))
         if not decoder.batch_statistics:
-            return likelihood(decoder.apply(of_decoder(params), z), x).mean(), None
+            return outer(params, batch, z, decoder.apply(of_decoder(params), z)).mean(), None
         output, stats = decoder.apply(of_decoder(params), z)
-        return likelihood(output, x).mean(), GONStats(stats, mean_cotangent)
+        return outer(params, batch, z, output).mean(), GONStats(stats, mean_cotangent)
 
     freezes = None if decoder.rows == "unknown" else frozen
     return Model(init, loss, encode, decode, data_shape, decoder.latent_shape, likelihood, freezes)

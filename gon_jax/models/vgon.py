@@ -20,22 +20,21 @@ import jax.numpy as jnp
 
 from gon_jax.likelihoods import Likelihood, bernoulli, sum_per_example, weighted
 from gon_jax.linearisation import cotangents, encode_frozen, freeze, gradient_encoder, matrix_strategy, strategy_of
-from gon_jax.models.model import Batch, Bound, Model, Variables, data_shape_of, integral_weights
-from gon_jax.origin import Decoder, Params, encode
+from gon_jax.models.model import Batch, Model, Variables, data_shape_of, integral_weights
+from gon_jax.models.variational import (
+    Posterior,
+    draw_bound,
+    init_posterior,
+    kl_to_standard_normal,
+    posterior,
+    variational_loss,
+)
+from gon_jax.origin import Decoder, encode
+
+__all__ = ["NUM_REFERENCES", "Posterior", "VGONStats", "kl_to_standard_normal", "posterior", "vgon"]
 
 InnerNoise = Literal["per_example", "shared", "none"]
 NUM_REFERENCES = 64  # rows of the batch that stands for an image's company: the release's batch size
-
-
-class Posterior(NamedTuple):
-    """A normal distribution with diagonal covariance over t: mean and log variance, each `[B, *latent]`."""
-
-    mean: jax.Array
-    logvar: jax.Array
-
-    def draw(self, noise: jax.Array) -> jax.Array:
-        """Return t for noise from N(0, I), by reparameterisation."""
-        return self.mean + jnp.exp(self.logvar / 2) * noise
 
 
 class VGONStats(NamedTuple):
@@ -46,34 +45,13 @@ class VGONStats(NamedTuple):
     Attributes:
       latent: the decoder's statistics in the pass that decodes the codes, averaged over training batches.
       mean_x: mean over the data: what the rest of the reference batch is to reconstruct.
+      mean_cotangent: without inner noise all start from one point and no reference batch is needed, but as in
+        `GONStats` the mean of d loss / d output there; else `None`.
     """
 
     latent: Any
     mean_x: jax.Array
-
-
-def posterior(params: Params, z: jax.Array, *, logvar: float | None = None) -> Posterior:
-    """Return q(t given z), from `params["mean"]` and `params["logvar"]` or a constant log variance.
-
-    >>> layer = {"kernel": 2 * jnp.eye(2), "bias": jnp.zeros(2)}
-    >>> posterior({"mean": layer}, jnp.ones((1, 2)), logvar=0.0).mean
-    Array([[2., 2.]], dtype=float32)
-    """
-
-    def linear(layer):
-        return (z.reshape(len(z), -1) @ layer["kernel"] + layer["bias"]).reshape(z.shape)
-
-    mean = linear(params["mean"])
-    return Posterior(mean, linear(params["logvar"]) if logvar is None else jnp.full_like(mean, logvar))
-
-
-def kl_to_standard_normal(q: Posterior) -> jax.Array:
-    """Return KL(q, N(0, I)) of each example, `[B]`, in nats.
-
-    >>> kl_to_standard_normal(Posterior(jnp.ones((1, 2)), jnp.zeros((1, 2))))
-    Array([1.], dtype=float32)
-    """
-    return 0.5 * sum_per_example(jnp.square(q.mean) + jnp.exp(q.logvar) - q.logvar - 1)
+    mean_cotangent: jax.Array | None = None
 
 
 def vgon(
@@ -96,8 +74,8 @@ def vgon(
     "logvar"}`, the last two a `kernel` `[k, k]` and a `bias` `[k]`, in PyTorch's initialisation of linear layers.
 
     `encode` returns z with one fixed draw of inner noise for all images; `decode` takes z to the decoder at the mean of
-    q. Evaluated with averaged statistics, an image under batch statistics is encoded in the company of a reference
-    batch: 64 fixed draws of noise, each with the mean of the data to reconstruct. For likelihoods whose gradient is
+    q. Evaluated with averaged statistics and inner noise, an image under batch statistics is encoded in the company of
+    a reference batch: 64 fixed draws of noise, each with the mean of the data to reconstruct. For likelihoods whose gradient is
     affine in x that is what company in training is on average.
 
     Args:
@@ -130,22 +108,16 @@ def vgon(
     data_shape = data_shape_of(decoder, likelihood)
     q_of = partial(posterior, logvar=logvar)
     from_origin = origin_scale == 0 and num_steps == 1  # then all of the data that a code depends on is v at z0
+    one_start = from_origin and inner_noise == "none" and decoder.batch_statistics
 
     def init(key):
-        keys = jax.random.split(key, 3)
-
-        def linear(key):
-            draw = partial(jax.random.uniform, minval=-1 / math.sqrt(k), maxval=1 / math.sqrt(k))
-            kernel_key, bias_key = jax.random.split(key)
-            return {"kernel": draw(kernel_key, (k, k)), "bias": draw(bias_key, (k,))}
-
-        params = {"decoder": decoder.init(keys[0]), "mean": linear(keys[1])}
-        if logvar is None:
-            params["logvar"] = linear(keys[2])
+        decoder_key, *keys = jax.random.split(key, 3)
+        params = {"decoder": decoder.init(decoder_key)} | init_posterior(keys, k, logvar=logvar)
         if not decoder.batch_statistics:
             return Variables(params)
-        _, stats = decoder.apply(params["decoder"], jnp.zeros((1, *latent_shape)))
-        return Variables(params, VGONStats(stats, jnp.full(data_shape, 0.5)))
+        output, stats = decoder.apply(params["decoder"], jnp.zeros((1, *latent_shape)))
+        mean_cotangent = jnp.zeros_like(output[0]) if one_start else None
+        return Variables(params, VGONStats(stats, jnp.full(data_shape, 0.5), mean_cotangent))
 
     def with_noise(noise):
         """Return the record of z -> F(t(z, noise)), noise `[B, *latent]` or, the same for all, `[*latent]`."""
@@ -224,6 +196,8 @@ def vgon(
 
     def encode_with(variables, x, keys):
         """Encode images, each with inner noise from its own key `[B]`."""
+        if one_start and variables.stats is not None:
+            return encode_frozen(frozen(variables), x, likelihood=likelihood)
         if decoder.batch_statistics and variables.stats is not None:
             num = len(reference(x.dtype)[0])
             return encode_in_reference(variables, x, jax.vmap(lambda key: jax.random.randint(key, (), 0, num))(keys))
@@ -249,6 +223,10 @@ def vgon(
             noise = reference(params["mean"]["bias"].dtype)[1][0]
             strategy = matrix_strategy(with_noise(noise), params)
             return freeze(from_one_start(params, noise, strategy), likelihood)
+        if one_start:
+            noise = jnp.zeros(latent_shape, stats.mean_x.dtype)
+            encoder = from_one_start(params, noise, matrix_strategy(with_noise(noise), params))
+            return freeze(encoder, likelihood, stats.mean_cotangent)
         z0, noise, origin_stats, z_mean = held(params, stats.mean_x)
         fixed = with_noise(noise[0])
         row = fixed._replace(apply=lambda params, z: fixed.apply(params, z, origin_stats)[0], rows="independent")
@@ -275,18 +253,19 @@ def vgon(
         q = q_of(params, z)
         outer = batch.get("outer_noise", jax.random.normal(outer_key, z.shape, z.dtype))
         output, stats = output_of(Variables(params), q.draw(outer))
-        beta = kl_weight(batch["step"]) if callable(kl_weight) else kl_weight
-        value = (likelihood(output, x) + beta * kl_to_standard_normal(q)).mean()
-        return value, VGONStats(stats, x.mean(axis=0)) if decoder.batch_statistics else None
+        value = variational_loss(likelihood, output, q, batch, kl_weight)
+        if not decoder.batch_statistics:
+            return value, None
+        mean_cotangent = None
+        if one_start:
+            output = with_noise(jnp.zeros(latent_shape, x.dtype)).plain(params, jnp.zeros((1, *latent_shape), x.dtype))
+            mean_cotangent = cotangents(likelihood, output[0], x).mean(axis=0)
+        return value, VGONStats(stats, x.mean(axis=0), mean_cotangent)
 
     def bound(variables, x, keys):
         inner_keys, outer_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         q = q_of(variables.params, encode_with(variables, x, inner_keys))
-        noise = jax.vmap(lambda key: jax.random.normal(key, latent_shape, x.dtype))(outer_keys)
-        t = q.draw(noise)
-        nll = likelihood(output_of(variables, t)[0], x)
-        log_ratio = 0.5 * sum_per_example(jnp.square(noise) + q.logvar - jnp.square(t))  # log p(t) - log q(t given x)
-        return Bound(nll, kl_to_standard_normal(q), log_ratio - nll)
+        return draw_bound(likelihood, lambda t: output_of(variables, t)[0], q, x, outer_keys)
 
     def sample(variables, key, num):
         return likelihood.mean(output_of(variables, jax.random.normal(key, (num, *latent_shape)))[0])

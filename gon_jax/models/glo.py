@@ -1,0 +1,82 @@
+r"""Generative latent optimisation: no encoder at all, but a latent of its own for each datum, learned with the decoder.
+
+    minimise over params and z_1, ..., z_N:  mean over i of loss(x_i, F(z_i))
+
+Data that were not trained on have no latent: theirs is found by gradient descent with the decoder fixed.
+Reference: Bojanowski et al., "Optimizing the Latent Space of Generative Networks", ICML 2018, arXiv 1707.05776.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gon_jax.likelihoods import Likelihood, squared_error
+from gon_jax.models.model import Batch, Model, Variables, data_shape_of
+from gon_jax.origin import Decoder
+
+
+def glo(
+    decoder: Decoder,
+    *,
+    likelihood: Likelihood = squared_error,
+    num_steps: int = 100,
+    latent_learning_rate: float = 0.1,
+    latent_scale: float = 0.03,
+) -> Model:
+    """Return the GLO of a decoder: its parameters are the decoder's, its codes those that Adam finds from 0.
+
+    Training keeps the latents of the training data (`gon_jax.training.Latents`), which start from N(0, scale^2 I), and
+    moves those of a batch with its parameters. Unlike the original they are not projected to the unit ball, and the
+    loss is any likelihood.
+
+    Args:
+      decoder: a record. `stats` are its statistics with the latents of the training data.
+      likelihood: the loss of training and of encoding.
+      num_steps: of Adam, to encode.
+      latent_learning_rate: of these steps. (That of the training data's latents is the `latent_optimizer` of
+        `gon_jax.training.fit`.)
+      latent_scale: standard deviation of the training data's latents at the start; small beside what they become.
+
+    >>> from gon_jax.networks import conv_decoder
+    >>> model = glo(conv_decoder((8, 8, 1), (3,), base_channels=4), num_steps=2)
+    >>> variables = model.init(jax.random.key(0))
+    >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, model.latents(jax.random.key(1), 7).shape
+    ((5, 3), (7, 3))
+    """
+    latent_shape = decoder.latent_shape
+    adam = optax.adam(latent_learning_rate)
+
+    def output_of(variables, z):
+        """Return F(z), and the statistics of this pass."""
+        if decoder.batch_statistics:
+            return decoder.apply(variables.params, z, variables.stats)
+        return decoder.apply(variables.params, z), None
+
+    def init(key):
+        params = decoder.init(key)
+        return Variables(params, output_of(Variables(params), jnp.zeros((1, *latent_shape)))[1])
+
+    def latents(key, num):
+        return latent_scale * jax.random.normal(key, (num, *latent_shape))
+
+    def loss(variables: Variables, batch: Batch, key: jax.Array):
+        del key  # nothing is random here
+        output, stats = output_of(Variables(variables.params), batch["z"])
+        return likelihood(output, batch["x"]).mean(), stats
+
+    def encode(variables, x):
+        x = jnp.asarray(x)
+
+        def step(carry, _):  # Adam acts on each number by itself: rows stay independent
+            z, state = carry
+            updates, state = adam.update(jax.grad(lambda z: likelihood(output_of(variables, z)[0], x).sum())(z), state)
+            return (optax.apply_updates(z, updates), state), None
+
+        z0 = jnp.zeros((len(x), *latent_shape), x.dtype)
+        return jax.lax.scan(step, (z0, adam.init(z0)), length=num_steps)[0][0]
+
+    def decode(variables, z):
+        return likelihood.mean(output_of(variables, z)[0])
+
+    data_shape = data_shape_of(decoder, likelihood)
+    return Model(init, loss, encode, decode, data_shape, latent_shape, likelihood, latents=latents)

@@ -1,0 +1,206 @@
+r"""The multi-step GON and the detached baselines of the paper (Table 1, Figs. 2a, 11a and 11b, Appendix C).
+
+The code is where T gradient steps on the loss lead from z_0, and the outer loss is differentiated through them all, or
+through none ("detached"). With T = 1 from a constant origin, differentiated, it is the GON.
+
+    z_{t+1} = z_t - step_size * grad_{z_t} L(x, F(z_t)),    t = 0, ..., T - 1
+"""
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gon_jax.likelihoods import Likelihood, squared_error
+from gon_jax.linearisation import cotangents, gradient_encoder, strategy_of
+from gon_jax.models.gon import gon
+from gon_jax.models.model import Batch, Model, Variables, data_shape_of
+from gon_jax.origin import Decoder, encode
+
+Encoding = Literal["step", "gradient"]
+NUM_CORRECTED = 16  # rows of a batch that the correction is taken from, and no more: each costs two passes a step
+
+
+class MultiStepStats(NamedTuple):
+    """What a decoder with batch statistics needs so that an image encodes the same alone and in any company.
+
+    Each pass has statistics of its own, averaged over training batches, but for a first pass from one shared origin: it
+    is computed from the parameters, as in `GONStats`, and its coupled step is exact. In a later step, an image moves by
+    the gradient at the held statistics, and by what coupling added to that for a training batch on average.
+
+    Attributes:
+      latent: the decoder's statistics in the pass that decodes the codes.
+      mean_cotangent: as in `GONStats`; `None` where start points are drawn.
+      steps: of the n steps after it (all T where start points are drawn) the decoder's statistics `[n, ...]`, and the
+        correction `[n, *latent]`: the mean, over up to 16 rows, of the step made less that at held statistics. `None`
+        for n = 0.
+    """
+
+    latent: Any
+    mean_cotangent: jax.Array | None
+    steps: tuple[Any, jax.Array] | None
+
+
+def multi_step_gon(
+    decoder: Decoder,
+    *,
+    likelihood: Likelihood = squared_error,
+    num_steps: int = 10,
+    step_size: float | None = None,
+    detached: bool = False,
+    learn_origin: bool = False,
+    learn_step_size: bool = False,
+    origin_scale: float = 0.0,
+    encoding: Encoding = "step",
+) -> Model:
+    r"""Return the GON whose codes are several gradient steps: minimise, with z_T as above, L(x, F(z_T)).
+
+    Parameters are `{"decoder": ...}`, and `"origin"` `[*latent]` and `"log_step_size"` where these are learned.
+
+    From one origin the first step takes the fast forms of `gon_jax.encode_shared`. Each later one is rematerialised:
+    the forward loop keeps the codes `[T, B, *latent]` alone and the backward loop makes each step again, so memory does
+    not grow with T beyond the codes. That is 8 decoder passes a step in place of 6, and the faster for it on a CPU.
+
+    Under batch statistics each pass has those of its own batch, and gradients flow through them, as in `gon`.
+    Evaluated with averages, rows are independent: see `MultiStepStats`. That is exact for the first step from one
+    origin, for all images; for later ones in the mean over images.
+
+    Args:
+      decoder: a record, or your own function in it.
+      likelihood: the inner and the outer loss.
+      num_steps: T.
+      step_size: by default 0.1 / (64 H W) for data `[H, W, C]`, the paper's latent learning rate of 0.1 where the loss
+        is a mean over the release's 64 examples and over pixels; with one step 1 / (64 H W), as in `gon`.
+      detached: the code is a constant of the outer loss, so the decoder learns from its last pass alone.
+      learn_origin: z_0 is a parameter, from 0 on.
+      learn_step_size: its logarithm is a parameter, from `step_size` on.
+      origin_scale: above 0, z_0 is drawn from N(0, origin_scale^2 I) around the origin, for each example and training
+        step. Evaluated by batch, each row has a fixed draw; else all rows have the same.
+      encoding: the code is z_T ("step") or z_T - z_0 ("gradient"): "z0 - grad" and "-grad" of Appendix C.
+
+    Raises:
+      ValueError: for less than one step, a step size that is not above 0, an origin_scale below 0, an unknown encoding,
+        or an origin or step size to be learned in a detached model, where no gradient would reach it.
+
+    >>> from gon_jax.networks import conv_decoder
+    >>> model = multi_step_gon(conv_decoder((8, 8, 1), (3,), base_channels=4), num_steps=2, learn_origin=True)
+    >>> variables = model.init(jax.random.key(0))
+    >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, variables.params["origin"]
+    ((5, 3), Array([0., 0., 0.], dtype=float32))
+    """
+    data_shape, latent_shape = data_shape_of(decoder, likelihood), decoder.latent_shape
+    if num_steps < 1:
+        raise ValueError(f"expected at least one step, got num_steps={num_steps}")
+    if step_size is None:
+        step_size = (1.0 if num_steps == 1 else 0.1) / (64 * math.prod(data_shape[:-1]))
+    if not step_size > 0:
+        raise ValueError(f"expected a step size above 0, got step_size={step_size!r}; steps go down the gradient")
+    if not origin_scale >= 0:
+        raise ValueError(f"expected an origin_scale of 0 or above, got {origin_scale!r}; it is a standard deviation")
+    if encoding not in ("step", "gradient"):
+        raise ValueError(f"expected encoding 'step' or 'gradient', got {encoding!r}")
+    if detached and (learn_origin or learn_step_size):
+        raise ValueError("expected nothing learned through a detached code, got learn_origin or learn_step_size")
+    shared = origin_scale == 0 and decoder.rows != "unknown"  # then the first step has fast forms
+    num_later = num_steps - shared
+
+    def init(key):
+        params = {"decoder": decoder.init(key)}
+        if learn_origin:
+            params["origin"] = jnp.zeros(latent_shape)
+        if learn_step_size:
+            params["log_step_size"] = jnp.log(jnp.float32(step_size))
+        if not decoder.batch_statistics:
+            return Variables(params)
+        output, stats = decoder.apply(params["decoder"], jnp.zeros((1, *latent_shape)))
+        mean_cotangent = jnp.zeros_like(output[0]) if shared else None
+        later = jax.tree.map(lambda a: jnp.broadcast_to(a, (num_later, *a.shape)), stats)
+        steps = (later, jnp.zeros((num_later, *latent_shape))) if num_later else None
+        return Variables(params, MultiStepStats(stats, mean_cotangent, steps))
+
+    def origin_of(params, dtype):
+        return params["origin"].astype(dtype) if learn_origin else jnp.zeros(latent_shape, dtype)
+
+    def draw(params, key, num, dtype):
+        """Return start points `[num, *latent]`."""
+        z0 = jnp.broadcast_to(origin_of(params, dtype), (num, *latent_shape))
+        return z0 + origin_scale * jax.random.normal(key, z0.shape, dtype) if origin_scale else z0
+
+    def size_of(params):
+        return jnp.exp(params["log_step_size"]) if learn_step_size else step_size
+
+    def step(decoder_fn, params, x, z):
+        return encode(decoder_fn, params["decoder"], x, z, likelihood=likelihood, step_size=size_of(params))
+
+    def held(stats):
+        return lambda params, z: decoder.apply(params, z, stats)[0]
+
+    def first_step(params, x, mean_cotangent=None):
+        """Return the codes after the step from the shared origin, and the mean cotangent."""
+        strategy = strategy_of(decoder, params["decoder"], max(len(x), 2))  # of one row, a tie with the definition
+        options = {"step_size": size_of(params), "strategy": strategy}
+        encoder = gradient_encoder(decoder, params["decoder"], origin_of(params, x.dtype), **options)
+        v = cotangents(likelihood, encoder.output, x)
+        mean_cotangent = v.mean(axis=0) if mean_cotangent is None else mean_cotangent
+        return encoder.codes(v, mean_cotangent), mean_cotangent
+
+    def finish(z, z0):
+        return z - z0 if encoding == "gradient" else z
+
+    def codes(params, x, z0):
+        """Return codes by the statistics of this batch, and all of its `MultiStepStats` but the first field."""
+        z, mean_cotangent, steps = z0, None, None
+        if shared:
+            z, mean_cotangent = first_step(params, x)
+        remade = jax.checkpoint(lambda z: step(decoder.plain, params, x, z), prevent_cse=False)
+
+        def body(z, _):
+            after = remade(z)
+            if not decoder.batch_statistics:
+                return after, None
+            constants, before, live = jax.lax.stop_gradient((params, z, after))
+            stats = decoder.apply(constants["decoder"], before)[1]  # of the pass above, which XLA makes once
+            alone = step(held(stats), constants, x[:NUM_CORRECTED], before[:NUM_CORRECTED])
+            return after, (stats, (live[:NUM_CORRECTED] - alone).mean(axis=0))
+
+        if num_later:
+            z, steps = jax.lax.scan(body, z, length=num_later)
+        return finish(z, z0), (mean_cotangent, steps)
+
+    def encode_alone(params, stats, x, z0):
+        """Return codes by averaged statistics, rows independent."""
+        z = first_step(params, x, stats.mean_cotangent)[0] if shared else z0
+        if num_later:
+            z, _ = jax.lax.scan(lambda z, now: (step(held(now[0]), params, x, z) + now[1], None), z, stats.steps)
+        return finish(z, z0)
+
+    def encode_fixed(variables, x):
+        x, (params, stats) = jnp.asarray(x), variables
+        by_batch = decoder.batch_statistics and stats is None
+        z0 = draw(params, jax.random.key(0), len(x) if by_batch else 1, x.dtype)
+        z0 = jnp.broadcast_to(z0, (len(x), *latent_shape))
+        if by_batch or not decoder.batch_statistics:
+            return codes(params, x, z0)[0]
+        return encode_alone(params, stats, x, z0)
+
+    def decode(variables, z):
+        params, stats = variables.params["decoder"], variables.stats
+        if not decoder.batch_statistics:
+            return likelihood.mean(decoder.apply(params, z))
+        return likelihood.mean(decoder.apply(params, z, None if stats is None else stats.latent)[0])
+
+    def loss(variables: Variables, batch: Batch, key: jax.Array):
+        params, x = variables.params, batch["x"]
+        inner = jax.lax.stop_gradient(params) if detached else params
+        z, stats = codes(inner, x, draw(inner, key, len(x), x.dtype))
+        if not decoder.batch_statistics:
+            return likelihood(decoder.apply(params["decoder"], z), x).mean(), None
+        output, latent = decoder.apply(params["decoder"], z)
+        return likelihood(output, x).mean(), MultiStepStats(latent, *stats)
+
+    freezes = None
+    if num_steps == 1 and shared and not (learn_origin or learn_step_size):
+        frozen = gon(decoder, likelihood=likelihood, step_size=step_size).freeze
+        freezes = lambda variables: frozen(variables._replace(params=variables.params["decoder"]))  # noqa: E731
+    return Model(init, loss, encode_fixed, decode, data_shape, latent_shape, likelihood, freezes)

@@ -1,0 +1,86 @@
+"""The variational autoencoder, the baseline of Table 2 of the paper: the variational GON with an encoder.
+
+Reference: Kingma & Welling, "Auto-Encoding Variational Bayes", ICLR 2014, arXiv 1312.6114.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from gon_jax.likelihoods import Likelihood, bernoulli
+from gon_jax.models.autoencoder import check_pair, decoder_pass, encoder_pass, init_pair, stats_of
+from gon_jax.models.model import Batch, Model, Variables
+from gon_jax.models.variational import draw_bound, init_posterior, posterior, variational_loss
+from gon_jax.networks import EncoderNetwork
+from gon_jax.origin import Decoder
+
+
+def vae(
+    decoder: Decoder,
+    encoder: EncoderNetwork,
+    *,
+    likelihood: Likelihood = bernoulli,
+    kl_weight: float | Callable[[jax.Array], jax.Array] = 1.0,
+    logvar: float | None = None,
+) -> Model:
+    r"""Return the VAE of a decoder F and an encoder: minimise the negative evidence lower bound, in nats,
+
+    $$ -\mathbb{E}_{q(t | x)} \log p(x | F(t)) + \beta\, \mathrm{KL}(q(t | x), N(0, I)). $$
+
+    The encoder's outputs go to mean and log variance of q by the same two linear maps that the variational GON has, so
+    the two models differ in what is put into these. Parameters are `{"decoder", "encoder", "mean", "logvar"}`.
+
+    `encode` returns the mean of q, which is what the prior is compared with; `decode` takes t, and `sample` decodes
+    draws of N(0, I). `batch["noise"]` `[B, *latent]` stands for the noise of a training step, where it is given.
+
+    Args:
+      decoder: a record; its output is the likelihood's (logits for the Bernoulli: no sigmoid).
+      encoder: as for `autoencoder`.
+      likelihood: -log p(x given F(t)).
+      kl_weight: beta, 1 for the bound; or a schedule of optax, read at the step.
+      logvar: a constant log variance of q in place of the second map.
+
+    Raises:
+      ValueError: as for `autoencoder`.
+
+    >>> from gon_jax.networks import conv_decoder, conv_encoder
+    >>> model = vae(conv_decoder((8, 8, 1), (3,), output_activation="none"), conv_encoder((8, 8, 1), (3,)))
+    >>> variables = model.init(jax.random.key(0))
+    >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, model.sample(variables, jax.random.key(1), 2).shape
+    ((5, 3), (2, 8, 8, 1))
+    """
+    data_shape, latent_shape = check_pair(decoder, encoder, likelihood), decoder.latent_shape
+
+    def q_of(variables, x):
+        """Return q(t given x), and the statistics of this pass."""
+        z, stats = encoder_pass(encoder, variables, x)
+        return posterior(variables.params, z, logvar=logvar), stats
+
+    def init(key):
+        pair_key, *keys = jax.random.split(key, 3)
+        params, stats = init_pair(pair_key, decoder, encoder, data_shape)
+        return Variables(params | init_posterior(keys, math.prod(latent_shape), logvar=logvar), stats)
+
+    def encode(variables, x):
+        return q_of(variables, jnp.asarray(x))[0].mean
+
+    def decode(variables, t):
+        return likelihood.mean(decoder_pass(decoder, variables, t)[0])
+
+    def loss(variables: Variables, batch: Batch, key: jax.Array):
+        by_batch = Variables(variables.params)
+        q, encoder_stats = q_of(by_batch, batch["x"])
+        noise = batch.get("noise", jax.random.normal(key, q.mean.shape, q.mean.dtype))
+        output, decoder_stats = decoder_pass(decoder, by_batch, q.draw(noise))
+        value = variational_loss(likelihood, output, q, batch, kl_weight)
+        return value, stats_of(encoder_stats, decoder_stats)
+
+    def bound(variables, x, keys):
+        return draw_bound(likelihood, lambda t: decoder_pass(decoder, variables, t)[0], q_of(variables, x)[0], x, keys)
+
+    def sample(variables, key, num):
+        return decode(variables, jax.random.normal(key, (num, *latent_shape)))
+
+    return Model(init, loss, encode, decode, data_shape, latent_shape, likelihood, sample=sample, bound=bound)

@@ -1,0 +1,169 @@
+"""The contract of a model, for every model; and what is particular to the GON."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gon_jax.coordinates import grid
+from gon_jax.data import load
+from gon_jax.likelihoods import bernoulli, gaussian
+from gon_jax.linearisation import encode_frozen
+from gon_jax.metrics import evaluate
+from gon_jax.models import Variables, gon, implicit_gon, least_squares_gon, vgon
+from gon_jax.networks import conv_decoder, modulated_siren_decoder, siren_decoder
+from gon_jax.origin import Decoder, encode, gon_loss
+from gon_jax.training import fit, make_optimizer
+from gon_jax.models.classifier import gon_classifier
+from gon_jax.models.translation import translation_gon
+from gon_jax.likelihoods import squared_error
+
+
+def plain_decoder(features=64, latent_size=3):
+    """A decoder as another project would bring it: two functions, no Flax."""
+
+    def apply(params, z):
+        return jax.nn.sigmoid(z @ params["w"] + params["b"]).reshape(-1, 8, 8, 1)
+
+    def init(key):
+        return {"w": jax.random.normal(key, (latent_size, features)), "b": jnp.zeros((1, features))}
+
+    return Decoder(apply, init, (latent_size,), rows="independent")
+
+
+def conv(**options):
+    return conv_decoder((8, 8, 1), options.pop("latent_shape", (3,)), base_channels=2, **options)
+
+
+modulated = partial(modulated_siren_decoder, output_activation="sigmoid")
+MODELS = {
+    "gon": lambda: gon(conv()),
+    "gon-group": lambda: gon(conv(norm="group")),
+    "gon-none": lambda: gon(conv(norm="none")),
+    "gon-spatial": lambda: gon(conv(latent_shape=(4, 4, 2))),
+    "gon-bernoulli": lambda: gon(conv(output_activation="none"), likelihood=bernoulli),
+    "gon-gaussian": lambda: gon(conv(), likelihood=gaussian(0.1)),
+    "gon-plain": lambda: gon(plain_decoder()),
+    "gon-unknown": lambda: gon(plain_decoder()._replace(rows="unknown")),
+    "gon-definition": lambda: gon(conv(), strategy="definition"),
+    "least-squares": lambda: least_squares_gon(conv(), learn_damping=True),
+    "least-squares-none": lambda: least_squares_gon(conv(norm="none"), damping=0.1),
+    "vgon": lambda: vgon(conv(output_activation="none")),
+    "vgon-shared": lambda: vgon(conv(output_activation="none"), inner_noise="shared", step_size=1.0),
+    "vgon-group": lambda: vgon(conv(norm="group", output_activation="none"), logvar=-1.0),
+    "implicit": lambda: implicit_gon(siren_decoder(grid(8, 8), 3, hidden_dim=8, output_activation="sigmoid")),
+    "implicit-subset": lambda: implicit_gon(modulated(grid(8, 8), 3, hidden_dim=8), num_points=20),
+    "least-squares-bernoulli": lambda: least_squares_gon(conv(output_activation="none"), likelihood=bernoulli),
+    "classifier": lambda: gon_classifier(conv(), 10),
+    "joint": lambda: gon_classifier(conv(norm="none", latent_shape=(4, 4, 2)), 10, reconstruction_weight=1.0),
+    "classifier-implicit": lambda: gon_classifier(siren_decoder(grid(8, 8), 2, hidden_dim=8, output_activation="sigmoid"), 10),
+    "translation": lambda: translation_gon(conv(output_activation="none"), source_likelihood=squared_error, likelihood=bernoulli),
+}
+X = jnp.asarray(np.random.default_rng(0).uniform(size=(5, 8, 8, 1)), jnp.float32)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_contract(name):
+    model = MODELS[name]()
+    variables = model.init(jax.random.key(0))
+    assert model.data_shape == (8, 8, 1)
+
+    loss, stats = model.loss(variables, {"x": X, "y": jnp.arange(5), "target": 1 - X}, jax.random.key(1))
+    assert loss.shape == () and jnp.isfinite(loss)
+    assert jax.tree.structure(stats) == jax.tree.structure(variables.stats)
+    assert jax.tree.map(jnp.shape, stats) == jax.tree.map(jnp.shape, variables.stats)
+
+    averaged = variables._replace(stats=stats)
+    z = model.encode(averaged, X)
+    assert z.shape == (5, *model.latent_shape) and jnp.isfinite(z).all()
+    x_hat = model.decode(averaged, z)
+    assert x_hat.shape == X.shape and (x_hat >= 0).all() and (x_hat <= 1).all()
+
+    # Evaluated with averages, an example is the same alone as in company; different keys, different parameters.
+    np.testing.assert_allclose(model.encode(averaged, X[2:3]), z[2:3], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.decode(averaged, z[2:3]), x_hat[2:3], atol=1e-5)
+    other = model.init(jax.random.key(1)).params
+    assert any((a != b).any() for a, b in zip(jax.tree.leaves(variables.params), jax.tree.leaves(other), strict=True))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradient_reaches_every_parameter(name):
+    model = MODELS[name]()
+    variables = model.init(jax.random.key(0))
+    gradient = jax.grad(lambda p: model.loss(Variables(p), {"x": X, "y": jnp.arange(5), "target": 1 - X}, jax.random.key(1))[0])(variables.params)
+    for path, leaf in jax.tree.leaves_with_path(gradient):
+        assert jnp.isfinite(leaf).all()
+        idle = "Project_0" in jax.tree_util.keystr(path) and "bias" in jax.tree_util.keystr(path)
+        if idle and variables.stats is not None:  # batch normalisation takes it away again
+            assert (leaf == 0).all(), path
+        else:
+            assert (leaf != 0).any(), path
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_frozen_encoder_is_the_models(name):
+    model = MODELS[name]()
+    variables = model.init(jax.random.key(0))
+    if name == "gon-unknown":
+        assert model.freeze is None
+        return
+    variables = variables._replace(stats=model.loss(variables, {"x": X, "y": jnp.arange(5), "target": 1 - X}, jax.random.key(1))[1])
+    frozen, z = model.freeze(variables), model.encode(variables, X)
+    assert frozen.output is None  # folded
+    np.testing.assert_allclose(encode_frozen(frozen, X), z, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))
+
+
+def test_loss_and_codes_are_the_definitions():
+    decoder = plain_decoder()
+    model = gon(decoder, step_size=0.05)
+    variables = model.init(jax.random.key(0))
+    z0 = jnp.zeros((5, 3))
+    np.testing.assert_allclose(
+        model.encode(variables, X), encode(decoder.apply, variables.params, X, z0, step_size=0.05), rtol=1e-5
+    )
+    loss, _ = model.loss(variables, {"x": X, "y": jnp.arange(5), "target": 1 - X}, jax.random.key(1))
+    np.testing.assert_allclose(loss, gon_loss(decoder.apply, variables.params, X, z0, step_size=0.05).mean(), rtol=1e-5)
+
+
+def test_default_step_size_is_the_releases():
+    decoder = plain_decoder()
+    variables = gon(decoder).init(jax.random.key(0))
+    np.testing.assert_array_equal(
+        gon(decoder).encode(variables, X), gon(decoder, step_size=1 / (64 * 8 * 8)).encode(variables, X)
+    )
+
+
+def test_batch_and_running_agree_on_the_batch_that_was_averaged():
+    model = MODELS["gon"]()
+    variables = model.init(jax.random.key(0))
+    _, stats = model.loss(variables, {"x": X, "y": jnp.arange(5), "target": 1 - X}, jax.random.key(1))
+    by_batch, averaged = Variables(variables.params), variables._replace(stats=stats)
+    z = model.encode(by_batch, X)
+    np.testing.assert_allclose(model.encode(averaged, X), z, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(model.decode(averaged, z), model.decode(by_batch, z), atol=1e-6)
+
+
+def test_running_evaluation_is_within_2_percent_of_batch_evaluation_after_training():
+    digits = load("digits", image_size=16)
+    model = gon(conv_decoder((16, 16, 1), (16,), base_channels=8))
+    result = fit(
+        model,
+        digits.train.images,
+        400,
+        jax.random.key(0),
+        optimizer=make_optimizer(5e-3, schedule="cosine", num_steps=400),
+        progress=False,
+    )
+    variables, test = result.state.variables, digits.test.images
+    running = evaluate(model, variables, test)["squared_error"]
+    by_batch = evaluate(model, variables, test, evaluation="batch", batch_size=len(test))["squared_error"]
+    assert abs(running / by_batch - 1) < 0.02
+    mean_image = digits.train.images.mean(axis=0) / 255
+    assert running < 0.25 * np.square(test / 255 - mean_image).sum(axis=(1, 2, 3)).mean()  # and it has learned
+    # Alone and in company, the trained model's codes are the same.
+    x = jnp.asarray(test[:40] / 255, jnp.float32)
+    together = model.encode(variables, x)
+    alone = jnp.concatenate([model.encode(variables, x[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(alone, together[:3], rtol=1e-3, atol=1e-4 * float(jnp.abs(together).max()))
