@@ -77,7 +77,7 @@ def test_loss_and_gradients_are_the_definitions(name, x64, double):
 
 @pytest.mark.usefixtures("quick")
 def test_learns_to_classify_and_alone_as_in_company():
-    """In 150 steps beyond a linear probe of untrained codes, which is right on 84 to 87 % of 8x8 digits here."""
+    """Beyond a linear probe of untrained codes, which is right on 72 to 79 % of these digits (90 to 92 % learned)."""
     digits, optimizer = load("digits"), optax.adam(5e-3)
     model = gon_classifier(conv((8,)), 10)
     images, labels = jnp.asarray(digits.train.images / 255, jnp.float32), jnp.asarray(digits.train.labels)
@@ -88,8 +88,9 @@ def test_learns_to_classify_and_alone_as_in_company():
     order = jnp.asarray(np.random.default_rng(0).integers(len(images), size=(150, 64)))
     state, _ = jax.jit(partial(jax.lax.scan, step))(init_state(model, optimizer, jax.random.key(0)), order)
     test = digits.test
-    assert accuracy(model, state.variables, test.images, test.labels) > 0.9
-    assert abs(accuracy(model, state.variables, test.images, test.labels, evaluation="batch") - 0.95) < 0.05
+    running = accuracy(model, state.variables, test.images, test.labels)
+    by_batch = accuracy(model, state.variables, test.images, test.labels, evaluation="batch")
+    assert running > 0.85 and abs(running - by_batch) < 0.05
     x = jnp.asarray(test.images[:5] / 255, jnp.float32)
     logits = model.classify(state.variables, x)
     np.testing.assert_allclose(model.classify(state.variables, x[2:3]), logits[2:3], rtol=1e-3, atol=1e-3)

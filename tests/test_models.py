@@ -12,8 +12,20 @@ from gon_jax.data import load
 from gon_jax.likelihoods import bernoulli, gaussian
 from gon_jax.linearisation import encode_frozen
 from gon_jax.metrics import evaluate
-from gon_jax.models import Variables, gon, implicit_gon, least_squares_gon, vgon
-from gon_jax.networks import conv_decoder, modulated_siren_decoder, siren_decoder
+from gon_jax.models import (
+    Variables,
+    autoencoder,
+    glo,
+    gon,
+    gon_classifier,
+    implicit_gon,
+    least_squares_gon,
+    multi_step_gon,
+    translation_gon,
+    vae,
+    vgon,
+)
+from gon_jax.networks import conv_decoder, conv_encoder, modulated_siren_decoder, siren_decoder
 from gon_jax.origin import Decoder, encode, gon_loss
 from gon_jax.training import fit, make_optimizer
 
@@ -34,6 +46,10 @@ def conv(**options):
     return conv_decoder((8, 8, 1), options.pop("latent_shape", (3,)), base_channels=2, **options)
 
 
+def encoder(**options):
+    return conv_encoder((8, 8, 1), (3,), base_channels=2, **options)
+
+
 modulated = partial(modulated_siren_decoder, output_activation="sigmoid")
 MODELS = {
     "gon": lambda: gon(conv()),
@@ -52,9 +68,29 @@ MODELS = {
     "vgon-group": lambda: vgon(conv(norm="group", output_activation="none"), logvar=-1.0),
     "implicit": lambda: implicit_gon(siren_decoder(grid(8, 8), 3, hidden_dim=8, output_activation="sigmoid")),
     "implicit-subset": lambda: implicit_gon(modulated(grid(8, 8), 3, hidden_dim=8), num_points=20),
+    "vgon-none": lambda: vgon(conv(output_activation="none"), inner_noise="none"),
+    "classifier": lambda: gon_classifier(conv(), 4),
+    "classifier-implicit": lambda: gon_classifier(
+        siren_decoder(grid(8, 8), 2, hidden_dim=8, output_activation="sigmoid"), 4
+    ),
+    "joint": lambda: gon_classifier(conv(norm="none"), 4, reconstruction_weight=1.0),
+    "translation": lambda: translation_gon(conv()),
+    "multi-step": lambda: multi_step_gon(conv(), num_steps=2, learn_origin=True, learn_step_size=True),
+    "multi-step-detached": lambda: multi_step_gon(conv(norm="none"), num_steps=2, detached=True),
+    "multi-step-drawn": lambda: multi_step_gon(conv(), num_steps=1, origin_scale=0.1, encoding="gradient"),
+    "autoencoder": lambda: autoencoder(conv(), encoder()),
+    "tied-autoencoder": lambda: autoencoder(conv(norm="none"), encoder(norm="none", tied=True)),
+    "vae": lambda: vae(conv(output_activation="none"), encoder()),
+    "glo": lambda: glo(conv(), num_steps=3),
     "least-squares-bernoulli": lambda: least_squares_gon(conv(output_activation="none"), likelihood=bernoulli),
 }
 X = jnp.asarray(np.random.default_rng(0).uniform(size=(5, 8, 8, 1)), jnp.float32)
+BATCH = {"x": X, "y": jnp.arange(5) % 4, "target": X, "index": jnp.arange(5)}
+
+
+def batch_for(model):
+    """Return a batch with all that any model takes."""
+    return BATCH if model.latents is None else BATCH | {"z": model.latents(jax.random.key(2), 5)}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -63,7 +99,7 @@ def test_contract(name):
     variables = model.init(jax.random.key(0))
     assert model.data_shape == (8, 8, 1)
 
-    loss, stats = model.loss(variables, {"x": X}, jax.random.key(1))
+    loss, stats = model.loss(variables, batch_for(model), jax.random.key(1))
     assert loss.shape == () and jnp.isfinite(loss)
     assert jax.tree.structure(stats) == jax.tree.structure(variables.stats)
     assert jax.tree.map(jnp.shape, stats) == jax.tree.map(jnp.shape, variables.stats)
@@ -73,6 +109,11 @@ def test_contract(name):
     assert z.shape == (5, *model.latent_shape) and jnp.isfinite(z).all()
     x_hat = model.decode(averaged, z)
     assert x_hat.shape == X.shape and (x_hat >= 0).all() and (x_hat <= 1).all()
+
+    if model.classify is not None:
+        logits = model.classify(averaged, X)
+        assert logits.shape == (5, 4)
+        np.testing.assert_allclose(model.classify(averaged, X[2:3]), logits[2:3], rtol=1e-4, atol=1e-5)
 
     # Evaluated with averages, an example is the same alone as in company; different keys, different parameters.
     np.testing.assert_allclose(model.encode(averaged, X[2:3]), z[2:3], rtol=1e-4, atol=1e-5)
@@ -85,10 +126,12 @@ def test_contract(name):
 def test_gradient_reaches_every_parameter(name):
     model = MODELS[name]()
     variables = model.init(jax.random.key(0))
-    gradient = jax.grad(lambda p: model.loss(Variables(p), {"x": X}, jax.random.key(1))[0])(variables.params)
+    batch = batch_for(model)
+    gradient = jax.grad(lambda p: model.loss(Variables(p), batch, jax.random.key(1))[0])(variables.params)
     for path, leaf in jax.tree.leaves_with_path(gradient):
         assert jnp.isfinite(leaf).all()
-        idle = "Project_0" in jax.tree_util.keystr(path) and "bias" in jax.tree_util.keystr(path)
+        words = jax.tree_util.keystr(path)
+        idle = ("Project_0" in words or "StridedConv_0" in words) and "bias" in words
         if idle and variables.stats is not None:  # batch normalisation takes it away again
             assert (leaf == 0).all(), path
         else:
@@ -99,10 +142,10 @@ def test_gradient_reaches_every_parameter(name):
 def test_frozen_encoder_is_the_models(name):
     model = MODELS[name]()
     variables = model.init(jax.random.key(0))
-    if name == "gon-unknown":
-        assert model.freeze is None
+    if model.freeze is None:
+        assert name.startswith(("gon-unknown", "multi-step", "autoencoder", "tied", "vae", "glo"))
         return
-    variables = variables._replace(stats=model.loss(variables, {"x": X}, jax.random.key(1))[1])
+    variables = variables._replace(stats=model.loss(variables, batch_for(model), jax.random.key(1))[1])
     frozen, z = model.freeze(variables), model.encode(variables, X)
     assert frozen.output is None  # folded
     np.testing.assert_allclose(encode_frozen(frozen, X), z, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))

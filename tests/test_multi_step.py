@@ -156,14 +156,14 @@ def test_memory_grows_by_the_codes_alone():
         return loss.lower(params).compile().memory_analysis().temp_size_in_bytes
 
     two, sixteen = memory(2), memory(16)
-    of_a_step = 4 * (16 * 3 + 4 * 64 + 3)  # codes; means, variances and corrections; a residual of one pass is 4096
+    of_a_step = 4 * (16 * 3 + 4 * 64)  # codes; means and variances; a residual of one pass is 4096
     assert sixteen - two < 1.5 * 14 * of_a_step + 2048, (two, sixteen)
 
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("num_steps, tolerance", [(1, 1e-12), (2, 0.05), (3, 0.05)])
 def test_averages_of_a_batch_encode_it_as_the_batch(num_steps, tolerance):
-    """One step from one origin exactly; the next in the mean over images exactly; later ones nearly."""
+    """One step from one origin exactly; later ones nearly."""
     model = multi_step_gon(mlp("batch_statistics"), num_steps=num_steps, step_size=3e-4)
     x, params = jnp.asarray(X), moved(model.init(jax.random.key(0)).params)
     stats = jax.jit(lambda params: model.loss(Variables(params), {"x": x}, KEY)[1])(params)
@@ -172,11 +172,6 @@ def test_averages_of_a_batch_encode_it_as_the_batch(num_steps, tolerance):
     assert jnp.abs(ours - batch).max() < tolerance * batch.std()
     np.testing.assert_allclose(encode_(Variables(params, stats), x[2:3]), ours[2:3], rtol=1e-9)
     np.testing.assert_allclose(model.decode(Variables(params, stats), batch), model.decode(by_batch, batch), rtol=1e-9)
-    if num_steps == 2:
-        np.testing.assert_allclose(ours.mean(axis=0), batch.mean(axis=0), atol=1e-12)
-        uncorrected = stats._replace(steps=(stats.steps[0], jnp.zeros_like(stats.steps[1])))
-        drift = (encode_(Variables(params, uncorrected), x) - batch).mean(axis=0)
-        assert jnp.abs(drift).max() > 1e-3 * batch.std()
 
 
 @pytest.mark.parametrize(

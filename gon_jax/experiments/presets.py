@@ -385,7 +385,12 @@ PRESETS: dict[str, Config] = {
     "vgon-mnist-256": dataclasses.replace(_LOGS, **_VARIATIONAL),
     "classifier-digits": dataclasses.replace(_DIGITS, model="classifier", reconstruction_weight=0.1, num_steps=1000),
     "classifier-mnist": dataclasses.replace(
-        _RELEASE, model="classifier", reconstruction_weight=0.1, learning_rate=1e-3, num_steps=2000
+        _RELEASE,
+        model="classifier",
+        reconstruction_weight=0.1,
+        learning_rate=1e-3,
+        schedule="cosine",
+        num_steps=2000,
     ),
     "translation-digits": dataclasses.replace(_DIGITS, model="translation", num_steps=1000),
     "translation-fashion": dataclasses.replace(

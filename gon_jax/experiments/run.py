@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import shutil
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ import numpy as np
 import gon_jax
 from gon_jax.bounds import evaluate_bound
 from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder, write_file
-from gon_jax.data import DEGRADATIONS, Dataset, Split, check_images, load
+from gon_jax.data import DATASETS, DEGRADATIONS, Dataset, Split, check_images, load
 from gon_jax.experiments.pictures import draw
 from gon_jax.experiments.presets import Config, make_model, optimizer_of
 from gon_jax.likelihoods import sum_per_example
@@ -69,7 +69,7 @@ class Run(NamedTuple):
         """Return the dataset that the run was trained on, with the same held-out examples; or another by name."""
         config = self.config
         if name in (None, config.dataset):
-            dataset = load(config.dataset, image_size=config.image_size, num_validation=config.num_validation)
+            dataset = dataset_of(config)
         else:
             dataset = load(name, image_size=self.model.data_shape[0])
         check_images(dataset.test.images, self.model.data_shape)
@@ -78,6 +78,30 @@ class Run(NamedTuple):
     def sources(self, images: np.ndarray) -> np.ndarray:
         """Return what the model encodes, of images that it is to give back: for a translation, other images."""
         return sources_of(self.config, images)
+
+
+@lru_cache(maxsize=1)
+def _load_named(name, image_size, num_validation):
+    return load(name, image_size=image_size, num_validation=num_validation)
+
+
+def dataset_of(config: Config) -> Dataset:
+    """Return the dataset of a configuration; the last one of those with names is kept, for the next run on it."""
+    read = _load_named if config.dataset in DATASETS else load
+    return read(config.dataset, image_size=config.image_size, num_validation=config.num_validation)
+
+
+@lru_cache(maxsize=16)
+def _pca_of(name, image_size, num_validation, latent_size):
+    dataset = _load_named(name, image_size=image_size, num_validation=num_validation)
+    return pca_errors(dataset.train.images, dataset.test.images, latent_size)
+
+
+def _pca_errors(config, dataset, latent_size):
+    """Return PCA's errors; where many runs follow one another on the same data, it is fitted once."""
+    if config.dataset in DATASETS:
+        return _pca_of(config.dataset, config.image_size, config.num_validation, latent_size)
+    return pca_errors(dataset.train.images, dataset.test.images, latent_size)
 
 
 def sources_of(config: Config, images: np.ndarray) -> np.ndarray:
@@ -180,7 +204,7 @@ def _latent_options(model: Model, config: Config, num_train: int | None) -> dict
 
 
 def _restore(
-    checkpoints: Checkpoints, model: Model, config: Config, which: str, num_train: int | None
+    checkpoints: Checkpoints, model: Model, config: Config, which: str, num_train: int | None = None
 ) -> TrainState:
     """Restore a state of this configuration's model, and of no other."""
     ours, theirs = _config_dict(config, model.data_shape), checkpoints.read_config(which)
@@ -298,7 +322,7 @@ def train(
 
     if config.image_size is not None:  # a wrong size or latent shape is told before images are read
         make_model(config, (config.image_size, config.image_size, 1))
-    dataset = load(config.dataset, image_size=config.image_size, num_validation=config.num_validation)
+    dataset = dataset_of(config)
     check_images(dataset.train.images, image_shape)
     model = make_model(config, dataset.train.images.shape[1:])
     optimizer = optimizer_of(config)
@@ -395,7 +419,7 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
         error = sum_per_example((x / np.float32(255) - test / np.float32(255)) ** 2).mean()
         more["source.squared_error"] = float(error)
     latent_size = int(np.prod(config.latent_shape))
-    pca = pca_errors(dataset.train.images, test, latent_size)
+    pca = _pca_errors(config, dataset, latent_size)
     return {
         "model": config.model,
         "dataset": config.dataset,

@@ -75,8 +75,8 @@ def vgon(
 
     `encode` returns z with one fixed draw of inner noise for all images; `decode` takes z to the decoder at the mean of
     q. Evaluated with averaged statistics and inner noise, an image under batch statistics is encoded in the company of
-    a reference batch: 64 fixed draws of noise, each with the mean of the data to reconstruct. For likelihoods whose gradient is
-    affine in x that is what company in training is on average.
+    a reference batch: 64 fixed draws of noise, each with the mean of the data to reconstruct. For likelihoods whose
+    gradient is affine in x that is what company in training is on average; others do better without inner noise.
 
     Args:
       decoder: a record; its output is the likelihood's (logits for the Bernoulli: no sigmoid).

@@ -61,7 +61,7 @@ def document(results_folder: Path, link: str = "../benchmarks/results/reproducti
     lines = [
         "# Reproduction\n",
         "Made by `python -m benchmarks.reproduction` from the JSON of `gon reproduce`; nothing is filled in by hand. "
-        "A row of the paper is reproduced only at the scale \"paper\" (500 epochs, three seeds); \"short\" is 2,000 "
+        "A row of the paper is reproduced only at the scale \"paper\" (500 epochs, three seeds); \"short\" is 1,000 "
         "equal steps of one seed on two CPU cores, which can decide large effects and no small ones. `gon reproduce "
         "--list` says what each experiment is.\n",
         "Squared errors are sums over an image, on the whole test set, intensities in [0, 1]. CIFAR-10 is "
