@@ -104,8 +104,8 @@ TABLE_1 = Experiment(
     claim="The GON is below every other single-step method with half an autoencoder's parameters; ten steps are no "
     "better than one; detached gradients ruin it.",
     unsaid=BATCH + "latent size, width and batch size; the 10-step methods have latent learning rate 0.1, which we "
-    "read as a tenth of the release's step; GLO's optimiser and how its validation codes are found (Adam, 100 steps). A "
-    "latent of GLO moves once an epoch: few epochs starve it.",
+    "read as a tenth of the release's step; GLO's optimiser and how its validation codes are found (Adam, 100 steps). "
+    "A latent of GLO moves once an epoch: few epochs starve it.",
 )
 FIGURE_2A = Experiment(
     "fig2a",
