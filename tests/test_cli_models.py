@@ -12,6 +12,7 @@ from PIL import Image
 
 from gon_jax import cli
 from gon_jax.experiments import run as run_module
+from gon_jax.experiments.pictures import draw
 
 pytestmark = pytest.mark.usefixtures("quick")
 TINY = "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --num-steps 4 --batch-size 16"
@@ -19,6 +20,9 @@ RUNS = {
     "gon": "--base-channels 2 --norm none",
     "vgon": "--model vgon --likelihood bernoulli --base-channels 2 --learning-rate 1e-2",
     "implicit": "--network siren --hidden-dim 8 --num-layers 2 --num-points 20",
+    "classifier": "--model classifier --base-channels 2 --norm none --reconstruction-weight 0.1",
+    "translation": "--model translation --base-channels 2 --norm none",
+    "glo": "--model glo --base-channels 2 --norm none",
 }
 
 
@@ -139,3 +143,49 @@ def test_mistakes_are_one_line(gon, place, line, words):
 
     assert re.search(words, err), err
     assert not (place / "new").exists()
+
+
+def test_a_classifier_is_evaluated_by_its_accuracy(gon, place):
+    summary = json.loads((place / "classifier" / "summary.json").read_text())
+    out = gon("evaluate classifier")[1]
+    assert float(figures_of(out)["accuracy"]) == pytest.approx(summary["test.accuracy"], rel=1e-5)
+    assert "accuracy on test images" in gon("show classifier")[1]
+    status, _, err = gon(f"{TINY} --model classifier --num-classes 4 --run few")
+    assert status == 1 and "take --num-classes 10" in err
+    np.savez(place / "unlabelled.npz", images=np.load(place / "images.npz")["images"])
+    status, _, err = gon(f"{TINY} --model classifier --run none".replace("images.npz", "unlabelled.npz"))
+    assert status == 1 and "expected labels for a classifier" in err
+
+
+def test_a_translation_is_compared_with_its_target(gon, place):
+    summary = json.loads((place / "translation" / "summary.json").read_text())
+    assert summary["source.squared_error"] > 1
+    out = gon("evaluate translation")[1]
+    assert float(figures_of(out)["squared_error"]) == pytest.approx(summary["test.squared_error"], rel=1e-5)
+    assert gon("reconstruct translation --output t.npz --num 4")[0] == 0
+    arrays = np.load(place / "t.npz")
+    errors = np.square(arrays["x"] - arrays["x_hat"]).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(arrays["squared_error"], errors, rtol=1e-5)
+    model = run_module.load_run(place / "translation")
+    originals = model.dataset().test.images[:1]
+    assert (model.sources(originals) != originals).any()
+    x_hat = model.model.decode(model.variables, model.model.encode(model.variables, model.sources(originals) / 255.0))
+    np.testing.assert_allclose(arrays["x_hat"][0], x_hat[0], atol=1e-5)
+
+
+def test_a_run_with_latents_goes_on_where_it_was(gon, place):
+    words = f"{TINY} {RUNS['glo']} --run glo --resume".replace("--num-steps 4", "--num-steps 6")
+    assert gon(words)[0] == 0
+    straight = f"{TINY} {RUNS['glo']} --run straight".replace("--num-steps 4", "--num-steps 6")
+    assert gon(straight)[0] == 0
+    resumed, whole = (json.loads((place / name / "summary.json").read_text()) for name in ("glo", "straight"))
+    assert resumed["test.squared_error"] == pytest.approx(whole["test.squared_error"], rel=1e-6)
+
+
+@pytest.mark.parametrize("name, pictures", [("classifier", {"classes", "loss"}), ("translation", {"reconstructions"})])
+def test_pictures_of_relatives(place, tmp_path, monkeypatch, name, pictures):
+    monkeypatch.chdir(place)
+    run = run_module.load_run(place / name)
+    summary = json.loads((place / name / "summary.json").read_text())
+    draw(tmp_path, run, run.dataset(), {"training": ([1, 2], [2.0, 1.0])}, summary, progress=False)
+    assert pictures <= {path.stem for path in tmp_path.glob("*.png")}
