@@ -181,6 +181,7 @@ def test_batch_and_running_agree_on_the_batch_that_was_averaged():
     np.testing.assert_allclose(model.decode(averaged, z), model.decode(by_batch, z), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_running_evaluation_is_within_2_percent_of_batch_evaluation_after_training():
     digits = load("digits", image_size=16)
     model = gon(conv_decoder((16, 16, 1), (16,), base_channels=8))
