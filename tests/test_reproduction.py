@@ -16,7 +16,6 @@ from gon_jax.experiments.reproduction.overview import overview
 
 NAMES = "table1 table2 fig2a fig2b fig2c fig3 fig4 fig5 fig6 fig7 fig8 fig9a fig9b fig10a fig10b fig10c fig11a fig11b"
 NAMES += " fig12 fig13 fig14 fig15 fig16 fig17"
-COMMITTED = document.load_results(reproduction_document.FOLDER)
 
 
 def test_every_table_and_figure_is_declared_with_arms_at_every_scale():
@@ -43,6 +42,7 @@ def test_methods_of_table_1_differ_in_the_method_alone():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", NAMES.split())
 def test_smoke_run(name, tmp_path_factory, capsys, monkeypatch):
     folder = tmp_path_factory.getbasetemp() / "reproduction"  # shared: experiments share runs

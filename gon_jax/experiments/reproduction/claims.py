@@ -76,9 +76,9 @@ def _gap(result):
 
 
 def _signal(result):
-    share = {label: mean(result, label, "explained") for label in result["arms"]}
-    words = ", ".join(f"{100 * value:.0f} % after {label}" for label, value in share.items())
-    return share["300 steps"] > 0.5, f"variance explained: {words}"
+    share = {label: mean(result, label, "correlation") for label in result["arms"]}
+    words = ", ".join(f"{value:.2f} after {label}" for label, value in share.items())
+    return share["300 steps"] > 0.5, f"squared correlation of image and reconstruction {words}"
 
 
 def _spatial(result):
