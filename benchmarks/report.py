@@ -1,70 +1,14 @@
 """Write a measurement to `benchmarks/results/` together with all that is needed to repeat it."""
 
-import datetime
-import importlib.metadata
 import json
-import os
 import pathlib
-import platform
 import re
-import shutil
-import subprocess
-import sys
+
+from gon_jax.experiments.provenance import provenance
+
+__all__ = ["RESULTS", "provenance", "readme_with", "write"]
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy", "tensorflow-datasets", "pillow", "scikit-learn")
-
-
-def _processor() -> str:
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _accelerators() -> dict[str, list[str]]:
-    """Return the GPUs' names, where there are any."""
-    if not shutil.which("nvidia-smi"):
-        return {}
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    return {"gpus": run.stdout.strip().splitlines()} if run.returncode == 0 else {}
-
-
-def _affinity() -> int | None:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str:
-    def git(*words):
-        run = subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
-        return run.stdout.strip()
-
-    # Results and documents don't change what was measured.
-    changed = git("status", "--porcelain", "--", "..", ":!results", ":!../docs", ":!../*.md")
-    return (git("rev-parse", "HEAD") or "unknown") + ("-modified" if changed else "")
-
-
-def provenance() -> dict:
-    """Return command, commit, versions, hardware and date of this process, as a dict for JSON."""
-    return {
-        "command": " ".join(["python", "-m", f"benchmarks.{pathlib.Path(sys.argv[0]).stem}", *sys.argv[1:]]),
-        "commit": _commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | {p: v for p in PACKAGES if (v := _version(p))},
-        "hardware": {
-            "processor": _processor(), "cores": os.cpu_count(), "affinity": _affinity(), "system": platform.system(),
-        } | _accelerators(),
-    }
 
 
 def write(name: str, result: dict, made_by: dict, folder: pathlib.Path | None = None) -> pathlib.Path:
