@@ -34,9 +34,9 @@ def bits(result: dict) -> str:
     curves = [run["curve"] for run in result["runs"]]
     epochs = [epoch for epoch in (1, 2, 5, 10, 20, 50) if epoch <= len(curves[0])]
     cells = [cell([curve[epoch - 1]["test_bits_per_dim_running"] for curve in curves]) for epoch in epochs]
-    last = cell([curve[-1]["importance_weighted_bits_per_dim_64"] for curve in curves])
+    last, draws = cell([c[-1]["importance_weighted_bits_per_dim"] for c in curves]), curves[0][-1]["num_draws"]
     return markdown([
-        ["MNIST at 32x32, bits per dimension", *(f"epoch {epoch}" for epoch in epochs), "with 64 draws", "the paper"],
+        ["MNIST at 32x32, bits per dimension", *(f"epoch {epoch}" for epoch in epochs), f"with {draws} draws", "the paper"],
         [result["likelihood"].replace("_", " "), *cells, last, "1.06 after 1,000 epochs"],
     ])
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from gon_jax.coordinates import grid
-from gon_jax.likelihoods import bernoulli, squared_error
+from gon_jax.likelihoods import bernoulli, discretised_logistic_mixture, squared_error
 from gon_jax.linearisation import encode_frozen
 from gon_jax.models import Posterior, Variables, vgon
 from gon_jax.models.vgon import NUM_REFERENCES, kl_to_standard_normal, posterior
@@ -96,7 +96,7 @@ def test_company_of_the_reference_batch_is_that_of_a_batch(double):
     """With the mean of the data for every other row, the coupled gradient of one row is its code by averages."""
     model = vgon(conv())
     variables = trained_looking(model, double)
-    params, (latent, mean_x) = variables
+    params, mean_x = variables.params, variables.stats.mean_x
     x = images(1, seed=5)
 
     # The definition on the reference batch, whose first row has the image at a weight that tends to 0.
@@ -117,6 +117,20 @@ def test_company_of_the_reference_batch_is_that_of_a_batch(double):
     # and for the image itself, what the batch of 64 adds beyond is its own share of the statistics: a 64th
     own = model.encode(variables, x)[0] - coupled
     assert np.linalg.norm(own - (code_of_first(1.0) - coupled)) < 0.3 * np.linalg.norm(own)
+
+
+def test_averages_of_a_batch_encode_it_as_the_batch_without_noise_whatever_the_likelihood(double):
+    """Also where the likelihood's gradient is not affine in the data, and the mean of the data says too little."""
+    likelihood = discretised_logistic_mixture(2)
+    decoder = conv_decoder((8, 8, 6), (3,), base_channels=2, output_activation="none")
+    model = vgon(decoder, likelihood=likelihood, inner_noise="none")
+    params, x = trained_looking(model, double).params, images(5)
+    _, stats = model.loss(Variables(params), {"x": x}, jax.random.key(0))
+    z = model.encode(Variables(params), x)
+    np.testing.assert_allclose(model.encode(Variables(params, stats), x), z, rtol=1e-9)
+    keys = jax.random.split(jax.random.key(1), 5)
+    by_batch, alone = (model.bound(Variables(params, s), x, keys).kl for s in (None, stats))
+    np.testing.assert_allclose(alone, by_batch, rtol=1e-9)
 
 
 def test_kl_against_its_integral():

@@ -196,8 +196,10 @@ def vgon(
 
     def encode_with(variables, x, keys):
         """Encode images, each with inner noise from its own key `[B]`."""
-        if one_start and variables.stats is not None:
-            return encode_frozen(frozen(variables), x, likelihood=likelihood)
+        if one_start and variables.stats is not None:  # not frozen: that is for many batches
+            noise = jnp.zeros(latent_shape, x.dtype)
+            encoder = from_one_start(variables.params, noise, strategy_of(with_noise(noise), variables.params, len(x)))
+            return encoder.codes(cotangents(likelihood, encoder.output, x), variables.stats.mean_cotangent)
         if decoder.batch_statistics and variables.stats is not None:
             num = len(reference(x.dtype)[0])
             return encode_in_reference(variables, x, jax.vmap(lambda key: jax.random.randint(key, (), 0, num))(keys))
