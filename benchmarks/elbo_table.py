@@ -34,7 +34,8 @@ def bits(result: dict) -> str:
     curves = [run["curve"] for run in result["runs"]]
     epochs = [epoch for epoch in (1, 2, 5, 10, 20, 50) if epoch <= len(curves[0])]
     cells = [cell([curve[epoch - 1]["test_bits_per_dim_running"] for curve in curves]) for epoch in epochs]
-    last, draws = cell([c[-1]["importance_weighted_bits_per_dim"] for c in curves]), curves[0][-1]["num_draws"]
+    ends = [curve[-1] for curve in curves]
+    last, draws = cell([end["importance_weighted_bits_per_dim"] for end in ends]), ends[0]["num_draws"]
     return markdown([
         ["MNIST at 32x32, bits per dimension", *(f"epoch {epoch}" for epoch in epochs), f"with {draws} draws", "the paper"],
         [result["likelihood"].replace("_", " "), *cells, last, "1.06 after 1,000 epochs"],
