@@ -36,8 +36,9 @@ def bits(result: dict) -> str:
     cells = [cell([curve[epoch - 1]["test_bits_per_dim_running"] for curve in curves]) for epoch in epochs]
     ends = [curve[-1] for curve in curves]
     last, draws = cell([end["importance_weighted_bits_per_dim"] for end in ends]), ends[0]["num_draws"]
+    header = [*(f"epoch {epoch}" for epoch in epochs), f"with {draws} draws", "the paper"]
     return markdown([
-        ["MNIST at 32x32, bits per dimension", *(f"epoch {epoch}" for epoch in epochs), f"with {draws} draws", "the paper"],
+        ["MNIST at 32x32, bits per dimension", *header],
         [result["likelihood"].replace("_", " "), *cells, last, "1.06 after 1,000 epochs"],
     ])
 
