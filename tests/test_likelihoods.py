@@ -439,7 +439,7 @@ def moved(params):
     return tree.unflatten([jnp.asarray(a + 0.1 * rng.normal(size=a.shape)) for a in leaves])
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("kind", ["conv", pytest.param("siren", marks=pytest.mark.slow)])
 @by_name
 def test_inner_and_outer_loss_of_a_gon(likelihood, kind):
     """The model's loss and its gradient are those of Eq. 8 written out, and it is frozen as it encodes."""

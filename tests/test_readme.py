@@ -9,7 +9,12 @@ TEXT = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["notebook", "own-decoder"])
+NOTEBOOK, OWN_DECODER = BLOCKS
+
+
+@pytest.mark.parametrize(
+    "block", [pytest.param(NOTEBOOK, id="notebook", marks=pytest.mark.slow), pytest.param(OWN_DECODER, id="own-decoder")]
+)
 def test_block(block, capsys):
     exec(compile(block, "README.md", "exec"), {})
 
