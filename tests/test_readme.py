@@ -9,12 +9,10 @@ TEXT = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
 
 
-NOTEBOOK, OWN_DECODER = BLOCKS
+SLOW = {"id": "notebook", "marks": pytest.mark.slow}
 
 
-@pytest.mark.parametrize(
-    "block", [pytest.param(NOTEBOOK, id="notebook", marks=pytest.mark.slow), pytest.param(OWN_DECODER, id="own-decoder")]
-)
+@pytest.mark.parametrize("block", [pytest.param(BLOCKS[0], **SLOW), pytest.param(BLOCKS[1], id="own-decoder")])
 def test_block(block, capsys):
     exec(compile(block, "README.md", "exec"), {})
 

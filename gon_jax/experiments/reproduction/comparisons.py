@@ -106,7 +106,8 @@ TABLE_1 = Experiment(
     "better than one; detached gradients ruin it.",
     unsaid=BATCH + "latent size, width and batch size; the 10-step methods have latent learning rate 0.1, which we "
     "read as a tenth of the release's step; GLO's optimiser and how its validation codes are found (Adam, 100 steps). "
-    "A latent of GLO moves once an epoch: few epochs starve it.",
+    "A latent of GLO moves once an epoch, so few epochs starve it; its codes are found from one point, where a batch's "
+    "own statistics say nothing: look at its figure by averaged ones.",
 )
 FIGURE_2A = Experiment(
     "fig2a",
@@ -206,7 +207,8 @@ FIGURE_3 = Experiment(
     draw_two_panels("latent"),
     COLUMNS,
     claim="ELU is among the best activations; ReLU suffers from a second derivative of zero; more latents are better.",
-    unsaid=BATCH + "which activations and sizes beside ELU and ReLU.",
+    unsaid=BATCH + "which activations and sizes beside ELU and ReLU. At first the origin sits exactly on ReLU's kink, "
+    "where its derivative is taken to be 0: under batch normalisation no signal reaches the code at all.",
 )
 
 # -- Figure 8 --------------------------------------------------------------------------------------------------------
