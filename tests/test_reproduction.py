@@ -2,17 +2,21 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks import reproduction as reproduction_document
 from gon_jax import cli
+from gon_jax.coordinates import grid
 from gon_jax.data import DATASETS
 from gon_jax.experiments import reproduction
-from gon_jax.experiments.reproduction import EXPERIMENTS, claims, document, experiment
+from gon_jax.experiments.reproduction import EXPERIMENTS, claims, codes, document, experiment
 from gon_jax.experiments.reproduction.comparisons import ERROR
 from gon_jax.experiments.reproduction.overview import overview
+from gon_jax.models import gon_classifier
+from gon_jax.networks import siren_decoder
 
 NAMES = "table1 table2 fig2a fig2b fig2c fig3 fig4 fig5 fig6 fig7 fig8 fig9a fig9b fig10a fig10b fig10c fig11a fig11b"
 NAMES += " fig12 fig13 fig14 fig15 fig16 fig17"
@@ -116,6 +120,15 @@ def test_every_claim_is_undecided_without_results_and_rules_run_on_smoke_shapes(
     activations = fake(ELU={ERROR: 1.0}, ReLU={ERROR: 1.2}, GELU={ERROR: 0.9}, latent_16={ERROR: 0.1})
     holds, words = claims.CLAIMS[3].rule(activations)
     assert holds and "number 2 of 3" in words
+
+
+def test_regions_of_classes_are_where_the_model_classifies():
+    model = gon_classifier(siren_decoder(grid(4, 4), 2, hidden_dim=4), 3)
+    variables = model.init(jax.random.key(0))
+    x = jax.random.uniform(jax.random.key(1), (20, 4, 4, 1))
+    z = np.asarray(model.encode(variables, x))
+    expected = model.classify(variables, x).argmax(axis=-1)
+    np.testing.assert_array_equal(codes.classes_of(variables.params["head"], z), expected)
 
 
 # -- tables and document ---------------------------------------------------------------------------------------------
