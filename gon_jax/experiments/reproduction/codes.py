@@ -99,7 +99,7 @@ FIGURE_12 = Experiment(
     _draw_classes,
     {"test.accuracy": "test accuracy", "num_parameters": "parameters", "seconds_training": "seconds"},
     claim="The classifier's codes separate the classes, in two dimensions too.",
-    unsaid="Network and steps: hidden 128, 20,000 cheap steps, learning rate 1e-3, a cosine; the convolutional ones are ours.",
+    unsaid="Network and steps: hidden 128, 20,000 steps, rate 1e-3 by a cosine; the convolutional ones are ours.",
 )
 
 EXPERIMENTS = (FIGURE_9A, FIGURE_9B, FIGURE_12)
