@@ -66,8 +66,9 @@ FIGURE_9B = FIGURE_9A._replace(
 def _classifiers(dataset, scale):
     options = {"model": "classifier", "learning_rate": 1e-3, "schedule": "cosine"}
     options |= {"num_classes": 20} if dataset == "coil20" and scale != "smoke" else {}
+    planar = {"latent_shape": (2,), "hidden_dim": 64, "omega_0": 10.0, "clip_norm": 1.0}
     return {
-        "implicit, 2 latents": implicit(dataset, scale, steps=20_000, latent_shape=(2,), hidden_dim=128, **options),
+        "implicit, 2 latents": implicit(dataset, scale, steps=20_000, **options, **planar),
         "convolutional": convolutional(dataset, scale, steps=1000, **options),
         "convolutional, joint": convolutional(dataset, scale, steps=1000, **options, reconstruction_weight=0.1),
     }
@@ -99,7 +100,8 @@ FIGURE_12 = Experiment(
     _draw_classes,
     {"test.accuracy": "test accuracy", "num_parameters": "parameters", "seconds_training": "seconds"},
     claim="The classifier's codes separate the classes, in two dimensions too.",
-    unsaid="Network and steps: hidden 128, 20,000 steps, rate 1e-3 by a cosine; the convolutional ones are ours.",
+    unsaid="Network and steps: hidden 64, sines of factor 10 (30 is worse), gradients clipped to norm 1, 20,000 cheap "
+    "steps at a rate of 1e-3 by a cosine; the convolutional ones, 1,000 steps, are ours.",
 )
 
 EXPERIMENTS = (FIGURE_9A, FIGURE_9B, FIGURE_12)
