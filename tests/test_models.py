@@ -114,6 +114,8 @@ def test_contract(name):
         logits = model.classify(averaged, X)
         assert logits.shape == (5, 4)
         np.testing.assert_allclose(model.classify(averaged, X[2:3]), logits[2:3], rtol=1e-4, atol=1e-5)
+        mean = model.classify(averaged, X.mean(axis=0, keepdims=True))  # a linear classifier
+        np.testing.assert_allclose(mean[0], logits.mean(axis=0), rtol=1e-3, atol=1e-4)
 
     # Evaluated with averages, an example is the same alone as in company; different keys, different parameters.
     np.testing.assert_allclose(model.encode(averaged, X[2:3]), z[2:3], rtol=1e-4, atol=1e-5)

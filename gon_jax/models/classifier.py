@@ -33,7 +33,13 @@ def gon_classifier(
 
     With no reconstruction in it, the decoder learns through the gradient that is the code, and through nothing else;
     `decode` then shows what such a decoder has come to. With it, weight 1, this is the joint generative model and
-    classifier. Parameters are `{"decoder": ..., "head": {"kernel": [k, num_classes], "bias"}}`, W being 16 kernel^T.
+    classifier.
+
+    By a likelihood whose gradient is affine in x, the squared error or Bernoulli, codes from one origin are affine in
+    x, and so are the logits: this is then a linear classifier, of rank k at most, whatever the decoder. Likelihoods
+    with a learned scale, or mixtures, are not bound by that.
+
+    Parameters are `{"decoder": ..., "head": {"kernel": [k, num_classes], "bias"}}`, W being 16 kernel^T.
 
     Args:
       decoder: as for `gon`; of coordinates, say, with codes of two numbers to draw as points.

@@ -6,6 +6,7 @@ from pathlib import Path
 from gon_jax.experiments.reproduction import EXPERIMENTS, SCALES, stem
 from gon_jax.experiments.reproduction.claims import CLAIMS, verdict
 from gon_jax.experiments.reproduction.experiment import markdown, table
+from gon_jax.experiments.reproduction.scales import NUM_TRAIN
 
 SHOWN = ("short", "paper")  # the scale "smoke" shows that experiments run, and nothing of the paper
 
@@ -41,7 +42,8 @@ def _hardware(result) -> str:
 def _result(result, folder: str) -> list[str]:
     name = stem(result["experiment"], result["scale"], result["dataset"])
     first = next(iter(result["arms"].values()))["seeds"][0]
-    seeds = f"{first['num_train']:,} training images, {result['num_seeds']} seed{'s' * (result['num_seeds'] > 1)}"
+    images = f"{first['num_train']:,} of {NUM_TRAIN[result['dataset']]:,} training images"
+    seeds = f"{images}, {result['num_seeds']} seed{'s' * (result['num_seeds'] > 1)}"
     return [
         f"**{result['dataset']}**, {result['scale']}: {result['protocol']}; {seeds}. {_hardware(result)}, "
         f"{result['date'][:10]}, commit {result['commit'][:12]}. [JSON]({folder}/{name}.json), `{result['command']}`\n",
@@ -64,9 +66,9 @@ def document(results_folder: Path, link: str = "../benchmarks/results/reproducti
         "A row of the paper is reproduced only at the scale \"paper\" (500 epochs, three seeds); \"short\" is 1,000 "
         "equal steps of one seed on two CPU cores, which can decide large effects and no small ones. `gon reproduce "
         "--list` says what each experiment is.\n",
-        "Squared errors are sums over an image, on the whole test set, intensities in [0, 1]. CIFAR-10 is "
-        "complete only where it has more than 10,000 training images. Seconds are of machines that did other work too, "
-        "and compare nothing.\n",
+        "Squared errors are sums over an image, on the whole test set, intensities in [0, 1]; a few "
+        "hundred training images are held out for the curves. **CIFAR-10 here is its first 10,000 training images** "
+        "where a result says 9,500 of 50,000. Seconds are of machines that did other work too, and compare nothing.\n",
         "The text of the paper's figures was not at hand when this was written: Tables 1 and 2 are the paper's; which "
         "comparison stands under which figure's number is second-hand for 2a to 2c, 11, 14, 15, 16 and 17.\n",
         "## The paper's claims\n",
