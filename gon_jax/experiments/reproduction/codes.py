@@ -101,8 +101,8 @@ FIGURE_12 = Experiment(
     {"test.accuracy": "test accuracy", "num_parameters": "parameters", "seconds_training": "seconds"},
     claim="The classifier's codes separate the classes, in two dimensions too.",
     unsaid="Network and steps: hidden 64, sines of factor 10 (30 is worse), gradients clipped to norm 1, 20,000 cheap "
-    "steps at a rate of 1e-3 by a cosine; the convolutional ones, 1,000 steps, are ours. By the squared error a code is "
-    "affine in the image, so these are linear classifiers, the first of rank 2: no more than such a one can do.",
+    "steps at a rate of 1e-3 by a cosine; the convolutional ones, 1,000 steps, are ours. By the squared error a code "
+    "is affine in the image, so these are linear classifiers, the first of rank 2: no more than such a one can do.",
 )
 
 EXPERIMENTS = (FIGURE_9A, FIGURE_9B, FIGURE_12)
