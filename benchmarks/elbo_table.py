@@ -33,9 +33,10 @@ def bits(result: dict) -> str:
     """Return bits per dimension of a likelihood of bytes after some epochs, and the importance-weighted at the end."""
     curves = [run["curve"] for run in result["runs"]]
     epochs = [epoch for epoch in (1, 2, 5, 10, 20, 50) if epoch <= len(curves[0])]
-    cells = [cell([curve[epoch - 1]["test_bits_per_dim_running"] for curve in curves]) for epoch in epochs]
+    shown = cell if len(curves) > 1 else lambda values: f"{values[0]:.2f}"
+    cells = [shown([curve[epoch - 1]["test_bits_per_dim_running"] for curve in curves]) for epoch in epochs]
     ends = [curve[-1] for curve in curves]
-    last, draws = cell([end["importance_weighted_bits_per_dim"] for end in ends]), ends[0]["num_draws"]
+    last, draws = shown([end["importance_weighted_bits_per_dim"] for end in ends]), ends[0]["num_draws"]
     header = [*(f"epoch {epoch}" for epoch in epochs), f"with {draws} draws", "the paper"]
     return markdown([
         ["MNIST at 32x32, bits per dimension", *header],
