@@ -117,6 +117,10 @@ def test_every_claim_is_undecided_without_results_and_rules_run_on_smoke_shapes(
         assert set(claim.experiments) <= set(EXPERIMENTS)
     detached = fake(**{"GON": {ERROR: 1.0}, "1_step_detached": {ERROR: 2.5}, "10_steps_detached": {ERROR: 1.5}})
     assert not claims.CLAIMS[2].rule(detached)[0]
+    names = ("mean_abs_skewness", "mean_abs_excess_kurtosis", "pooled_excess_kurtosis")
+    nearer, further = (fake(**{label: dict(zip(names, moments, strict=True))}) for label, moments in
+                       (("GON", (0.1, 0.2, 0.1)), ("VAE", (0.2, 0.3, -0.2))))
+    assert claims.CLAIMS[4].rule(nearer, further)[0] and not claims.CLAIMS[4].rule(further, nearer)[0]
     activations = fake(ELU={ERROR: 1.0}, ReLU={ERROR: 1.2}, GELU={ERROR: 0.9}, latent_16={ERROR: 0.1})
     holds, words = claims.CLAIMS[3].rule(activations)
     assert holds and "number 2 of 3" in words

@@ -66,8 +66,11 @@ def _activations(result):
 
 def _normality(gon, vae):
     (gon_label,), (vae_label,) = gon["arms"], vae["arms"]
-    ours, theirs = (mean(r, label, "mean_abs_excess_kurtosis") for r, label in ((gon, gon_label), (vae, vae_label)))
-    return ours < theirs, f"mean absolute excess kurtosis {ours:.2f}, the VAE's {theirs:.2f}"
+    names = {"mean_abs_skewness": "mean absolute skewness", "mean_abs_excess_kurtosis": "excess kurtosis"}
+    names |= {"pooled_excess_kurtosis": "excess kurtosis of all entries"}
+    pairs = {words: (mean(gon, gon_label, name), mean(vae, vae_label, name)) for name, words in names.items()}
+    numbers = ", ".join(f"{words} {ours:.2f} (VAE {theirs:.2f})" for words, (ours, theirs) in pairs.items())
+    return all(abs(ours) < abs(theirs) for ours, theirs in pairs.values()), numbers
 
 
 def _gap(result):
