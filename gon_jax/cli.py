@@ -60,7 +60,10 @@ def _use_caches(folder: Path) -> None:
 def _print_summary(folder: Path, summary: dict) -> None:
     error, reference = summary["test.squared_error"], summary["pca.squared_error"]
     print(f"{summary['model']} on {summary['dataset']}, {summary['num_test']} held-out examples", end="")
-    print(f": {error / reference:.2f} of PCA's error" if reference else "")
+    if "source.squared_error" in summary:  # PCA of the targets would have seen them
+        print(f": {error / summary['source.squared_error']:.2f} of the source's error")
+    else:
+        print(f": {error / reference:.2f} of PCA's error" if reference else "")
     width = max(len(words) for _, words, _ in PRINTED)
     for key, words, form in PRINTED:
         if key in summary:
