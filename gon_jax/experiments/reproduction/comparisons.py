@@ -146,8 +146,8 @@ def _draw_gap(path, arms, title):
     groups = {label: {"training": [], "test": []} for label in arms}
     for label, seeds in arms.items():
         for arm in seeds:
-            groups[label]["training"].append(generalisation(arm)["train.squared_error_batch"])
-            groups[label]["test"].append(arm.summary[ERROR])
+            groups[label]["training"].append(arm.measured["train.squared_error_batch"])
+            groups[label]["test"].append(arm.measured[ERROR])
     figures.save_bars(path, groups, "squared error per image")
 
 

@@ -38,11 +38,12 @@ class Interrupted(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One trained configuration of an experiment, of one seed."""
+    """One trained configuration of an experiment, of one seed; what was measured of it, once that is done."""
 
     label: str
     folder: Path
     summary: Mapping[str, Any]
+    measured: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def run(self) -> Run:
@@ -160,8 +161,8 @@ def reproduce(
         if progress:
             tqdm.write(f"{path.name}: {i} of {len(jobs)}, {label}, seed {config.seed}", file=sys.stderr)
         arm = train_arm(label, config, runs, progress=progress and scale != "smoke")
-        arms.setdefault(label, []).append(arm)
-        figures.setdefault(label, []).append(_figures(arm, experiment))
+        figures.setdefault(label, []).append(row := _figures(arm, experiment))
+        arms.setdefault(label, []).append(dataclasses.replace(arm, measured=row))
     result = made_by | header | {
         "status": "done",
         "num_seeds": num_seeds,
