@@ -104,18 +104,27 @@ def _pca_errors(config, dataset, latent_size):
     return pca_errors(dataset.train.images, dataset.test.images, latent_size)
 
 
-def sources_of(config: Config, images: np.ndarray) -> np.ndarray:
-    """Return what the model of a configuration encodes, of images that it is to give back."""
-    return DEGRADATIONS[config.source](images) if config.model == "translation" else images
+def sources_of(config: Config, images: np.ndarray, *, training: bool = False) -> np.ndarray:
+    """Return what the model of a configuration encodes, of images that it is to give back.
+
+    Args:
+      config: whose `source` a translation starts from.
+      images: `[N, H, W, C]`, uint8.
+      training: noise is another for what is trained on than for what is held out.
+    """
+    if config.model != "translation":
+        return images
+    options = {"seed": int(training)} if config.source == "noisy" else {}
+    return DEGRADATIONS[config.source](images, **options)
 
 
-def _training_data(config: Config, split: Split) -> dict[str, np.ndarray]:
-    """Return the arrays that `fit` takes batches of.
+def _arrays_of(config: Config, split: Split, *, training: bool) -> dict[str, np.ndarray]:
+    """Return the arrays that `fit` takes batches of, or validates on.
 
     Raises:
       ValueError: for a classifier without labels, or with others than 0, ..., num_classes - 1.
     """
-    data = {"x": sources_of(config, split.images)}
+    data = {"x": sources_of(config, split.images, training=training)}
     if config.model == "translation":
         data["target"] = split.images
     if config.model == "classifier":
@@ -332,8 +341,9 @@ def train(
             f"got {config.batch_size}; lower it"
         )
 
-    data = _training_data(config, dataset.train)
-    validation = None if dataset.validation is None else _training_data(config, dataset.validation)
+    data = _arrays_of(config, dataset.train, training=True)
+    held_out = dataset.validation
+    validation = None if held_out is None else _arrays_of(config, held_out, training=False)
     if overwrite:
         _remove_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
