@@ -37,8 +37,8 @@ def slerp(z_a: jax.Array, z_b: jax.Array, t: float | jax.Array) -> jax.Array:
       ValueError: the shapes of the two codes differ.
 
     Example:
-      >>> slerp(jnp.array([1., 0.]), jnp.array([0., 3.]), 0.5)  # the norm is 2, at 45 degrees
-      Array([1.4142135, 1.4142135], dtype=float32)
+      >>> slerp(jnp.array([1., 0.]), jnp.array([0., 3.]), 0.5).round(4)  # the norm is 2, at 45 degrees
+      Array([1.4142, 1.4142], dtype=float32)
     """
     z_a, z_b = jnp.asarray(z_a), jnp.asarray(z_b)
     if z_a.shape != z_b.shape:
@@ -51,9 +51,14 @@ def slerp(z_a: jax.Array, z_b: jax.Array, t: float | jax.Array) -> jax.Array:
     cosine = jnp.sum((z_a / norm_a) * (z_b / norm_b))
     curved = nonzero & (jnp.abs(cosine) < 1 - 8 * jnp.finfo(z_a.dtype).eps)
     theta = jnp.arccos(jnp.where(curved, cosine, 0))  # the inner where keeps the unused branch's gradient finite
-    norm = (1 - t) * norm_a + t * norm_b
-    weight_a = jnp.where(curved, jnp.sin((1 - t) * theta) / jnp.sin(theta) * (norm / norm_a), 1 - t)
-    weight_b = jnp.where(curved, jnp.sin(t * theta) / jnp.sin(theta) * (norm / norm_b), t)
+    # Written so that the ends are exact: XLA may divide by a product with the reciprocal, which makes x / x a rounding
+    # off 1, and sines of vectors and of scalars may differ.
+    s = jnp.where(t < 0.5, t, 1 - t)  # from the nearer end
+    nearer = jnp.cos(s * theta) - jnp.sin(s * theta) / jnp.tan(theta)
+    farther = jnp.sin(s * theta) / jnp.sin(theta)
+    arc_a, arc_b = jnp.where(t < 0.5, nearer, farther), jnp.where(t < 0.5, farther, nearer)
+    weight_a = jnp.where(curved, arc_a * (1 - t + t * (norm_b / norm_a)), 1 - t)
+    weight_b = jnp.where(curved, arc_b * (t + (1 - t) * (norm_a / norm_b)), t)
     return weight_a * z_a + weight_b * z_b
 
 

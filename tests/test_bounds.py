@@ -11,7 +11,6 @@ from gon_jax.likelihoods import bernoulli, categorical, gaussian, squared_error
 from gon_jax.models import Bound, Model, Variables, vgon
 from gon_jax.networks import conv_decoder
 
-pytestmark = pytest.mark.usefixtures("quick")
 RNG = np.random.default_rng(0)
 D, K_LATENT, SIGMA = 6, 2, 0.4
 DIRECTIONS = np.linalg.qr(RNG.normal(size=(D, K_LATENT)))[0]  # orthogonal: the posterior's covariance is diagonal

@@ -75,7 +75,6 @@ def test_loss_and_gradients_are_the_definitions(name, x64, double):
     np.testing.assert_allclose(classified, logits, rtol=1e-8)
 
 
-@pytest.mark.usefixtures("quick")
 def test_learns_to_classify_and_alone_as_in_company():
     """Beyond a linear probe of untrained codes, which is right on 72 to 79 % of these digits (90 to 92 % learned)."""
     digits, optimizer = load("digits"), optax.adam(5e-3)

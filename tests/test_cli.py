@@ -27,7 +27,6 @@ from gon_jax.experiments.presets import PRESETS, Config
 from gon_jax.experiments.run import load_run
 from gon_jax.metrics import decode_latents
 
-pytestmark = pytest.mark.usefixtures("quick")
 TINY = (
     "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --base-channels 2 --num-steps 4 "
     "--batch-size 16 --learning-rate 1e-2 --validate-every 2"

@@ -14,7 +14,6 @@ from gon_jax import cli
 from gon_jax.experiments import run as run_module
 from gon_jax.experiments.pictures import draw
 
-pytestmark = pytest.mark.usefixtures("quick")
 TINY = "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --num-steps 4 --batch-size 16"
 RUNS = {
     "gon": "--base-channels 2 --norm none",

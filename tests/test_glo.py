@@ -85,7 +85,7 @@ def test_steps_are_those_of_a_plain_loop(x64, double):
     np.testing.assert_allclose(after.latents.values[:4], one.latents.values[:4] - 0.5 * own, rtol=1e-6)
 
 
-def test_a_step_costs_the_same_for_any_number_of_data():
+def test_a_step_costs_the_same_for_any_number_of_data(optimised):
     """Arrays with a row for each datum are only read from and written to at the batch's rows, in place."""
     num, k = 5000, 64
     model, optimizer = glo(decoder(k=k)), make_optimizer()
@@ -108,7 +108,7 @@ def test_a_step_costs_the_same_for_any_number_of_data():
     assert memory.temp_size_in_bytes < latents_bytes / 4  # and none of them is copied; the rest is the epoch's order
 
 
-def test_interrupted_saved_and_resumed_is_as_if_never_interrupted(tmp_path, quick):
+def test_interrupted_saved_and_resumed_is_as_if_never_interrupted(tmp_path):
     model = glo(decoder(jax.nn.sigmoid))
     options = {"optimizer": make_optimizer(), "batch_size": 3, "report_every": 4, "progress": False}
     whole = fit(model, IMAGES, 10, jax.random.key(0), **options)

@@ -21,7 +21,6 @@ from gon_jax.metrics import (
 from gon_jax.models import Model, Variables, gon, least_squares_gon
 from gon_jax.networks import conv_decoder
 
-pytestmark = pytest.mark.usefixtures("quick")
 IMAGES = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
 X = jnp.asarray(IMAGES / 255, jnp.float32)
 MODELS = {

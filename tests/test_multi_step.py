@@ -103,7 +103,7 @@ def test_learned_origin_and_step_size_have_the_difference_quotients_gradient():
 
 
 @pytest.mark.parametrize("rows", ["independent", "batch_statistics"])
-def test_one_step_is_the_gon(rows, quick):
+def test_one_step_is_the_gon(rows):
     ours, theirs = multi_step_gon(mlp(rows), num_steps=1), gon(mlp(rows))
     x, key = jnp.asarray(X, jnp.float32), jax.random.key(0)
     a, b = ours.init(key), theirs.init(key)
@@ -146,7 +146,7 @@ def test_encodings_of_appendix_c():
     assert jnp.ptp(batch.encode(variables, x), axis=0).max() < 1e-4
 
 
-def test_memory_grows_by_the_codes_alone():
+def test_memory_grows_by_the_codes_alone(optimised):
     x, decoder = jnp.ones((16, 8, 8, 1)), mlp("batch_statistics", hidden=64)
 
     def memory(num_steps):

@@ -23,7 +23,6 @@ DECODERS = {
     "siren": siren_decoder(grid(8, 8), 3, hidden_dim=16, num_layers=3),
 }
 NUM_LAYERS = {"batch": 2, "group": 2, "siren": 4}
-pytestmark = pytest.mark.usefixtures("quick")
 decoders = pytest.mark.parametrize("name", DECODERS)
 
 

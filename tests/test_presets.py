@@ -64,7 +64,6 @@ def test_the_encoder_is_chosen_with_its_own_options():
             Config(**options)
 
 
-@pytest.mark.usefixtures("quick")
 def test_half_precision_wraps_the_decoder(monkeypatch):
     wrapped, mixed = [], precision.mixed_precision
     monkeypatch.setattr(precision, "mixed_precision", lambda decoder: wrapped.append(decoder) or mixed(decoder))

@@ -46,7 +46,6 @@ def test_methods_of_table_1_differ_in_the_method_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", NAMES.split())
 def test_smoke_run(name, tmp_path_factory, capsys, monkeypatch):
     folder = tmp_path_factory.getbasetemp() / "reproduction"  # shared: experiments share runs

@@ -22,7 +22,6 @@ from gon_jax.experiments.presets import Config
 from gon_jax.experiments.run import OF_MODEL, PICTURES, load_run, read_summary, train
 from gon_jax.training import NonFiniteLossError
 
-pytestmark = pytest.mark.usefixtures("quick")
 TINY = dict(
     dataset="digits", image_size=None, num_validation=20, latent_shape=(3,), base_channels=2, num_steps=6, batch_size=16
 )

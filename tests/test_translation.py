@@ -57,7 +57,6 @@ def averaged(model):
     return variables._replace(stats=loss(model, variables, batch)[1]), x, batch
 
 
-@pytest.mark.usefixtures("quick")
 def test_with_target_equal_to_source_it_is_the_gon():
     ours, theirs = translation_gon(conv(), likelihood=gaussian(0.1)), gon(conv(), likelihood=gaussian(0.1))
     variables, x, _ = averaged(ours)
@@ -67,7 +66,6 @@ def test_with_target_equal_to_source_it_is_the_gon():
     np.testing.assert_array_equal(frozen.bias, expected.bias)
 
 
-@pytest.mark.usefixtures("quick")
 def test_sources_are_encoded_by_their_own_likelihood_and_errors_are_the_targets():
     for source_likelihood in (squared_error, quartic):
         model = translation_gon(conv(), source_likelihood=source_likelihood, step_size=0.01)

@@ -1,0 +1,68 @@
+"""Of the whole suite: quick compilation, random numbers of a test's own, 64 bits where a test asks for them."""
+
+import os
+import subprocess
+import sys
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+collect_ignore = ["tests/goldens"]  # scripts that need torch
+
+
+# XLA compiles twice as fast without its newer code generator for CPUs, and in one piece.
+QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
+
+def pytest_configure(config):
+    """Set XLA's flags, for workers and commands too; a version that doesn't know one would end the process."""
+    if hasattr(config, "workerinput") or "XLA_FLAGS" in os.environ:
+        return
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    if subprocess.run(command, env=os.environ | {"XLA_FLAGS": QUICK}, capture_output=True).returncode == 0:
+        os.environ["XLA_FLAGS"] = QUICK
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick(tmp_path_factory):
+    """Compile fast, and each program once: shapes are small, and compiling is what takes long."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@pytest.fixture
+def optimised():
+    """Compile a test's programs as a user's are: it trains for long, or asks how much memory they take."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(autouse=True)
+def own_numbers(request, monkeypatch):
+    """Seed the module's RNG by the test's name: what a test draws does not hang on the tests that ran before it."""
+    module = getattr(request.node, "module", None)  # a doctest has none
+    if hasattr(module, "RNG"):
+        monkeypatch.setattr(module, "RNG", np.random.default_rng(zlib.crc32(request.node.name.encode())))
+
+
+@pytest.fixture
+def x64():
+    """Run a test in 64 bits."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture
+def double():
+    """Cast the floating leaves of a pytree to float64."""
+
+    def cast(tree):
+        return jax.tree.map(lambda a: jnp.asarray(a, jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
+
+    return cast
