@@ -58,9 +58,13 @@ class Decoder(NamedTuple):
         """Whether `apply` takes and returns statistics."""
         return self.rows == "batch_statistics"
 
+    def forward(self, params: Params, z: jax.Array, stats: Stats = None) -> tuple[jax.Array, Stats]:
+        """Return the output and the statistics of this pass, `None` where rows have none; `stats` as for `apply`."""
+        return self.apply(params, z, stats) if self.batch_statistics else (self.apply(params, z), None)
+
     def plain(self, params: Params, z: jax.Array) -> jax.Array:
         """Return the output alone; statistics, where there are any, are this batch's."""
-        return self.apply(params, z)[0] if self.batch_statistics else self.apply(params, z)
+        return self.forward(params, z)[0]
 
 
 def losses_of(likelihood: LikelihoodFn, output: jax.Array, x: jax.Array) -> jax.Array:

@@ -55,9 +55,7 @@ def decoder_pass(decoder: Decoder, variables: Variables, z: jax.Array) -> tuple[
     (Array([[3., 3., 3., 3.]], dtype=float32), None)
     """
     params, stats = variables
-    if decoder.batch_statistics:
-        return decoder.apply(params["decoder"], z, None if stats is None else stats.decoder)
-    return decoder.apply(params["decoder"], z), None
+    return decoder.forward(params["decoder"], z, None if stats is None else stats.decoder)
 
 
 def stats_of(encoder_stats: Stats, decoder_stats: Stats) -> AutoencoderStats | None:

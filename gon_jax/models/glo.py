@@ -46,37 +46,32 @@ def glo(
     latent_shape = decoder.latent_shape
     adam = optax.adam(latent_learning_rate)
 
-    def output_of(variables, z):
-        """Return F(z), and the statistics of this pass."""
-        if decoder.batch_statistics:
-            return decoder.apply(variables.params, z, variables.stats)
-        return decoder.apply(variables.params, z), None
-
     def init(key):
         params = decoder.init(key)
-        return Variables(params, output_of(Variables(params), jnp.zeros((1, *latent_shape)))[1])
+        return Variables(params, decoder.forward(params, jnp.zeros((1, *latent_shape)))[1])
 
     def latents(key, num):
         return latent_scale * jax.random.normal(key, (num, *latent_shape))
 
     def loss(variables: Variables, batch: Batch, key: jax.Array):
         del key  # nothing is random here
-        output, stats = output_of(Variables(variables.params), batch["z"])
+        output, stats = decoder.forward(variables.params, batch["z"])
         return likelihood(output, batch["x"]).mean(), stats
 
     def encode(variables, x):
-        x = jnp.asarray(x)
+        x, (params, stats) = jnp.asarray(x), variables
+        gradient = jax.grad(lambda z: likelihood(decoder.forward(params, z, stats)[0], x).sum())
 
         def step(carry, _):  # Adam acts on each number by itself: rows stay independent
             z, state = carry
-            updates, state = adam.update(jax.grad(lambda z: likelihood(output_of(variables, z)[0], x).sum())(z), state)
+            updates, state = adam.update(gradient(z), state)
             return (optax.apply_updates(z, updates), state), None
 
         z0 = jnp.zeros((len(x), *latent_shape), x.dtype)
         return jax.lax.scan(step, (z0, adam.init(z0)), length=num_steps)[0][0]
 
     def decode(variables, z):
-        return likelihood.mean(output_of(variables, z)[0])
+        return likelihood.mean(decoder.forward(variables.params, z, variables.stats)[0])
 
     data_shape = data_shape_of(decoder, likelihood)
     return Model(init, loss, encode, decode, data_shape, latent_shape, likelihood, latents=latents)

@@ -214,21 +214,16 @@ def _model(
         return encode_frozen(frozen(variables), x, likelihood=source_likelihood)
 
     def decode(variables, z):
-        params, stats = of_decoder(variables.params), variables.stats
-        if decoder.batch_statistics:
-            output, _ = decoder.apply(params, z, None if stats is None else stats.latent)
-        else:
-            output = decoder.apply(params, z)
-        return likelihood.mean(output)
+        params, stats = variables
+        return likelihood.mean(decoder.forward(of_decoder(params), z, None if stats is None else stats.latent)[0])
 
     def loss(variables: Variables, batch: Batch, key: jax.Array):
         del key  # nothing is random here
         params, x = variables.params, batch["x"]
         z, mean_cotangent = codes(params, x, origin.astype(x.dtype))
-        if not decoder.batch_statistics:
-            return outer(params, batch, z, decoder.apply(of_decoder(params), z)).mean(), None
-        output, stats = decoder.apply(of_decoder(params), z)
-        return outer(params, batch, z, output).mean(), GONStats(stats, mean_cotangent)
+        output, stats = decoder.forward(of_decoder(params), z)
+        stats = GONStats(stats, mean_cotangent) if decoder.batch_statistics else None
+        return outer(params, batch, z, output).mean(), stats
 
     freezes = None if decoder.rows == "unknown" else frozen
     return Model(init, loss, encode, decode, data_shape, decoder.latent_shape, likelihood, freezes)

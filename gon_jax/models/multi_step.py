@@ -153,10 +153,8 @@ def multi_step_gon(
         remade = jax.checkpoint(lambda z: step(decoder.plain, params, x, z), prevent_cse=False)
 
         def body(z, _):
-            if not decoder.batch_statistics:
-                return remade(z), None
             constants, before = jax.lax.stop_gradient((params["decoder"], z))
-            return remade(z), decoder.apply(constants, before)[1]  # of the same pass, which XLA makes once
+            return remade(z), decoder.forward(constants, before)[1]  # of the same pass, which XLA makes once
 
         if num_later:
             z, steps = jax.lax.scan(body, z, length=num_later)
@@ -179,19 +177,16 @@ def multi_step_gon(
         return encode_alone(params, stats, x, z0)
 
     def decode(variables, z):
-        params, stats = variables.params["decoder"], variables.stats
-        if not decoder.batch_statistics:
-            return likelihood.mean(decoder.apply(params, z))
-        return likelihood.mean(decoder.apply(params, z, None if stats is None else stats.latent)[0])
+        params, stats = variables
+        return likelihood.mean(decoder.forward(params["decoder"], z, None if stats is None else stats.latent)[0])
 
     def loss(variables: Variables, batch: Batch, key: jax.Array):
         params, x = variables.params, batch["x"]
         inner = jax.lax.stop_gradient(params) if detached else params
-        z, stats = codes(inner, x, draw(inner, key, len(x), x.dtype))
-        if not decoder.batch_statistics:
-            return likelihood(decoder.apply(params["decoder"], z), x).mean(), None
-        output, latent = decoder.apply(params["decoder"], z)
-        return likelihood(output, x).mean(), MultiStepStats(latent, *stats)
+        z, of_codes = codes(inner, x, draw(inner, key, len(x), x.dtype))
+        output, latent = decoder.forward(params["decoder"], z)
+        stats = MultiStepStats(latent, *of_codes) if decoder.batch_statistics else None
+        return likelihood(output, x).mean(), stats
 
     freezes = None
     if num_steps == 1 and shared and not (learn_origin or learn_step_size):

@@ -239,10 +239,8 @@ def vgon(
 
     def output_of(variables, t):
         """Return F(t), and the statistics of this pass."""
-        params, stats = variables.params["decoder"], variables.stats
-        if decoder.batch_statistics:
-            return decoder.apply(params, t, None if stats is None else stats.latent)
-        return decoder.apply(params, t), None
+        params, stats = variables
+        return decoder.forward(params["decoder"], t, None if stats is None else stats.latent)
 
     def decode(variables, z):
         return likelihood.mean(output_of(variables, q_of(variables.params, z).mean)[0])
