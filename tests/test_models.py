@@ -184,7 +184,7 @@ def test_batch_and_running_agree_on_the_batch_that_was_averaged():
 
 
 @pytest.mark.slow
-def test_running_evaluation_is_within_2_percent_of_batch_evaluation_after_training():
+def test_running_evaluation_is_within_2_percent_of_batch_evaluation_after_training(optimised):
     digits = load("digits", image_size=16)
     model = gon(conv_decoder((16, 16, 1), (16,), base_channels=8))
     result = fit(

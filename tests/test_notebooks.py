@@ -71,8 +71,9 @@ def run(path, folder):
 
 @pytest.fixture
 def offline(tmp_path, monkeypatch):
-    """A home without data or caches, and a network that refuses at once."""
+    """A home without data or caches, a network that refuses at once, and XLA as a user has it."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 

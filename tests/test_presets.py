@@ -80,7 +80,7 @@ def test_half_precision_wraps_the_decoder(monkeypatch):
 
 
 @pytest.mark.slow
-def test_digits_are_far_below_pca(tmp_path):
+def test_digits_are_far_below_pca(tmp_path, optimised):
     summary = train(PRESETS["gon-digits"], tmp_path / "run", progress=False)
     assert summary["test.squared_error"] < 0.6 * summary["pca.squared_error"]
     assert abs(summary["test.squared_error"] / summary["test.squared_error_batch"] - 1) < 0.03
@@ -88,7 +88,7 @@ def test_digits_are_far_below_pca(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not MNIST, reason="needs MNIST in GON_DATA_DIR")
-def test_one_epoch_of_mnist(tmp_path):
+def test_one_epoch_of_mnist(tmp_path, optimised):
     """The three seeds in PyTorch are at 4.2, 5.5 and 6.3 (benchmarks/results); an untrained network is far above."""
     config = dataclasses.replace(PRESETS["gon-mnist-256"], num_steps=937)
     summary = train(config, tmp_path / "run", progress=False)
