@@ -10,7 +10,6 @@ import scipy.stats
 from gon_jax.coordinates import grid
 from gon_jax.likelihoods import (
     Likelihood,
-    _log_normaliser,
     bernoulli,
     bits_per_dim,
     categorical,
@@ -23,6 +22,7 @@ from gon_jax.likelihoods import (
     squared_error,
     weighted,
 )
+from gon_jax.likelihoods.continuous import _log_normaliser
 from gon_jax.linearisation import compare_with_definition, encode_frozen
 from gon_jax.models import Variables, gon, implicit_gon, least_squares_gon
 from gon_jax.networks import conv_decoder, siren_decoder

@@ -1,0 +1,142 @@
+"""Likelihoods that are smooth in the data: squared error, Gaussians, cross-entropy and its normalised form."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from gon_jax.likelihoods.likelihood import Likelihood, bounded_log_scale, parts
+from gon_jax.likelihoods.sinhc import log_sinhc
+
+
+def _slope(function):
+    """Return the derivative of a function that acts element by element."""
+    return lambda o: jax.jvp(function, (o,), (jnp.ones_like(o),))[1]
+
+
+squared_error = Likelihood(
+    "squared_error",
+    lambda output, x: jnp.square(x - output),
+    mean=lambda output: output,
+    sample=lambda key, output: output,
+    affine=True,
+    fisher=lambda output: jnp.full_like(output, 2),
+)
+"""sum (x - F)^2 per example: no 1/2, no constants, in squared intensity. The release's GON. Its draw of x is the mean.
+
+>>> squared_error(jnp.zeros((2, 3)), jnp.ones((2, 3)))
+Array([3., 3.], dtype=float32)
+"""
+
+
+def gaussian(scale: float) -> Likelihood:
+    """Return the density N(x; F, scale^2 I), in nats per example.
+
+    Args:
+      scale: the standard deviation, in units of the data.
+
+    Raises:
+      ValueError: if `scale` is not a positive number.
+
+    >>> nats = gaussian(0.5)(jnp.zeros((1, 2)), jnp.zeros((1, 2)))
+    >>> round(float(nats[0]), 4)  # 2 (log 0.5 + log(2 pi) / 2)
+    0.4516
+    """
+    if not (scale > 0 and math.isfinite(scale)):
+        raise ValueError(f"expected a positive standard deviation, got scale={scale!r}")
+    constant = math.log(scale) + 0.5 * math.log(2 * math.pi)
+    return Likelihood(
+        "gaussian",
+        lambda output, x: 0.5 * jnp.square((x - output) / scale) + constant,
+        mean=lambda output: output,
+        sample=lambda key, output: output + scale * jax.random.normal(key, output.shape, output.dtype),
+        affine=True,
+        measure="real",
+        fisher=lambda output: jnp.full_like(output, 1 / scale**2),
+    )
+
+
+def _gaussian_scale_terms(output, x):
+    mean, raw = parts(output, 2)
+    log_scale = bounded_log_scale(raw)
+    return 0.5 * jnp.square((x - mean) * jnp.exp(-log_scale)) + log_scale + 0.5 * math.log(2 * math.pi)
+
+
+def _gaussian_scale_sample(key, output):
+    mean, raw = parts(output, 2)
+    return mean + jnp.exp(bounded_log_scale(raw)) * jax.random.normal(key, mean.shape, mean.dtype)
+
+
+def _gaussian_scale_fisher(output):
+    _, raw = parts(output, 2)
+    of_mean, of_raw = jnp.exp(-2 * bounded_log_scale(raw)), 2 * jnp.square(_slope(bounded_log_scale)(raw))
+    return jnp.stack([of_mean, of_raw], axis=-1).reshape(output.shape)
+
+
+gaussian_scale = Likelihood(
+    "gaussian_scale",
+    _gaussian_scale_terms,
+    mean=lambda output: parts(output, 2)[0],
+    sample=_gaussian_scale_sample,
+    num_outputs=2,
+    measure="real",
+    fisher=_gaussian_scale_fisher,
+)
+"""The density N(x; mean, scale^2), mean and log scale of each number of the data both outputs of the decoder.
+
+The log scale is bounded softly, to -8 from below and 4 from above. With `gon_jax.networks.shared_outputs` it is a
+parameter for each channel, learned globally.
+
+>>> round(float(gaussian_scale(jnp.zeros((1, 2)), jnp.zeros((1, 1)))[0]), 1)  # log(2 pi) / 2, and the bounds' softness
+0.9
+"""
+
+
+bernoulli = Likelihood(
+    "bernoulli",
+    lambda output, x: jax.nn.softplus(output) - x * output,
+    mean=jax.nn.sigmoid,
+    sample=lambda key, output: jax.random.bernoulli(key, jax.nn.sigmoid(output)).astype(output.dtype),
+    affine=True,
+    measure="binary",
+    fisher=lambda output: jax.nn.sigmoid(output) * jax.nn.sigmoid(-output),
+)
+"""Binary cross-entropy from logits, in nats per example; `x` in [0, 1].
+
+A mass function on {0, 1}; on grey values it is not normalised and has a floor above 0, so bits per dimension are
+refused for it.
+
+>>> bernoulli(jnp.zeros((1, 2)), jnp.array([[0.0, 1.0]]))  # 2 log 2
+Array([1.3862944], dtype=float32)
+"""
+
+
+def _log_normaliser(o):
+    """Return log((e^o - 1) / o), the logarithm of the integral of e^(o x) over [0, 1]."""
+    return o / 2 + log_sinhc(o / 2)
+
+
+def _sample_continuous_bernoulli(key, o):
+    u = jax.random.uniform(key, o.shape, o.dtype)
+    negative = -jnp.maximum(jnp.abs(o), 1e-6)  # at -|o| nothing overflows; x at o is 1 - x at -o
+    x = jnp.log1p(u * jnp.expm1(negative)) / negative
+    return jnp.where(o > 0, 1 - x, x)
+
+
+continuous_bernoulli = Likelihood(
+    "continuous_bernoulli",
+    lambda output, x: _log_normaliser(output) - x * output,
+    mean=_slope(_log_normaliser),
+    sample=_sample_continuous_bernoulli,
+    affine=True,
+    measure="real",
+    fisher=_slope(_slope(_log_normaliser)),
+)
+"""The density e^(o x) o / (e^o - 1) on [0, 1], o the output: cross-entropy made a normalised model of grey values.
+
+Loaiza-Ganem & Cunningham, "The continuous Bernoulli", NeurIPS 2019, arXiv 1907.06845. Uniform at o = 0. Its mean is not
+the sigmoid of o, which is lambda there.
+
+>>> continuous_bernoulli(jnp.zeros((1, 2)), jnp.array([[0.0, 0.7]]))
+Array([0.], dtype=float32)
+"""

@@ -1,0 +1,23 @@
+"""Training: one pure step, many of them in one call, and `fit`, the loop around them.
+
+The loop is short on purpose: read it, and fork it where it doesn't do what you need.
+"""
+
+from gon_jax.training.loop import FitResult, NonFiniteLossError, Report, fit
+from gon_jax.training.state import LATENT_LEARNING_RATE, Latents, Schedule, TrainState, init_state, make_optimizer
+from gon_jax.training.step import train_step, train_steps
+
+__all__ = [
+    "LATENT_LEARNING_RATE",
+    "FitResult",
+    "Latents",
+    "NonFiniteLossError",
+    "Report",
+    "Schedule",
+    "TrainState",
+    "fit",
+    "init_state",
+    "make_optimizer",
+    "train_step",
+    "train_steps",
+]

@@ -1,0 +1,130 @@
+"""All that the next step needs, and what it starts from: parameters, optimisers, latents of the training data."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gon_jax.models import Model, Variables
+
+Schedule = Literal["constant", "cosine"]
+LATENT_LEARNING_RATE = 0.05  # of Adam on the latents of the training data, for models that keep them
+
+
+class Latents(NamedTuple):
+    """A latent for each of N training data, and what its optimiser keeps; a step reads and writes a batch's rows alone.
+
+    Attributes:
+      values: `[N, *latent]`.
+      opt_state: a state for each datum, every array `[N, ...]`: a row knows how many steps it has made itself.
+    """
+
+    values: jax.Array
+    opt_state: optax.OptState
+
+
+class TrainState(NamedTuple):
+    """All that the next step needs, arrays only: what a checkpoint holds.
+
+    Attributes:
+      step: steps made, int32.
+      params: what is optimised.
+      stats: averages of the model's batch statistics, or `None`.
+      opt_state: the optimiser's.
+      key: typed key from which each step's randomness and each epoch's order follow; it never changes.
+      ema: exponential moving average of the parameters, or `None`.
+      latents: those of the training data, for models that keep one for each (`Model.latents`), else `None`.
+    """
+
+    step: jax.Array
+    params: Any
+    stats: Any
+    opt_state: optax.OptState
+    key: jax.Array
+    ema: Any
+    latents: Latents | None = None
+
+    @property
+    def variables(self) -> Variables:
+        """What to evaluate: the averaged parameters where there are any."""
+        return Variables(self.params if self.ema is None else self.ema, self.stats)
+
+
+def make_optimizer(
+    learning_rate: float = 2e-4,
+    *,
+    num_steps: int | None = None,
+    schedule: Schedule = "constant",
+    warmup_steps: int = 0,
+    clip_norm: float | None = None,
+    weight_decay: float = 0.0,
+    epsilon: float = 1e-8,
+) -> optax.GradientTransformation:
+    """Return Adam with what is usually wanted around it, all of it optax's.
+
+    Args:
+      learning_rate: the highest.
+      num_steps: length of the schedule, for "cosine".
+      schedule: "constant", or "cosine" down to 0 at `num_steps`.
+      warmup_steps: steps of linear rise from 0 before either.
+      clip_norm: largest global norm of the gradient, or `None`.
+      weight_decay: decoupled, as in AdamW.
+      epsilon: Adam's. The release's loss is a mean over H W pixels, ours a sum, so its 1e-8 is our 1e-8 H W.
+
+    Raises:
+      ValueError: for an unknown schedule, or "cosine" without `num_steps`.
+
+    >>> optimizer = make_optimizer(1e-3, schedule="cosine", num_steps=1000, warmup_steps=100, clip_norm=1.0)
+    """
+    if schedule == "cosine":
+        if num_steps is None:
+            raise ValueError("expected num_steps for schedule 'cosine', got None; it is the length of the schedule")
+        start = 0.0 if warmup_steps else learning_rate
+        rate = optax.warmup_cosine_decay_schedule(start, learning_rate, warmup_steps, num_steps)
+    elif schedule == "constant":
+        rate = optax.linear_schedule(0.0, learning_rate, warmup_steps) if warmup_steps else learning_rate
+    else:
+        raise ValueError(f"expected schedule 'constant' or 'cosine', got {schedule!r}")
+    clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
+    return optax.chain(clip, optax.adamw(rate, eps=epsilon, weight_decay=weight_decay))
+
+
+def row_by_row(optimizer):
+    """Return the optimiser of latents `[B, *latent]`: each row is optimised by itself and has a state of its own."""
+    optimizer = optimizer or make_optimizer(LATENT_LEARNING_RATE)
+    return optax.GradientTransformation(jax.vmap(optimizer.init), jax.vmap(optimizer.update))
+
+
+def init_state(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    *,
+    ema_decay: float = 0.0,
+    num_examples: int | None = None,
+    latent_optimizer: optax.GradientTransformation | None = None,
+) -> TrainState:
+    """Return the state before the first step.
+
+    Args:
+      model: any model.
+      optimizer: any of optax's.
+      key: typed key; initialisation and training take different parts of it.
+      ema_decay: above 0, the state also holds an average of the parameters.
+      num_examples: N, for models with a latent for each training datum.
+      latent_optimizer: of those latents, each by itself; by default `make_optimizer(LATENT_LEARNING_RATE)`.
+
+    Raises:
+      ValueError: for such a model without `num_examples`.
+    """
+    if model.latents is not None and num_examples is None:
+        raise ValueError("expected num_examples for a model with a latent for each training datum, got None")
+    init_key, train_key = jax.random.split(key)
+    params, stats = model.init(init_key)
+    ema = jax.tree.map(jnp.copy, params) if ema_decay > 0 else None
+    latents = None
+    if model.latents is not None:
+        values = model.latents(jax.random.fold_in(train_key, 2**32 - 2), num_examples)  # no step's number
+        latents = Latents(values, row_by_row(latent_optimizer).init(values))
+    return TrainState(jnp.int32(0), params, stats, optimizer.init(params), train_key, ema, latents)

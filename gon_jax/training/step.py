@@ -1,0 +1,111 @@
+"""One step of gradient descent, and many of them in one call of the device; both pure."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gon_jax.data import epoch_order, to_unit
+from gon_jax.models import Batch, Model, Variables
+from gon_jax.training.state import Latents, TrainState, row_by_row
+
+
+def train_step(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batch: Batch,
+    *,
+    ema_decay: float = 0.0,
+    stats_decay: float = 0.98,
+    latent_optimizer: optax.GradientTransformation | None = None,
+) -> tuple[TrainState, jax.Array]:
+    """Make one step of gradient descent on the model's loss; pure.
+
+    Latents of training data, where the state holds them, make a step each on their own example's loss, not on its share
+    of the mean: their learning rate means the same for any batch size.
+
+    Args:
+      model, optimizer, state: see `init_state`.
+      batch: what the model's loss takes; `batch["x"]` is `[B, ...]`. For models with latents `batch["index"]`, `[B]`,
+        are the places of the examples in the training set, no two the same.
+      ema_decay: of the average of the parameters, where the state holds one.
+      stats_decay: of the averages of batch statistics; until 1 / (1 - decay) steps are made it is their plain mean.
+      latent_optimizer: the one that the state was made with.
+
+    Returns:
+      The next state, and the loss (a scalar) before the step.
+    """
+    key = jax.random.fold_in(state.key, state.step)
+    rows = None if state.latents is None else jax.tree.map(lambda a: a[batch["index"]], state.latents)
+    z = None if rows is None else rows.values
+
+    def loss_fn(params, z):
+        extra = {"step": state.step} if z is None else {"step": state.step, "z": z}
+        return model.loss(Variables(params, state.stats), extra | batch, key)
+
+    (loss, stats), (gradient, z_gradient) = jax.value_and_grad(loss_fn, (0, 1), has_aux=True)(state.params, z)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    if stats is not None:
+        stats = optax.incremental_update(stats, state.stats, jnp.maximum(1 - stats_decay, 1 / (state.step + 1)))
+    ema = None if state.ema is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
+    latents = None
+    if rows is not None:
+        updates, row_states = row_by_row(latent_optimizer).update(len(z) * z_gradient, rows.opt_state, z)
+        rows = Latents(optax.apply_updates(z, updates), row_states)
+        latents = jax.tree.map(lambda a, new: a.at[batch["index"]].set(new), state.latents, rows)
+    return TrainState(state.step + 1, params, stats, opt_state, state.key, ema, latents), loss
+
+
+def train_steps(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    data: Batch,
+    num_steps: jax.Array,
+    *,
+    batch_size: int,
+    most_steps: int,
+    **step_options,
+) -> tuple[TrainState, jax.Array, jax.Array]:
+    """Make `num_steps` steps in one call, shuffling on the device; pure.
+
+    Epoch and position follow from `state.step`, and the order of an epoch from `state.key`, so a run may be cut into
+    calls in any way, or resumed, and comes out the same.
+
+    Args:
+      model, optimizer, state: see `init_state`.
+      data: arrays `[N, ...]`, those of uint8 made floats in [0, 1] (labels are int32); batches of their rows are the
+        model's batches, with the rows' places in the data as "index".
+      num_steps: an int32 scalar, up to `most_steps`; not static, so that one compilation serves all.
+      batch_size: rows a batch; an epoch is `N // batch_size` batches, the rest of N left out of this epoch.
+      most_steps: length of the returned losses.
+      **step_options: of `train_step`.
+
+    Returns:
+      The next state; the losses `[most_steps]`, of which the first `num_steps` are set; and whether all parameters (and
+      latents) are finite after the last step, which no loss has seen yet.
+    """
+    num_examples = len(data["x"])
+    steps_per_epoch = num_examples // batch_size
+    order_key = jax.random.fold_in(state.key, 2**32 - 1)  # no step's number, so no step's key
+
+    def order_of(step):
+        return epoch_order(order_key, step // steps_per_epoch, num_examples, batch_size)
+
+    def body(i, carry):
+        state, order, losses, finite = carry
+        position = state.step % steps_per_epoch
+        order = jax.lax.cond(position == 0, lambda: order_of(state.step), lambda: order)
+        index = order[position]
+        batch = {name: rows[index] for name, rows in data.items()}
+        batch = {name: to_unit(rows) if rows.dtype == jnp.uint8 else rows for name, rows in batch.items()}
+        state, loss = train_step(model, optimizer, state, batch | {"index": index}, **step_options)
+        if state.latents is not None:  # the batch's rows alone: to look at all takes longer than many steps
+            finite &= jnp.isfinite(state.latents.values[index]).all()
+        return state, order, losses.at[i].set(loss), finite
+
+    carry = (state, order_of(state.step), jnp.zeros(most_steps), jnp.array(True))
+    state, _, losses, finite = jax.lax.fori_loop(0, num_steps, body, carry)
+    finite &= jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)]).all()
+    return state, losses, finite
