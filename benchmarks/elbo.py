@@ -18,7 +18,8 @@ from tqdm.auto import tqdm
 from benchmarks import report
 from gon_jax.bounds import evaluate_bound
 from gon_jax.data import load
-from gon_jax.experiments.presets import Config, make_likelihood
+from gon_jax.experiments.config import Config
+from gon_jax.experiments.making import make_likelihood
 from gon_jax.models import vgon
 from gon_jax.networks import conv_decoder
 from gon_jax.training import fit, make_optimizer

@@ -12,7 +12,8 @@ from tqdm.auto import tqdm
 
 from benchmarks import report
 from gon_jax.data import load
-from gon_jax.experiments.presets import PRESETS, make_model, optimizer_of
+from gon_jax.experiments.making import make_model, optimizer_of
+from gon_jax.experiments.presets import PRESETS
 from gon_jax.metrics import evaluate
 from gon_jax.training import fit
 

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import report
-from gon_jax.experiments.presets import Config, make_model, optimizer_of
+from gon_jax.experiments.config import Config
+from gon_jax.experiments.making import make_model, optimizer_of
 from gon_jax.training import init_state, train_steps
 
 CONFIGS = {

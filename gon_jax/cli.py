@@ -21,7 +21,8 @@ from typing import Annotated, Literal
 import tyro
 
 import gon_jax
-from gon_jax.experiments.presets import PRESETS, Config
+from gon_jax.experiments.config import Config
+from gon_jax.experiments.presets import PRESETS
 
 Split = Literal["train", "validation", "test"]
 Prior = Literal["model", "mixture", "gaussian"]
@@ -106,7 +107,7 @@ def show(run: RunFolder) -> int:
     Args:
       run: The run's folder.
     """
-    from gon_jax.experiments.run import read_summary
+    from gon_jax.experiments.folder import read_summary
 
     summary = read_summary(run)
     if summary is None:

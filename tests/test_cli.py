@@ -23,7 +23,8 @@ import gon_jax
 from gon_jax import cli
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.experiments import run as run_module
-from gon_jax.experiments.presets import PRESETS, Config
+from gon_jax.experiments.config import Config
+from gon_jax.experiments.presets import PRESETS
 from gon_jax.experiments.run import load_run
 from gon_jax.metrics import decode_latents
 

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from gon_jax.experiments.presets import PRESETS, Config, make_model, optimizer_of
+from gon_jax.experiments.config import Config
+from gon_jax.experiments.making import make_model, optimizer_of
+from gon_jax.experiments.presets import PRESETS
 from gon_jax.experiments.run import train
 from gon_jax.networks import precision
 

@@ -17,9 +17,10 @@ from sklearn.datasets import load_digits
 
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.experiments import run as run_module
+from gon_jax.experiments.config import Config
+from gon_jax.experiments.folder import PICTURES, read_summary
 from gon_jax.experiments.pictures import pairs_of_labels, sample
-from gon_jax.experiments.presets import Config
-from gon_jax.experiments.run import OF_MODEL, PICTURES, load_run, read_summary, train
+from gon_jax.experiments.run import OF_MODEL, load_run, train
 from gon_jax.training import NonFiniteLossError
 
 TINY = dict(
@@ -157,7 +158,7 @@ def test_the_encoder_is_that_of_the_best_checkpoint_and_is_read_where_it_fits(fi
 
 
 def test_resuming_a_finished_run_returns_its_summary_at_once(finished, monkeypatch):
-    monkeypatch.setattr(run_module, "load", lambda *_, **__: pytest.fail("read the images"))
+    monkeypatch.setattr(run_module, "dataset_of", lambda *_, **__: pytest.fail("read the images"))
     assert train(Config(**TINY), finished, resume=True) == read_summary(finished)
 
 

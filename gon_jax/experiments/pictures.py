@@ -245,7 +245,7 @@ def draw(folder: Path, run, dataset: Dataset, curves: dict, summary: dict, progr
 
     model, variables, encoder = run.model, run.variables, run.encoder
     train, test, latent_size = dataset.train.images, dataset.test, summary["latent_size"]
-    translation = summary["model"] == "translation"
+    translation = run.config.translates
     name, pca = summary["model"].replace("_", " ").upper(), f"PCA {latent_size}"
     of_images, num = dataset.kind == "images", shown_of(dataset)
     one = "image" if of_images else "example"

@@ -1,21 +1,9 @@
-"""A run: a folder that holds a configuration, checkpoints, logs, pictures and, when it is finished, a summary.
+"""A run: a configuration is trained in a folder, and the trained model is loaded from the folder alone."""
 
-    config.json       the configuration, and the shape of the images
-    checkpoints/      the best and the last state, each with the configuration
-    encoder.npz       the best state's encoder, a matrix and a bias for NumPy alone; its `note` is the formula
-    metrics.jsonl     one line a report: step, loss, validation figures
-    events.*          the same for TensorBoard
-    summary.json      held-out figures, written last: its presence says that the run is finished
-    *.png, .wav, .gif what to look at or listen to first
-"""
-
-import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
-import shutil
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,28 +12,34 @@ import numpy as np
 
 import gon_jax
 from gon_jax.bounds import evaluate_bound
-from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder, write_file
-from gon_jax.data import DATASETS, DEGRADATIONS, Dataset, Split, check_images, load
+from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder
+from gon_jax.data import Dataset, check_images, load
+from gon_jax.experiments.config import Config
+from gon_jax.experiments.examples import arrays_of, dataset_of, pca_errors_of, sources_of
+from gon_jax.experiments.folder import (
+    METRIC,
+    Log,
+    check_folder,
+    config_dict,
+    read_config,
+    read_summary,
+    remove_run,
+    write_json,
+)
+from gon_jax.experiments.making import make_model, optimizer_of
 from gon_jax.experiments.pictures import draw
-from gon_jax.experiments.presets import Config, make_model, optimizer_of
 from gon_jax.likelihoods import sum_per_example
 from gon_jax.linearisation import FrozenEncoder
-from gon_jax.metrics import accuracy, evaluate, frozen_encoder, pca_errors
+from gon_jax.metrics import accuracy, evaluate, frozen_encoder
 from gon_jax.models import Model, Variables
 from gon_jax.training import TrainState, fit, init_state, make_optimizer
 
-PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
-SIGNALS = tuple(path.replace("png", suffix) for path in PICTURES[:3] for suffix in ("wav", "gif"))
-# All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
-WRITTEN = ("summary.json", *PICTURES, "superresolution.png", "classes.png", *SIGNALS, "encoder.npz", "metrics.jsonl")
-WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
 # The fields of config.json that make the model; one that a checkpoint lacks, since it is older, had its default.
 OF_MODEL = "model image_shape latent_shape base_channels norm activation likelihood scale step_size".split()
 OF_MODEL += "encoder damping learn_damping precision inner_kl_weight inner_noise logvar num_components".split()
 OF_MODEL += "network hidden_dim num_layers omega_0 first_omega_0 bandwidth num_frequencies".split()
 OF_MODEL += "num_classes reconstruction_weight inner_steps detached learn_origin learn_step_size".split()
 OF_MODEL += "origin_scale encoding".split()
-METRIC = "validation.squared_error"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -80,110 +74,6 @@ class Run(NamedTuple):
         return sources_of(self.config, images)
 
 
-@lru_cache(maxsize=1)
-def _load_named(name, image_size, num_validation):
-    return load(name, image_size=image_size, num_validation=num_validation)
-
-
-def dataset_of(config: Config) -> Dataset:
-    """Return the dataset of a configuration; the last one of those with names is kept, for the next run on it."""
-    read = _load_named if config.dataset in DATASETS else load
-    return read(config.dataset, image_size=config.image_size, num_validation=config.num_validation)
-
-
-@lru_cache(maxsize=16)
-def _pca_of(name, image_size, num_validation, latent_size):
-    dataset = _load_named(name, image_size=image_size, num_validation=num_validation)
-    return pca_errors(dataset.train.images, dataset.test.images, latent_size)
-
-
-def _pca_errors(config, dataset, latent_size):
-    """Return PCA's errors; where many runs follow one another on the same data, it is fitted once."""
-    if config.dataset in DATASETS:
-        return _pca_of(config.dataset, config.image_size, config.num_validation, latent_size)
-    return pca_errors(dataset.train.images, dataset.test.images, latent_size)
-
-
-def sources_of(config: Config, images: np.ndarray, *, training: bool = False) -> np.ndarray:
-    """Return what the model of a configuration encodes, of images that it is to give back.
-
-    Args:
-      config: whose `source` a translation starts from.
-      images: `[N, H, W, C]`, uint8.
-      training: noise is another for what is trained on than for what is held out.
-    """
-    if config.model != "translation":
-        return images
-    options = {"seed": int(training)} if config.source == "noisy" else {}
-    return DEGRADATIONS[config.source](images, **options)
-
-
-def _arrays_of(config: Config, split: Split, *, training: bool) -> dict[str, np.ndarray]:
-    """Return the arrays that `fit` takes batches of, or validates on.
-
-    Raises:
-      ValueError: for a classifier without labels, or with others than 0, ..., num_classes - 1.
-    """
-    data = {"x": sources_of(config, split.images, training=training)}
-    if config.model == "translation":
-        data["target"] = split.images
-    if config.model == "classifier":
-        if split.labels is None:
-            raise ValueError(f"expected labels for a classifier, got {config.dataset}, which has none")
-        if split.labels.max() >= config.num_classes:
-            raise ValueError(
-                f"expected labels below num_classes={config.num_classes}, got {split.labels.max()} in "
-                f"{config.dataset}; take --num-classes {split.labels.max() + 1}"
-            )
-        data["y"] = split.labels
-    return data
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_file(path, lambda file: file.write(text.encode()))
-
-
-def _write_json(path: Path, content) -> None:
-    _write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def _read_json(path: Path):
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"expected JSON in {path}, got something else ({error}); the file is damaged") from error
-
-
-def _config_dict(config: Config, image_shape, num_train: int | None = None) -> dict:
-    """Return what config.json holds."""
-    shapes = {"latent_shape": list(config.latent_shape), "image_shape": list(image_shape)}
-    return dataclasses.asdict(config) | shapes | {"num_train": num_train}
-
-
-def _read_config(folder: Path) -> tuple[Config, tuple[int, int, int], int | None]:
-    """Return the configuration, the shape of the images, and how many were trained on."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"expected a run in {folder}, got no {path}; give a folder that `gon train` wrote, as runs/gon-digits"
-        )
-    try:
-        values = dict(_read_json(path))
-        image_shape, num_train = tuple(values.pop("image_shape")), values.pop("num_train", None)
-        return Config(**values | {"latent_shape": tuple(values["latent_shape"])}), image_shape, num_train
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"expected the configuration of a run in {path}, got one with other fields ({error}); "
-            f"it is probably of another program, or of another version of gon_jax than {gon_jax.__version__}"
-        ) from error
-
-
-def read_summary(folder: Path) -> dict | None:
-    """Return the summary of a finished run, or `None` if it isn't finished."""
-    path = Path(folder) / "summary.json"
-    return _read_json(path) if path.is_file() else None
-
-
 def load_run(folder: str | Path, which: str = "best") -> Run:
     """Load a trained model from its folder alone.
 
@@ -196,7 +86,7 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
       ValueError: if the checkpoint is of another model than the configuration.
     """
     folder = Path(folder)
-    config, image_shape, num_train = _read_config(folder)
+    config, image_shape, num_train = read_config(folder)
     model = make_model(config, image_shape)
     with Checkpoints(folder, metric=METRIC) as checkpoints:
         state = _restore(checkpoints, model, config, which, num_train)
@@ -216,8 +106,8 @@ def _restore(
     checkpoints: Checkpoints, model: Model, config: Config, which: str, num_train: int | None = None
 ) -> TrainState:
     """Restore a state of this configuration's model, and of no other."""
-    ours, theirs = _config_dict(config, model.data_shape), checkpoints.read_config(which)
-    theirs = _config_dict(Config(), ()) | theirs
+    ours, theirs = config_dict(config, model.data_shape), checkpoints.read_config(which)
+    theirs = config_dict(Config(), ()) | theirs
     for name in OF_MODEL:
         if ours[name] != theirs[name]:
             raise ValueError(
@@ -227,75 +117,6 @@ def _restore(
     options = _latent_options(model, config, num_train)
     init = partial(init_state, model, optimizer_of(config), ema_decay=config.ema_decay, **options)
     return checkpoints.restore(jax.eval_shape(init, jax.random.key(0)), which)
-
-
-def _check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> tuple[int, int, int] | None:
-    """Refuse a folder that holds something, unless told what to do with it; return the image shape of one to resume."""
-    if resume and overwrite:
-        raise ValueError("expected --resume or --overwrite, got both; the one keeps what the other removes")
-    if resume:
-        saved, image_shape, _ = _read_config(folder)
-        ours, theirs = dataclasses.asdict(config), dataclasses.asdict(saved)
-        changed = [name for name in ours if ours[name] != theirs[name]]
-        if changed and not (changed == ["num_steps"] and config.schedule == "constant"):
-            name = changed[0]
-            raise ValueError(
-                f"expected the configuration that {folder} was trained with, got {name}={ours[name]} instead of "
-                f"{theirs[name]}; resume with the same options, or train into another folder"
-            )
-        return image_shape
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"expected a folder for the run, got the file {folder}; choose another")
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"expected a new or empty folder, got {folder}, which holds other things; choose another")
-        if not overwrite:
-            raise ValueError(
-                f"expected a folder without a run, got {folder}, which holds one; continue it with --resume, or remove "
-                "it with --overwrite"
-            )
-        _read_config(folder)  # other programs write a config.json too
-    return None
-
-
-def _remove_run(folder: Path) -> None:
-    """Remove what a run wrote, and nothing else."""
-    for pattern in WRITTEN:
-        for path in folder.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-class _Log:
-    """What is written while training: metrics.jsonl and TensorBoard events."""
-
-    def __init__(self, folder: Path, step: int):
-        from tensorboardX import SummaryWriter
-
-        path = folder / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        rows = [json.loads(line) for line in lines if line.endswith("}")]  # not one that a full disk cut off
-        self.rows = [row for row in rows if row["step"] <= step]  # later ones were made after the last checkpoint
-        _write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows))
-        self._file = path.open("a")
-        self._events = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
-
-    def write(self, row: dict) -> None:
-        self.rows.append(row)
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-        for name, value in row.items():
-            if name != "step":
-                self._events.add_scalar(name.replace(".", "/"), value, row["step"])
-
-    def close(self) -> None:
-        self._file.close()
-        self._events.close()
-
-    def curves(self) -> dict[str, tuple[list[int], list[float]]]:
-        """Return steps and values of the training loss, and of the validation error where there is one."""
-        rows = {"training": [(row["step"], row["loss"]) for row in self.rows]}
-        rows["validation"] = [(row["step"], row[METRIC]) for row in self.rows if METRIC in row]
-        return {name: tuple(map(list, zip(*points, strict=True))) for name, points in rows.items() if points}
 
 
 def train(
@@ -325,7 +146,7 @@ def train(
       NonFiniteLossError: if training diverged; the last good checkpoint is kept.
     """
     folder = Path(folder)
-    image_shape = _check_folder(folder, config, resume, overwrite)
+    image_shape = check_folder(folder, config, resume, overwrite)
     if resume and (summary := read_summary(folder)) is not None and summary["num_steps"] >= config.num_steps:
         return summary
 
@@ -341,16 +162,16 @@ def train(
             f"got {config.batch_size}; lower it"
         )
 
-    data = _arrays_of(config, dataset.train, training=True)
+    data = arrays_of(config, dataset.train, training=True)
     held_out = dataset.validation
-    validation = None if held_out is None else _arrays_of(config, held_out, training=False)
+    validation = None if held_out is None else arrays_of(config, held_out, training=False)
     if overwrite:
-        _remove_run(folder)
+        remove_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     num_train = len(dataset.train.images)
-    saved_config = _config_dict(config, model.data_shape, num_train)
+    saved_config = config_dict(config, model.data_shape, num_train)
     if not resume:
-        _write_json(folder / "config.json", saved_config)  # before anything else: it makes the folder a run's
+        write_json(folder / "config.json", saved_config)  # before anything else: it makes the folder a run's
     save_every = config.validate_every or len(dataset.train.images) // config.batch_size
 
     with Checkpoints(folder, metric=METRIC, create=True) as checkpoints:
@@ -360,8 +181,8 @@ def train(
             seconds_before = checkpoints.read_metrics()["seconds_training"]
         if resume:  # now that nothing is left to refuse
             (folder / "summary.json").unlink(missing_ok=True)
-            _write_json(folder / "config.json", saved_config)
-        log = _Log(folder, 0 if state is None else int(state.step))
+            write_json(folder / "config.json", saved_config)
+        log = Log(folder, 0 if state is None else int(state.step))
 
         def on_report(report):
             row = {"step": report.step, "loss": float(report.losses.mean()), "seconds": seconds_before + report.seconds}
@@ -405,7 +226,7 @@ def train(
     }
     if pictures:
         draw(folder, run, dataset, log.curves(), summary, progress=progress)
-    _write_json(folder / "summary.json", summary)
+    write_json(folder / "summary.json", summary)
     return summary
 
 
@@ -429,7 +250,7 @@ def _summarise(run: Run, dataset: Dataset, progress: bool) -> dict:
         error = sum_per_example((x / np.float32(255) - test / np.float32(255)) ** 2).mean()
         more["source.squared_error"] = float(error)
     latent_size = int(np.prod(config.latent_shape))
-    pca = _pca_errors(config, dataset, latent_size)
+    pca = pca_errors_of(config, dataset, latent_size)
     return {
         "model": config.model,
         "dataset": config.dataset,

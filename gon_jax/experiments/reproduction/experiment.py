@@ -23,9 +23,10 @@ from tqdm.auto import tqdm
 
 from gon_jax.checkpoints import write_file
 from gon_jax.data import Dataset, missing
-from gon_jax.experiments.presets import Config
+from gon_jax.experiments.config import Config
+from gon_jax.experiments.folder import METRIC, read_summary
 from gon_jax.experiments.provenance import provenance
-from gon_jax.experiments.run import METRIC, Run, load_run, read_summary, train
+from gon_jax.experiments.run import Run, load_run, train
 
 Scale = Literal["smoke", "short", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "short", "paper")

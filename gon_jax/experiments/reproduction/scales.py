@@ -12,7 +12,7 @@ architecture: latent 256, width 16, batch 64, learning rate 2e-4.
 
 import dataclasses
 
-from gon_jax.experiments.presets import Config
+from gon_jax.experiments.config import Config
 from gon_jax.experiments.reproduction.experiment import Scale
 
 NUM_TRAIN = {  # images to train on, of the complete dataset
