@@ -20,7 +20,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 import gon_jax
-from gon_jax import cli
+from gon_jax import cli, commands
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.experiments import run as run_module
 from gon_jax.experiments.config import Config
@@ -73,13 +73,15 @@ def files_in(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("line", ["", "--help", "train gon-mnist --help", *(f"{name} --help" for name in cli.COMMANDS)])
+@pytest.mark.parametrize(
+    "line", ["", "--help", "train gon-mnist --help", *(f"{name} --help" for name in commands.COMMANDS)]
+)
 def test_help_fits_80_columns(gon, line):
     status, out, err = gon(line)
     assert (status, err) == (0, "")
     assert max(len(line) for line in out.splitlines() if not line.startswith("usage: ")) <= 80
     if line in ("", "--help"):
-        assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in [*cli.COMMANDS, *PRESETS])
+        assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in [*commands.COMMANDS, *PRESETS])
     elif line.startswith("train"):
         names = [*Config.__dataclass_fields__, "run", "resume", "overwrite"]
         assert all(f"--{name.replace('_', '-')} " in out for name in names)
@@ -368,12 +370,12 @@ def test_a_second_training_compiles_nothing(gon, place, monkeypatch, no_cache):
 def test_the_users_cache_is_respected(gon, place, monkeypatch, no_cache):
     jax.config.update("jax_compilation_cache_dir", str(place / "mine_of_jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    cli._use_caches(place / "elsewhere" / "run")
+    commands._use_caches(place / "elsewhere" / "run")
     assert jax.config.jax_compilation_cache_dir == str(place / "mine_of_jax")
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 0.5
     use_no_cache()
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
-    cli._use_caches(place / "elsewhere" / "run")
+    commands._use_caches(place / "elsewhere" / "run")
     assert jax.config.jax_compilation_cache_dir == str(place / "elsewhere" / ".cache" / "jax")
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 1
 
@@ -381,7 +383,7 @@ def test_the_users_cache_is_respected(gon, place, monkeypatch, no_cache):
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "no folder"])
 def test_a_damaged_cache_is_a_warning(tmp_path, no_cache, damage):
     def double():
-        cli._use_caches(tmp_path / "run")
+        commands._use_caches(tmp_path / "run")
         return jax.jit(lambda x: jnp.sin(x) * 2)(jnp.arange(3.0))
 
     cache = tmp_path / ".cache" / "jax"

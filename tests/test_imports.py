@@ -24,7 +24,8 @@ LEVELS = {  # the table of docs/architecture.md
     "checkpoints": 5,
     "training": 5,
     "experiments": 6,
-    "cli": 7,
+    "commands": 7,
+    "cli": 8,
 }
 OUTSIDE = {
     "coordinates": {"jax"},
