@@ -45,7 +45,8 @@ def _samples(prior):
             run = arm.run
             x = sample(run.model, run.variables, arm.dataset.train.images, 36, jax.random.key(0), prior,
                        encoder=run.encoder)
-            rows |= {f"{label} {i + 1}" if i else label: x[12 * i : 12 * i + 12] for i in range(3)}
+            for part in x.reshape(3, 12, *x.shape[1:]):
+                rows[" " * len(rows) if label in rows else label] = part  # the label stands at the first row
         figures.save_image_rows(path, rows)
 
     return draw
@@ -111,16 +112,12 @@ FIGURE_7 = Experiment(
 )
 
 
-def _early_stopped(dataset, scale):
-    return {"implicit GON": implicit(dataset, scale, steps=501)}
-
-
 def _figure_10(panel, dataset):
     return Experiment(
         f"fig10{panel}",
         f"samples of an implicit GON stopped early, from a Gaussian fitted to its codes: {dataset}",
         (dataset,),
-        _early_stopped,
+        _implicit(501),
         _samples("gaussian"),
         PLAIN,
         claim="Stopped early, a GON that is not variational can be sampled from a Gaussian fitted to its codes.",
