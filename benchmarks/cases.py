@@ -10,27 +10,31 @@ import numpy as np
 
 AGREEMENT_STEPS = 20
 NUM_BATCHES = 4
+LINEAR = ("mean", "logvar")  # the variational GON's maps of z
 
 
 class Case(NamedTuple):
     """One setting; the defaults are the release's.
 
     Attributes:
-      kind: "conv", its first script; or "siren", its implicit one.
+      kind: "conv", its first script; "vgon", its variational one; or "siren", its implicit one.
       batch_size, latent_size, image_size, channels: of both.
-      base_channels: conv, width at half the image size.
+      base_channels: conv and vgon, width at half the image size.
+      shared_noise: vgon, whether all examples of an inner pass have one noise, which admits our fast form; in the
+        release each has its own.
       hidden_dim, num_layers: siren, width and number of layers with a sine.
       learning_rate: Adam's.
       agreement_steps: steps whose losses must agree before anything is timed.
     """
 
     name: str
-    kind: Literal["conv", "siren"]
+    kind: Literal["conv", "vgon", "siren"]
     batch_size: int = 64
     latent_size: int = 32
     image_size: int = 32
     channels: int = 1
     base_channels: int = 16
+    shared_noise: bool = False
     hidden_dim: int = 256
     num_layers: int = 4
     learning_rate: float = 1e-4
@@ -42,7 +46,7 @@ class Case(NamedTuple):
 
     @property
     def loss_divisor(self) -> int:
-        """By what the release divides a sum over pixels: their number in its first script, 1 in its implicit one.
+        """By what the release divides a sum over pixels: their number in its first script, 1 in the others.
 
         Our loss is the sum; under Adam that is the same once epsilon is multiplied by this.
         """
@@ -60,6 +64,8 @@ class Case(NamedTuple):
 
 
 CONV, IMPLICIT = Case("conv", "conv"), Case("implicit", "siren", image_size=28)
+VGON = Case("vgon", "vgon", latent_size=48, base_channels=32)
+VGON_SHARED = VGON._replace(name="vgon-shared", shared_noise=True)
 
 
 def _vary(field: str, name: str, values) -> list[Case]:
@@ -76,8 +82,9 @@ GROWTH = {
 SMOKE = (
     CONV._replace(name="smoke-conv", batch_size=4, latent_size=3, image_size=8, base_channels=4),
     IMPLICIT._replace(name="smoke-siren", batch_size=4, latent_size=3, image_size=8, hidden_dim=16),
+    VGON_SHARED._replace(name="smoke-vgon", batch_size=4, latent_size=3, image_size=8, base_channels=4),
 )
-CASES = {case.name: case for case in (CONV, *itertools.chain(*GROWTH.values()), IMPLICIT, *SMOKE)}
+CASES = {case.name: case for case in (CONV, *itertools.chain(*GROWTH.values()), IMPLICIT, VGON, VGON_SHARED, *SMOKE)}
 QUICK = ("conv", "implicit")
 FULL = ("conv", "conv-batch-512", "conv-latent-256", "conv-64px", "conv-128px", "implicit")
 
@@ -86,6 +93,14 @@ def images(case: Case, seed: int = 0) -> np.ndarray:
     """Return batches of noise, float32 `[NUM_BATCHES, B, H, W, C]` in [0, 1]."""
     shape = (NUM_BATCHES, case.batch_size, case.image_size, case.image_size, case.channels)
     return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def noise(case: Case, seed: int = 0) -> np.ndarray:
+    """Return normal noise of the two passes of each batch, float32 `[NUM_BATCHES, 2, B, k]`."""
+    drawn = np.random.default_rng([seed, 1]).normal(size=(NUM_BATCHES, 2, case.batch_size, case.latent_size))
+    if case.shared_noise:
+        drawn[:, 0] = drawn[:, 0, :1]
+    return drawn.astype(np.float32)
 
 
 def _layers(case: Case) -> list[tuple[int, int, int]]:
@@ -110,6 +125,11 @@ def weights(case: Case, seed: int = 0, shift: float = 0.1) -> dict[str, np.ndarr
         return rng.uniform(-bound, bound, shape).astype(np.float32)
 
     drawn, layers = {}, _layers(case)
+    if case.kind == "vgon":
+        k = case.latent_size
+        shapes = {f"{name}.{what}": shape for name in LINEAR for what, shape in (("weight", (k, k)), ("bias", (k,)))}
+        drawn = {name: uniform(k**-0.5, *shape) for name, shape in shapes.items()}
+        return drawn | {f"decoder.{n}": w for n, w in weights(case._replace(kind="conv"), seed, shift).items()}
     for i, (fan_in, fan_out, _) in enumerate(layers):
         if case.kind == "siren":
             bound = 1 / fan_in if i == 0 else (6 / fan_in) ** 0.5 / 30
@@ -123,7 +143,11 @@ def weights(case: Case, seed: int = 0, shift: float = 0.1) -> dict[str, np.ndarr
 
 
 def flax_params(case: Case, drawn: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return the same weights as parameters of our decoder."""
+    """Return the same weights as parameters of our model."""
+    if case.kind == "vgon":
+        params = {name: {"kernel": drawn[f"{name}.weight"].T.copy(), "bias": drawn[f"{name}.bias"]} for name in LINEAR}
+        convolutions = {name.removeprefix("decoder."): w for name, w in drawn.items() if name.startswith("decoder.")}
+        return params | {"decoder": _conv_params(case, convolutions)}
     return (_siren_params if case.kind == "siren" else _conv_params)(case, drawn)
 
 
@@ -149,8 +173,9 @@ def decoder_flops(case: Case) -> int:
 
     A transposed convolution counts 16 taps at each input position, those that fall off the edge too.
     """
-    taps = 16 if case.kind == "conv" else 1
-    return sum(2 * taps * fan_in * fan_out * positions for fan_in, fan_out, positions in _layers(case))
+    taps = 1 if case.kind == "siren" else 16
+    linear = 2 * len(LINEAR) * case.latent_size**2 if case.kind == "vgon" else 0
+    return linear + sum(2 * taps * fan_in * fan_out * positions for fan_in, fan_out, positions in _layers(case))
 
 
 def choose_form(case: Case) -> str:

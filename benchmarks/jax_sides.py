@@ -14,8 +14,8 @@ import gon_jax
 from benchmarks import cases
 from benchmarks.cases import Case, Side
 from gon_jax.coordinates import grid
-from gon_jax.linearisation import strategy_of
-from gon_jax.models import Model, Variables, gon
+from gon_jax.linearisation import Strategy, strategy_of
+from gon_jax.models import Model, Variables, gon, vgon
 from gon_jax.networks import conv_decoder
 from gon_jax.networks.siren import siren_decoder
 from gon_jax.training import init_state, make_optimizer, train_step
@@ -29,13 +29,39 @@ def make_decoder(case: Case) -> gon_jax.Decoder:
         options = {"hidden_dim": case.hidden_dim, "num_layers": case.num_layers}
         return siren_decoder(grid(case.image_size, case.image_size), case.latent_size, case.channels, **options)
     shape = (case.image_size, case.image_size, case.channels)
-    return conv_decoder(shape, (case.latent_size,), base_channels=case.base_channels)
+    activation = "none" if case.kind == "vgon" else "sigmoid"  # the cross-entropy takes logits
+    return conv_decoder(shape, (case.latent_size,), base_channels=case.base_channels, output_activation=activation)
+
+
+def make_model(case: Case, strategy: Strategy | None = None) -> Model:
+    """Return the model of a case; a variational one is fast where its noise is given as one row for all."""
+    decoder = make_decoder(case)
+    if case.kind == "vgon":
+        return vgon(decoder, step_size=case.step_size)
+    return gon(decoder, step_size=case.step_size, strategy=strategy)
+
+
+def make_batches(case: Case, strategy: Strategy | None = None) -> dict[str, jax.Array]:
+    """Return the batches of a case, `[NUM_BATCHES, ...]` each."""
+    data = {"x": jnp.asarray(cases.images(case))}
+    if case.kind == "vgon":
+        inner, outer = jnp.moveaxis(jnp.asarray(cases.noise(case)), 1, 0)
+        one = case.shared_noise and strategy != "definition"
+        data |= {"inner_noise": inner[:, 0] if one else inner, "outer_noise": outer}
+    return data
 
 
 def setup(device: str) -> None:
     """Refuse reduced precision where a GPU would take it."""
     if device == "gpu":
         jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def form_of(case: Case, params, strategy: Strategy | None) -> Strategy:
+    """Return how a side computes its codes."""
+    if case.kind == "vgon":
+        params, strategy = params["decoder"], strategy if case.shared_noise else "definition"
+    return strategy_of(make_decoder(case), params, case.batch_size, strategy)
 
 
 def compile_training(model: Model, case: Case, params, data):
@@ -47,7 +73,8 @@ def compile_training(model: Model, case: Case, params, data):
     def steps(state, data, num_steps):
         def body(i, carry):
             state, losses = carry
-            state, loss = train_step(model, optimizer, state, {"x": data[state.step % len(data)]})
+            batch = jax.tree.map(lambda batches: batches[state.step % cases.NUM_BATCHES], data)
+            state, loss = train_step(model, optimizer, state, batch)
             return state, losses.at[i].set(loss)  # past the end, nothing is set
 
         return jax.lax.fori_loop(0, num_steps, body, (state, jnp.zeros(case.agreement_steps)))
@@ -85,15 +112,14 @@ def make(task: str, name: str, case: Case, device: str) -> Side:
     """Build and compile a side; `task` is "train" or "encode"."""
     setup(device)
     params = jax.tree.map(jnp.asarray, cases.flax_params(case, cases.weights(case)))
-    data = jnp.asarray(cases.images(case))
-    decoder, strategy = make_decoder(case), STRATEGIES[name]
-    model = gon(decoder, step_size=case.step_size, strategy=strategy)
+    strategy = STRATEGIES[name]
+    model, data = make_model(case, strategy), make_batches(case, strategy)
     start = time.perf_counter()
     if task == "train":
         compiled, run = compile_training(model, case, params, data)
-        form = strategy_of(decoder, params, case.batch_size, strategy)
+        form = form_of(case, params, strategy)
     else:
-        compiled, run = compile_encoding(model, name == "jax-frozen", params, data)
+        compiled, run = compile_encoding(model, name == "jax-frozen", params, data["x"])
         form = None
     seconds = time.perf_counter() - start
     values = np.ravel(run(case.agreement_steps if task == "train" else 1)).tolist()

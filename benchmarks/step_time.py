@@ -3,6 +3,7 @@
     python -m benchmarks.step_time                    # two cases, a few minutes: runs/bench and the table
     python -m benchmarks.step_time --full             # all cases and growth: benchmarks/results/step_time_cpu.json
     python -m benchmarks.step_time --encoding --full  # codes a second: benchmarks/results/encoding_cpu.json
+    python -m benchmarks.step_time --full --cases vgon vgon-shared  # some cases, in a file of their own
 
 Every side is a process of its own, with all threads; one works at a time. All sides first make the same steps (or
 codes), which must agree to 1e-3; then rounds alternate between them, each of as many steps as fill it, to completion.
@@ -138,6 +139,14 @@ def add_gemm_fractions(result: dict) -> None:
             side["fraction_of_gemm_peak"] = side["flops"] / (1e-3 * side["median_ms"]) / peak
 
 
+def admitted(case: Case, sides) -> tuple[str, ...]:
+    """Return the sides that are not another side under a second name: with noise of its own, no example is fast."""
+    if case.kind != "vgon":
+        return tuple(sides)
+    others = ("torch-compiled-channels-last", "torch-compiled-shared", *([] if case.shared_noise else ["jax-fast"]))
+    return tuple(side for side in sides if side not in others)
+
+
 def plan(args) -> tuple[list[tuple[Case, tuple[str, ...]]], dict[str, list[str]]]:
     """Return what to measure, cases and sides, and which cases show growth in what."""
     task, growth = "encode" if args.encoding else "train", {}
@@ -146,7 +155,9 @@ def plan(args) -> tuple[list[tuple[Case, tuple[str, ...]]], dict[str, list[str]]
         raise ValueError(f"expected sides of {', '.join(SIDES[task])} for this task, got {', '.join(unknown)}")
     sides = tuple(side for side in SIDES[task] if side in (args.sides or default))  # the first is the reference
     names = args.cases or (("conv",) if args.encoding else cases.FULL if args.full else cases.QUICK)
-    planned = {name: (CASES[name], sides) for name in names}
+    if args.encoding and (variational := [name for name in names if CASES[name].kind == "vgon"]):
+        raise ValueError(f"expected cases without noise to time encoding, got {', '.join(variational)}")
+    planned = {name: (CASES[name], admitted(CASES[name], sides)) for name in names}
     if args.full and not (args.encoding or args.cases):
         growth = {field: [case.name for case in grown] for field, grown in cases.GROWTH.items()}
         few = tuple(side for side in GROWTH_SIDES if side in sides)
@@ -185,8 +196,8 @@ def main(argv=None):
     for case, sides in planned:
         result["cases"][case.name] = measure(task, case, sides, rounds, seconds, args.device)
         add_gemm_fractions(result)
-        name = f"{'encoding' if args.encoding else 'step_time'}_{args.device}"
-        path = report.write(name, result, made_by, folder)
+        names = ["encoding" if args.encoding else "step_time", *(args.cases or []), args.device]
+        path = report.write("_".join(names), result, made_by, folder)
 
     from benchmarks.step_time_table import cases_table, encoding_table
 

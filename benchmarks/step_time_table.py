@@ -32,9 +32,9 @@ def load(name: str) -> dict | None:
 
 def case_words(case: dict) -> str:
     """Return a case in words, as in 'conv 32x32, latent 32, batch 64'."""
-    kind = {"conv": "convolutional", "siren": "implicit"}[case["kind"]]
-    size = case["image_size"]
-    return f"{kind} {size}x{size}, latent {case['latent_size']}, batch {case['batch_size']}"
+    kind = {"conv": "convolutional", "vgon": "variational", "siren": "implicit"}[case["kind"]]
+    size, noise = case["image_size"], ", one noise a batch" if case.get("shared_noise") else ""
+    return f"{kind} {size}x{size}, latent {case['latent_size']}, batch {case['batch_size']}{noise}"
 
 
 def markdown(rows: list[list[str]]) -> str:
@@ -64,7 +64,7 @@ def cases_table(result: dict) -> str:
         steps.append([case_words(case["case"]), *cells])
 
     rows = [["", "examples/s", "compile, s", "peak, MB", "GFLOP counted", "of the GEMM peak"]]
-    first = {case["case"]["kind"]: case for case in reversed(shown)}
+    first = {(case["case"]["kind"], case["case"].get("shared_noise")): case for case in reversed(shown)}
     for case in (case for case in shown if case in first.values()):
         for side in (side for side in sides if side in case["sides"]):
             seen = case["sides"][side]
@@ -112,7 +112,8 @@ def table(step_time: dict, encoding: dict | None = None, quality: dict | None = 
 def readme_with(text: str) -> str:
     """Return the README's text with the tables of the results there are."""
     found = load("step_time_cpu"), load("encoding_cpu"), load("time_to_quality_cpu")
-    return report.readme_with(text, "step time", table(*found))
+    text = report.readme_with(text, "step time", table(*found))
+    return report.readme_with(text, "variational step time", cases_table(load("step_time_vgon_vgon-shared_cpu")))
 
 
 def draw(result: dict) -> pathlib.Path:

@@ -32,8 +32,9 @@ class Eager:
 
     def __init__(self, case: Case, weights: dict[str, np.ndarray], device: str):
         self.case = case
-        if case.kind == "conv":
-            network = torch_gon.decoder(case.latent_size, case.base_channels, case.channels, case.image_size)
+        if case.kind != "siren":
+            make = torch_gon.decoder if case.kind == "conv" else torch_gon.Variational
+            network = make(case.latent_size, case.base_channels, case.channels, case.image_size)
         else:
             sizes = case.image_size, case.channels, case.hidden_dim, case.num_layers
             network = torch_gon.Siren(case.latent_size, *sizes)
@@ -43,14 +44,18 @@ class Eager:
         self.network = network.to(device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=case.learning_rate)
 
-    def step(self, x):
+    def step(self, x, *noise):
         case = self.case
+        if noise:
+            return torch_gon.update_variational(self.network, self.optimizer, x, *noise, case.step_size)
         return torch_gon.update(self.network, self.optimizer, x, case.latent_size, case.step_size, case.loss_divisor)
 
     def encode(self, x):
         return torch_gon.encode(self.network, x, self.case.latent_size, self.case.step_size, attached=False)
 
-    def errors(self, x):
+    def errors(self, x, *noise):
+        if noise:
+            return sum(torch_gon.bounds(self.network, x, *noise, self.case.step_size)).detach()
         return torch_gon.errors(self.network, x, self.case.latent_size, self.case.step_size).detach()
 
     def tensors(self):
@@ -77,7 +82,7 @@ def held_norm(stats: dict):
     return norm
 
 
-def conv(params, z, norm=batch_norm):
+def conv(params, z, norm=batch_norm, squash=torch.sigmoid):
     """Decode `[B, k, 1, 1]` to `[B, C, H, H]`, as a function of parameters named as in `torch_gon.decoder`."""
     x, layer = z, 0
     while True:
@@ -85,9 +90,19 @@ def conv(params, z, norm=batch_norm):
         kernel, bias = params[f"{layer}.weight"], params[f"{layer}.bias"]
         x = F.conv_transpose2d(x, kernel, bias, stride, padding)
         if f"{layer + 1}.weight" not in params:
-            return torch.sigmoid(x)
+            return squash(x)
         x = F.elu(norm(layer, x, params[f"{layer + 1}.weight"], params[f"{layer + 1}.bias"]))
         layer += 3
+
+
+def variational(params, x, z, noise):
+    """Return cross-entropy and KL of each example, `[B]`, as a function of parameters named as in `Variational`."""
+    mean, logvar = (F.linear(z, params[f"{name}.weight"], params[f"{name}.bias"]) for name in cases.LINEAR)
+    t = mean + torch.exp(logvar / 2) * noise
+    layers = {name.removeprefix("decoder."): p for name, p in params.items() if name.startswith("decoder.")}
+    logits = conv(layers, t[..., None, None], squash=lambda logits: logits)
+    entropies = F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+    return entropies + 0.5 * (mean.square() + logvar.exp() - logvar - 1).sum(1)
 
 
 def siren(points, params, z):
@@ -136,8 +151,9 @@ class Compiled:
     def __init__(self, case: Case, weights, device: str, form: str | None, memory_format=torch.contiguous_format):
         self.case, self.form = case, form or cases.choose_form(case)
         contiguous = memory_format == torch.contiguous_format
-        if case.kind == "siren" and not (contiguous and self.form in ("definition", "pointwise")):
-            raise ValueError(f"expected form definition or pointwise of a siren, got {self.form} and {memory_format}")
+        known = {"siren": ("definition", "pointwise"), "vgon": ("definition",)}.get(case.kind)
+        if known and not (contiguous and self.form in known):
+            raise ValueError(f"expected form {' or '.join(known)} of {case.kind}, got {self.form} and {memory_format}")
         self.memory_format, self.graph, self.made = memory_format, None, 0
         self.params = {n: self._format(torch.tensor(w, device=device)) for n, w in weights.items()}
         self.moments = [{n: torch.zeros_like(p) for n, p in self.params.items()} for _ in range(2)]
@@ -145,6 +161,8 @@ class Compiled:
         if case.kind == "conv":
             z0, self.decode = torch.zeros(1, case.latent_size, 1, 1, device=device), conv
             shared = partial(conv_by_shared_origin, self.form)
+        elif case.kind == "vgon":  # all in `_errors`
+            z0, self.decode, shared = None, None, None
         else:
             z0, points = torch.zeros(1, 1, case.latent_size, device=device), torch_gon.coordinates(case.image_size)
             self.decode = partial(siren, points.to(device))
@@ -157,11 +175,15 @@ class Compiled:
     def _format(self, tensor):
         return tensor.contiguous(memory_format=self.memory_format) if tensor.ndim == 4 else tensor
 
-    def _errors(self, params, x):
+    def _errors(self, params, x, *noise):
+        if noise:
+            inner, outer = noise
+            gradient = grad(lambda z: variational(params, x, z, inner).sum())(torch.zeros_like(inner))
+            return variational(params, x, -self.case.step_size * gradient, outer)
         return (x - self.decode(params, self._encode(params, x))).square().flatten(1).sum(1)
 
-    def _plain_step(self, params, first, second, count, x):
-        gradient, loss = grad_and_value(lambda p: self._errors(p, x).mean() / self.case.loss_divisor)(params)
+    def _plain_step(self, params, first, second, count, *batch):
+        gradient, loss = grad_and_value(lambda p: self._errors(p, *batch).mean() / self.case.loss_divisor)(params)
         count.add_(1)
         for name, g in gradient.items():
             first[name].lerp_(g, 0.1)
@@ -170,23 +192,24 @@ class Compiled:
             params[name].sub_(self.case.learning_rate * first[name] / (1 - 0.9**count) / root)
         return loss
 
-    def step(self, x):
-        x, self.made = self._format(x), self.made + 1
-        if not x.is_cuda or self.made < 4:  # the first steps compile, and warm up what may not run inside a capture
-            return self._step(self.params, *self.moments, self.count, x)
+    def step(self, *batch):
+        batch, self.made = [self._format(t) for t in batch], self.made + 1
+        if not batch[0].is_cuda or self.made < 4:  # the first steps compile, and warm up what a capture may not hold
+            return self._step(self.params, *self.moments, self.count, *batch)
         if self.graph is None:
-            self.graph, self.x = torch.cuda.CUDAGraph(), x.clone()
+            self.graph, self.batch = torch.cuda.CUDAGraph(), [t.clone() for t in batch]
             with torch.cuda.graph(self.graph):
-                self.loss = self._step(self.params, *self.moments, self.count, self.x)
-        self.x.copy_(x)
+                self.loss = self._step(self.params, *self.moments, self.count, *self.batch)
+        for kept, new in zip(self.batch, batch, strict=True):
+            kept.copy_(new)
         self.graph.replay()
         return self.loss.clone()
 
     def encode(self, x):
         return self._encode(self.params, self._format(x))
 
-    def errors(self, x):
-        return self._errors(self.params, self._format(x))
+    def errors(self, *batch):
+        return self._errors(self.params, *map(self._format, batch))
 
     def tensors(self):
         return [*self.params.values(), *(m for moment in self.moments for m in moment.values())]
@@ -209,6 +232,13 @@ def to_torch(case: Case, images: np.ndarray) -> torch.Tensor:
     """Return images `[..., H, W, C]` in the layout of the case: `[..., C, H, W]`, or `[..., H W, C]` for a siren."""
     tensor = torch.from_numpy(images)
     return tensor.flatten(-3, -2) if case.kind == "siren" else tensor.movedim(-1, -3).contiguous()
+
+
+def to_batches(case: Case, device: str) -> list[tuple[torch.Tensor, ...]]:
+    """Return the arguments of each step: images, and where there is noise, that of the two passes."""
+    images = to_torch(case, cases.images(case)).to(device)
+    noise = torch.from_numpy(cases.noise(case)).to(device) if case.kind == "vgon" else [()] * len(images)
+    return [(x, *of_batch) for x, of_batch in zip(images, noise, strict=True)]
 
 
 def synchronize(device: str) -> None:
@@ -234,14 +264,14 @@ def make(task: str, name: str, case: Case, device: str) -> Side:
     """Build and compile a side; `task` is "train" or "encode"."""
     device = setup(device)
     trainer = make_trainer(name, case, cases.weights(case), device)
-    data = to_torch(case, cases.images(case)).to(device)
+    batches = to_batches(case, device)
     square = torch.rand(2048, 2048, device=device)
     made = 0
 
     def one():
         nonlocal made
         made += 1
-        return (trainer.step if task == "train" else trainer.encode)(data[(made - 1) % len(data)])
+        return (trainer.step if task == "train" else trainer.encode)(*batches[(made - 1) % len(batches)])
 
     def run(num_steps):
         for _ in range(num_steps):
@@ -262,4 +292,5 @@ def make(task: str, name: str, case: Case, device: str) -> Side:
     else:
         values = first.flatten().tolist()
     form = trainer.form if task == "train" else None
-    return Side(seconds, values, run, lambda: peak_bytes(one, [*trainer.tensors(), data], device), gemm, form, {})
+    data = [tensor for batch in batches for tensor in batch]
+    return Side(seconds, values, run, lambda: peak_bytes(one, [*trainer.tensors(), *data], device), gemm, form, {})

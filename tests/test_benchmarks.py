@@ -13,15 +13,16 @@ from benchmarks import cases, elbo_table, jax_sides, monte_carlo, report, step_t
 from benchmarks.cases import CASES
 from benchmarks.workers import Worker, timed
 from gon_jax.data import Dataset, Split
+from gon_jax.models import Variables
 
-CONV, SIREN = CASES["smoke-conv"], CASES["smoke-siren"]
+CONV, SIREN, VGON = CASES["smoke-conv"], CASES["smoke-siren"], CASES["smoke-vgon"]
 
 
 def test_a_small_case_from_end_to_end(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compile fast
     command = "--cases smoke-conv --sides jax-definition jax-fast --rounds 1 --seconds 0.01 --results"
     step_time.main([*command.split(), str(tmp_path)])
-    result = json.loads((tmp_path / "step_time_cpu.json").read_text())
+    result = json.loads((tmp_path / "step_time_smoke-conv_cpu.json").read_text())
     assert {"command", "commit", "versions", "hardware", "gemm_flops_per_second"} <= set(result)
     sides = result["cases"]["smoke-conv"]["sides"]
     assert [side["form"] for side in sides.values()] == ["definition", "jacobian"]
@@ -57,7 +58,7 @@ def test_a_worker_that_ends_says_so():
 
 @pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.name)
 def test_weights_are_our_parameters(case):
-    shapes = jax.eval_shape(jax_sides.make_decoder(case).init, jax.random.key(0))
+    shapes = jax.eval_shape(jax_sides.make_model(case).init, jax.random.key(0)).params
     params = cases.flax_params(case, cases.weights(case))
     assert jax.tree.map(np.shape, params) == jax.tree.map(np.shape, shapes)
 
@@ -146,6 +147,27 @@ def test_the_forms_in_torch_are_the_definition(case):
         side = torch_sides.Compiled(case, weights, "cpu", form)
         np.testing.assert_allclose(side.encode(x).flatten(), eager.encode(x).flatten(), rtol=1e-3, atol=1e-6)
         np.testing.assert_allclose(side.errors(x), eager.errors(x), rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+def test_the_variational_sides_have_one_bound():
+    pytest.importorskip("torch")
+    from benchmarks import torch_sides
+
+    weights, (batch, *_) = cases.weights(VGON), torch_sides.to_batches(VGON, "cpu")
+    assert (batch[1] == batch[1][0]).all() and not (batch[2] == batch[2][0]).all()
+    expected = torch_sides.Eager(VGON, weights, "cpu").errors(*batch)
+    side = torch_sides.Compiled(VGON, weights, "cpu", "definition")
+    np.testing.assert_allclose(side.errors(*batch), expected, rtol=1e-4)
+    params = jax.tree.map(jax.numpy.asarray, cases.flax_params(VGON, weights))
+    for strategy in ("definition", None):
+        model, data = jax_sides.make_model(VGON, strategy), jax_sides.make_batches(VGON, strategy)
+        loss, _ = model.loss(Variables(params), {name: rows[0] for name, rows in data.items()}, jax.random.key(0))
+        np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
+    assert jax_sides.form_of(VGON, params, None) != "definition"
+    assert jax_sides.form_of(VGON._replace(shared_noise=False), params, None) == "definition"
+    sides = ("torch-eager", "torch-compiled", "jax-definition")
+    assert step_time.admitted(CASES["vgon"], step_time.FULL_SIDES) == sides
 
 
 def elbo_result(*per_seed):
