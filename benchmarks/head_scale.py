@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from benchmarks import report
-from gon_jax.data import load
+from gon_jax.data import Dataset, load
 from gon_jax.experiments.config import Config
 from gon_jax.experiments.making import make_model
 from gon_jax.metrics import accuracy
@@ -25,14 +25,13 @@ SIREN = {"network": "siren", "hidden_dim": 64, "num_layers": 3, "omega_0": 5.0}
 CONFIGS = {
     "SIREN, latent 16": Config(**DIGITS, **SIREN, latent_shape=(16,)),
     "SIREN, latent 2": Config(**DIGITS, **SIREN, latent_shape=(2,)),
-    "convolutional, latent 16": Config(**DIGITS | {"image_size": 8}, latent_shape=(16,), base_channels=16),
+    "convolutional, latent 16": Config(**DIGITS, latent_shape=(16,), base_channels=16),
 }
 
 
-def accuracy_after(config: Config, scale: float, num_steps: int, seed: int) -> float:
+def accuracy_after(config: Config, digits: Dataset, scale: float, num_steps: int, seed: int) -> float:
     """Return the accuracy on held-out digits of a classifier whose head reads `scale * z`."""
     classifier.HEAD_SCALE = scale
-    digits = load("digits", image_size=config.image_size)
     model = make_model(config, digits.train.images.shape[1:])
     data = {"x": digits.train.images, "y": digits.train.labels}
     options = {"optimizer": make_optimizer(1e-3), "batch_size": 64, "progress": False}
@@ -46,10 +45,10 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--results", type=pathlib.Path, help="folder of the JSON (the project's)")
     args = parser.parse_args(argv)
-    made_by, rows = report.provenance(), []
+    made_by, rows, digits = report.provenance(), [], load("digits")
     for name, config in CONFIGS.items():
         for scale in SCALES:
-            values = [accuracy_after(config, scale, args.steps, seed) for seed in range(args.seeds)]
+            values = [accuracy_after(config, digits, scale, args.steps, seed) for seed in range(args.seeds)]
             rows.append({"model": name, "head_scale": scale, "accuracy": values})
             print(f"{name}, head scale {scale:g}: accuracy {np.mean(values):.3f} after {args.steps} steps")
     print(report.write("head_scale", {"steps": args.steps, "rows": rows}, made_by, args.results))

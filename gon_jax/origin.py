@@ -59,7 +59,17 @@ class Decoder(NamedTuple):
         return self.rows == "batch_statistics"
 
     def forward(self, params: Params, z: jax.Array, stats: Stats = None) -> tuple[jax.Array, Stats]:
-        """Return the output and the statistics of this pass, `None` where rows have none; `stats` as for `apply`."""
+        """Return the output `[B, ...]` and the statistics of this pass, `None` where rows have none.
+
+        Args:
+          params: the decoder's.
+          z: latents, `[B, *latent]`.
+          stats: as for `apply`: `None` is "this batch's"; what has no statistics ignores them.
+
+        >>> linear = Decoder(lambda w, z: z @ w, None, (2,), rows="independent")
+        >>> linear.forward(jnp.ones((2, 3)), jnp.ones((1, 2)))
+        (Array([[2., 2., 2.]], dtype=float32), None)
+        """
         return self.apply(params, z, stats) if self.batch_statistics else (self.apply(params, z), None)
 
     def plain(self, params: Params, z: jax.Array) -> jax.Array:
