@@ -35,7 +35,7 @@ def quick(tmp_path_factory):
 
 
 @pytest.fixture
-def optimised():
+def optimized():
     """Compile a test's programs as a user's are: it trains for long, or asks how much memory they take."""
     jax.config.update("jax_disable_most_optimizations", False)
     yield

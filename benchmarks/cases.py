@@ -17,14 +17,14 @@ class Case(NamedTuple):
     """One setting; the defaults are the release's.
 
     Attributes:
-      kind: "conv", its first script; "vgon", its variational one; or "siren", its implicit one.
-      batch_size, latent_size, image_size, channels: of both.
-      base_channels: conv and vgon, width at half the image size.
-      shared_noise: vgon, whether all examples of an inner pass have one noise, which admits our fast form; in the
-        release each has its own.
-      hidden_dim, num_layers: siren, width and number of layers with a sine.
-      learning_rate: Adam's.
-      agreement_steps: steps whose losses must agree before anything is timed.
+        kind: "conv", its first script; "vgon", its variational one; or "siren", its implicit one.
+        batch_size, latent_size, image_size, channels: of both.
+        base_channels: conv and vgon, width at half the image size.
+        shared_noise: vgon, whether all examples of an inner pass have one noise, which admits our fast form; in the
+            release each has its own.
+        hidden_dim, num_layers: siren, width and number of layers with a sine.
+        learning_rate: Adam's.
+        agreement_steps: steps whose losses must agree before anything is timed.
     """
 
     name: str
@@ -114,7 +114,7 @@ def _layers(case: Case) -> list[tuple[int, int, int]]:
 
 
 def weights(case: Case, seed: int = 0, shift: float = 0.1) -> dict[str, np.ndarray]:
-    """Draw weights by PyTorch's law, and SIREN's; but a normalisation's shift is U(+-shift).
+    """Draw weights by PyTorch's law, and SIREN's; but a normalization's shift is U(+-shift).
 
     At 0, PyTorch's, the origin lies on ELU's kink, where the second derivatives of the two frameworks differ by
     convention, so that the first steps could not be compared.
@@ -187,7 +187,7 @@ def choose_form(case: Case) -> str:
 def step_flops(case: Case, form: str) -> float:
     """Return floating-point operations of a training step of the whole batch: decoder passes, and products with J.
 
-    The passes per example are those of `gon_jax.linearisation`: what is elementwise, the optimiser, and reductions
+    The passes per example are those of `gon_jax.linearization`: what is elementwise, the optimizer, and reductions
     are left out.
     """
     batch_size, latent_size = case.batch_size, case.latent_size
@@ -205,13 +205,13 @@ class Side(NamedTuple):
     """What a framework has built for a case, ready to be timed; made by `torch_sides` and `jax_sides`.
 
     Attributes:
-      seconds_compile: until the first step had run, less nothing; 0 for what compiles nothing.
-      values: what all sides must agree on: the losses of the first steps (squared error of an image), or codes.
-      run: `run(n)` makes n steps, or encodes n batches, to completion.
-      peak_bytes: the most bytes alive during one of them; see the sides for how each framework is asked.
-      gemm: multiply two float32 matrices 2048 x 2048 once, to completion.
-      form: how the encoder is computed, a key of `step_flops`; `None` where that doesn't apply.
-      notes: what else the framework says.
+        seconds_compile: until the first step had run, less nothing; 0 for what compiles nothing.
+        values: what all sides must agree on: the losses of the first steps (squared error of an image), or codes.
+        run: `run(n)` makes n steps, or encodes n batches, to completion.
+        peak_bytes: the most bytes alive during one of them; see the sides for how each framework is asked.
+        gemm: multiply two float32 matrices 2048 x 2048 once, to completion.
+        form: how the encoder is computed, a key of `step_flops`; `None` where that doesn't apply.
+        notes: what else the framework says.
     """
 
     seconds_compile: float

@@ -1,6 +1,6 @@
 """Train the preset gon-digits once and record its figures; put its pictures where the README shows them.
 
-    python -m benchmarks.digits
+python -m benchmarks.digits
 """
 
 import pathlib
@@ -8,8 +8,8 @@ import shutil
 import tempfile
 
 from benchmarks import report
-from gon_jax.experiments.presets import PRESETS
-from gon_jax.experiments.run import train
+from gon_jax.runs.presets import PRESETS
+from gon_jax.runs.run import train
 
 IMAGES = pathlib.Path(__file__).parents[1] / "docs" / "images"
 

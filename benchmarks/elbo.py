@@ -3,7 +3,7 @@ r"""Train the variational GON of the published logs on MNIST, and record the bou
     python -m benchmarks.elbo --seeds 0 1 2 --epochs 10
     python -m benchmarks.elbo --seeds 0 1 2 --epochs 10 --inner-noise none
     python -m benchmarks.elbo --seeds 0 --epochs 20 --inner-noise none --learning-rate 2e-3 --schedule cosine \
-        --clip-norm 100 --likelihood discretised_logistic_mixture
+        --clip-norm 100 --likelihood discretized_logistic_mixture
 
 All 60,000 training images; nothing is selected on the test set. The counterpart in PyTorch is `elbo_torch.py`. With a
 likelihood of bytes the result has bits per dimension; at the end with 16 draws an image too, the tighter bound.
@@ -18,10 +18,10 @@ from tqdm.auto import tqdm
 from benchmarks import report
 from gon_jax.bounds import evaluate_bound
 from gon_jax.data import load
-from gon_jax.experiments.config import Config
-from gon_jax.experiments.making import make_likelihood
+from gon_jax.decoders import conv_decoder
 from gon_jax.models import vgon
-from gon_jax.networks import conv_decoder
+from gon_jax.runs.config import Config
+from gon_jax.runs.making import make_likelihood
 from gon_jax.training import fit, make_optimizer
 
 LATENT_SIZE, BASE_CHANNELS, LEARNING_RATE, BATCH_SIZE = 256, 16, 2e-4, 64
@@ -94,14 +94,25 @@ def main(argv=None):
     for seed in args.seeds:
         curve, seconds_compile = train(train_images, test_images, seed, args)
         runs.append({"seed": seed, "seconds_compile": seconds_compile, "curve": curve})
-        path = report.write(name, {
-            "what": "gon_jax; -ELBO in nats, one draw, by batch statistics as the logs, _running by averaged ones",
-            "likelihood": args.likelihood, "inner_noise": args.inner_noise,
-            "dataset": "mnist", "num_images": len(train_images), "latent_size": LATENT_SIZE,
-            "base_channels": BASE_CHANNELS, "learning_rate": args.learning_rate,
-            "schedule": args.schedule, "clip_norm": args.clip_norm,
-            "batch_size": BATCH_SIZE, "runs": runs,
-        }, made_by, args.results)
+        path = report.write(
+            name,
+            {
+                "what": "gon_jax; -ELBO in nats, one draw, by batch statistics as the logs, _running by averaged ones",
+                "likelihood": args.likelihood,
+                "inner_noise": args.inner_noise,
+                "dataset": "mnist",
+                "num_images": len(train_images),
+                "latent_size": LATENT_SIZE,
+                "base_channels": BASE_CHANNELS,
+                "learning_rate": args.learning_rate,
+                "schedule": args.schedule,
+                "clip_norm": args.clip_norm,
+                "batch_size": BATCH_SIZE,
+                "runs": runs,
+            },
+            made_by,
+            args.results,
+        )
     print(path)
 
 

@@ -19,14 +19,16 @@ def elbo(jax: dict, torch: dict, noiseless: dict) -> str:
     def cells(result, key="test_negative_elbo"):
         return [cell([run["curve"][epoch - 1][key] for run in result["runs"]]) for epoch in EPOCHS]
 
-    return markdown([
-        ["MNIST, negative ELBO in nats", *(f"epoch {epoch}" for epoch in EPOCHS)],
-        [SIDES["jax"], *cells(jax)],
-        [SIDES["torch"], *cells(torch)],
-        [f"{SIDES['jax']}, averaged statistics", *cells(jax, "test_negative_elbo_running")],
-        ["published logs, one seed", *map(str, PUBLISHED)],
-        [f"{SIDES['jax']}, no inner noise", *cells(noiseless)],
-    ])
+    return markdown(
+        [
+            ["MNIST, negative ELBO in nats", *(f"epoch {epoch}" for epoch in EPOCHS)],
+            [SIDES["jax"], *cells(jax)],
+            [SIDES["torch"], *cells(torch)],
+            [f"{SIDES['jax']}, averaged statistics", *cells(jax, "test_negative_elbo_running")],
+            ["published logs, one seed", *map(str, PUBLISHED)],
+            [f"{SIDES['jax']}, no inner noise", *cells(noiseless)],
+        ]
+    )
 
 
 def bits(result: dict) -> str:
@@ -38,10 +40,12 @@ def bits(result: dict) -> str:
     ends = [curve[-1] for curve in curves]
     last, draws = shown([end["importance_weighted_bits_per_dim"] for end in ends]), ends[0]["num_draws"]
     header = [*(f"epoch {epoch}" for epoch in epochs), f"with {draws} draws", "the paper"]
-    return markdown([
-        ["MNIST at 32x32, bits per dimension", *header],
-        [result["likelihood"].replace("_", " "), *cells, last, "1.06 after 1,000 epochs"],
-    ])
+    return markdown(
+        [
+            ["MNIST at 32x32, bits per dimension", *header],
+            [result["likelihood"].replace("_", " "), *cells, last, "1.06 after 1,000 epochs"],
+        ]
+    )
 
 
 def implicit_loss(jax: dict, torch: dict) -> str:
@@ -70,7 +74,7 @@ def monte_carlo(result: dict) -> str:
 
 TABLES = {  # mark in the README: table, and the results that it is made from
     "elbo": (elbo, ("elbo_mnist_jax", "elbo_mnist_torch", "elbo_mnist_jax_noise_none")),
-    "bits": (bits, ("elbo_mnist_jax_noise_none_discretised_logistic_mixture",)),
+    "bits": (bits, ("elbo_mnist_jax_noise_none_discretized_logistic_mixture",)),
     "implicit loss": (implicit_loss, ("implicit_loss_jax_cpu", "implicit_loss_torch_cpu")),
     "monte carlo": (monte_carlo, ("monte_carlo_cpu",)),
 }

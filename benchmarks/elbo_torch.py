@@ -58,12 +58,22 @@ def main(argv=None):
         for point in train(train_images, test_images, seed, args.epochs):
             runs[-1]["curve"].append(point)
             tqdm.write(f"seed {seed}: {point}")
-            path = report.write("elbo_mnist_torch", {
-                "what": "release's algorithm, PyTorch eager; BCE + KL in nats, one draw, batch statistics",
-                "dataset": "mnist", "num_images": len(train_images), "latent_size": LATENT_SIZE,
-                "base_channels": BASE_CHANNELS, "learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE,
-                "threads": args.threads, "runs": runs,
-            }, made_by, args.results)
+            path = report.write(
+                "elbo_mnist_torch",
+                {
+                    "what": "release's algorithm, PyTorch eager; BCE + KL in nats, one draw, batch statistics",
+                    "dataset": "mnist",
+                    "num_images": len(train_images),
+                    "latent_size": LATENT_SIZE,
+                    "base_channels": BASE_CHANNELS,
+                    "learning_rate": LEARNING_RATE,
+                    "batch_size": BATCH_SIZE,
+                    "threads": args.threads,
+                    "runs": runs,
+                },
+                made_by,
+                args.results,
+            )
     print(path)
 
 

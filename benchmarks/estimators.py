@@ -13,12 +13,12 @@ from tqdm.auto import tqdm
 
 from benchmarks import report
 from gon_jax.data import load
+from gon_jax.decoders import conv_decoder
 from gon_jax.metrics import evaluate
 from gon_jax.models import gon, least_squares_gon
-from gon_jax.networks import conv_decoder
 from gon_jax.training import fit, make_optimizer
 
-# Without batch normalisation the gradient needs a step size of its own (128, see making.py); least squares needs none.
+# Without batch normalization the gradient needs a step size of its own (128, see making.py); least squares needs none.
 ESTIMATORS = {
     ("batch", "gradient"): lambda decoder: gon(decoder),
     ("batch", "least squares, 0.01"): lambda decoder: least_squares_gon(decoder, damping=0.01),

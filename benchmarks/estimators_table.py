@@ -1,6 +1,6 @@
 """Make the README's table of gradient codes against least-squares codes from the JSON of `estimators`.
 
-    python -m benchmarks.estimators_table
+python -m benchmarks.estimators_table
 """
 
 import json

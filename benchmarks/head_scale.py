@@ -13,10 +13,10 @@ import numpy as np
 
 from benchmarks import report
 from gon_jax.data import Dataset, load
-from gon_jax.experiments.config import Config
-from gon_jax.experiments.making import make_model
 from gon_jax.metrics import accuracy
 from gon_jax.models import classifier
+from gon_jax.runs.config import Config
+from gon_jax.runs.making import make_model
 from gon_jax.training import fit, make_optimizer
 
 SCALES = (1.0, 4.0, 16.0, 64.0)

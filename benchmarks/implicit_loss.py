@@ -47,8 +47,8 @@ def train_jax(images, seed: int, num_steps: int, device: str, eager: bool):
     import jax
 
     from gon_jax.coordinates import grid
+    from gon_jax.decoders import siren_decoder
     from gon_jax.models import gon
-    from gon_jax.networks import siren_decoder
     from gon_jax.training import fit, make_optimizer
 
     jax.config.update("jax_platforms", "cuda" if device == "gpu" else "cpu")
@@ -89,11 +89,18 @@ def main(argv=None):
         run = {"seed": seed, "loss": statistics.mean(losses[-LAST:]), "seconds": seconds, "losses": losses}
         runs.append(run)
         tqdm.write(f"{args.side} seed {seed}: mean of the last {LAST} losses {run['loss']:.4g}")
-        path = report.write(f"implicit_loss_{args.side}_{args.device}", {
-            "what": f"training loss of the implicit GON, squared error of an image, mean of the last {LAST} steps",
-            "case": CASE._asdict() | {"step_size": CASE.step_size}, "num_steps": args.steps,
-            "compiled": not (args.side == "torch" and args.eager), "runs": runs,
-        }, made_by, args.results)
+        path = report.write(
+            f"implicit_loss_{args.side}_{args.device}",
+            {
+                "what": f"training loss of the implicit GON, squared error of an image, mean of the last {LAST} steps",
+                "case": CASE._asdict() | {"step_size": CASE.step_size},
+                "num_steps": args.steps,
+                "compiled": not (args.side == "torch" and args.eager),
+                "runs": runs,
+            },
+            made_by,
+            args.results,
+        )
     print(path)
 
 

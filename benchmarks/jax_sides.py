@@ -13,11 +13,12 @@ import numpy as np
 import gon_jax
 from benchmarks import cases
 from benchmarks.cases import Case, Side
+from gon_jax.base import Model, Variables
 from gon_jax.coordinates import grid
-from gon_jax.linearisation import Strategy, strategy_of
-from gon_jax.models import Model, Variables, gon, vgon
-from gon_jax.networks import conv_decoder
-from gon_jax.networks.siren import siren_decoder
+from gon_jax.decoders import conv_decoder
+from gon_jax.decoders.siren import siren_decoder
+from gon_jax.linearization import Strategy, strategy_of
+from gon_jax.models import gon, vgon
 from gon_jax.training import init_state, make_optimizer, train_step
 
 STRATEGIES = {"jax-definition": "definition", "jax-fast": None, "jax-frozen": None}

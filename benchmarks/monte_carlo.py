@@ -18,9 +18,9 @@ from benchmarks import report
 from benchmarks.workers import timed
 from gon_jax.coordinates import grid
 from gon_jax.data import load, resize
+from gon_jax.decoders import siren_decoder
 from gon_jax.metrics import evaluate
 from gon_jax.models import implicit_gon
-from gon_jax.networks import siren_decoder
 from gon_jax.training import fit, make_optimizer
 
 LATENT_SIZE, HIDDEN_DIM, NUM_LAYERS, BATCH_SIZE, LEARNING_RATE = 32, 64, 3, 16, 5e-4
@@ -43,9 +43,14 @@ def train(images, divisor: int, num_steps: int, seed: int) -> dict:
     (result,) = found
     error = evaluate(model, result.state.variables, images, batch_size=BATCH_SIZE)["squared_error"] / size**2
     return {
-        "image_size": size, "divisor": divisor, "num_points": num_points, "seed": seed,
-        "error_per_pixel": error, "ms_per_step": 1000 * result.seconds_training / num_steps,
-        "seconds_compile": result.seconds_compile, "cores_of_others": others,
+        "image_size": size,
+        "divisor": divisor,
+        "num_points": num_points,
+        "seed": seed,
+        "error_per_pixel": error,
+        "ms_per_step": 1000 * result.seconds_training / num_steps,
+        "seconds_compile": result.seconds_compile,
+        "cores_of_others": others,
     }
 
 
@@ -64,12 +69,23 @@ def main(argv=None):
     for seed, size, divisor in tqdm(cells, unit="run"):
         runs.append(train(resize(images, size), divisor, args.steps, seed))
         tqdm.write(str(runs[-1]))
-        path = report.write("monte_carlo_cpu", {
-            "what": "implicit GON, error on all points after equal steps on random subsets of them",
-            "dataset": "fashion_mnist", "num_images": args.images, "num_steps": args.steps,
-            "latent_size": LATENT_SIZE, "hidden_dim": HIDDEN_DIM, "num_layers": NUM_LAYERS,
-            "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE, "runs": runs,
-        }, made_by, args.results)
+        path = report.write(
+            "monte_carlo_cpu",
+            {
+                "what": "implicit GON, error on all points after equal steps on random subsets of them",
+                "dataset": "fashion_mnist",
+                "num_images": args.images,
+                "num_steps": args.steps,
+                "latent_size": LATENT_SIZE,
+                "hidden_dim": HIDDEN_DIM,
+                "num_layers": NUM_LAYERS,
+                "batch_size": BATCH_SIZE,
+                "learning_rate": LEARNING_RATE,
+                "runs": runs,
+            },
+            made_by,
+            args.results,
+        )
     print(path)
 
 

@@ -12,9 +12,9 @@ from tqdm.auto import tqdm
 
 from benchmarks import report
 from gon_jax.data import load
-from gon_jax.experiments.making import make_model, optimizer_of
-from gon_jax.experiments.presets import PRESETS
 from gon_jax.metrics import evaluate
+from gon_jax.runs.making import make_model, optimizer_of
+from gon_jax.runs.presets import PRESETS
 from gon_jax.training import fit
 
 PRESET = {"mnist": "gon-mnist-256", "fashion_mnist": "gon-fashion-256"}
@@ -32,12 +32,14 @@ def train(config, dataset, seed: int, epochs: int):
                 evaluation: evaluate(model, report.state.variables, dataset.test.images, evaluation=evaluation)
                 for evaluation in ("batch", "running")
             }
-            curve.append({
-                "epoch": report.step // steps_per_epoch,
-                "test_squared_error": errors["batch"]["squared_error"],
-                "test_squared_error_running": errors["running"]["squared_error"],
-                "seconds": report.seconds,
-            })
+            curve.append(
+                {
+                    "epoch": report.step // steps_per_epoch,
+                    "test_squared_error": errors["batch"]["squared_error"],
+                    "test_squared_error_running": errors["running"]["squared_error"],
+                    "seconds": report.seconds,
+                }
+            )
             tqdm.write(f"seed {seed}: {curve[-1]}")
 
     result = fit(
@@ -67,12 +69,20 @@ def main():
     for seed in args.seeds:
         curve, seconds_compile = train(config, dataset, seed, args.epochs)
         runs.append({"seed": seed, "seconds_compile": seconds_compile, "curve": curve})
-        report.write(f"quality_{args.dataset}_jax", {
-            "what": "gon_jax; test_squared_error by batch statistics as the logs, _running by averaged ones",
-            "dataset": args.dataset, "preset": PRESET[args.dataset], "latent_size": config.latent_shape[0],
-            "base_channels": config.base_channels, "learning_rate": config.learning_rate,
-            "batch_size": config.batch_size, "runs": runs,
-        }, made_by)
+        report.write(
+            f"quality_{args.dataset}_jax",
+            {
+                "what": "gon_jax; test_squared_error by batch statistics as the logs, _running by averaged ones",
+                "dataset": args.dataset,
+                "preset": PRESET[args.dataset],
+                "latent_size": config.latent_shape[0],
+                "base_channels": config.base_channels,
+                "learning_rate": config.learning_rate,
+                "batch_size": config.batch_size,
+                "runs": runs,
+            },
+            made_by,
+        )
 
 
 if __name__ == "__main__":

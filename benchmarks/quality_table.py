@@ -1,6 +1,6 @@
 """Make the table of test errors, its picture, and the README's copy of the table, from the JSON of both sides.
 
-    python -m benchmarks.quality_table
+python -m benchmarks.quality_table
 """
 
 import io

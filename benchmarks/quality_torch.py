@@ -69,11 +69,20 @@ def main():
         for point in train(train_images, test_images, seed, args.epochs):
             runs[-1]["curve"].append(point)
             print(point, flush=True)
-            report.write(f"quality_{args.dataset}_torch", {
-                "what": "release's algorithm, PyTorch eager, batch statistics at evaluation",
-                "dataset": args.dataset, "latent_size": LATENT_SIZE, "base_channels": BASE_CHANNELS,
-                "learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE, "threads": args.threads, "runs": runs,
-            }, made_by)
+            report.write(
+                f"quality_{args.dataset}_torch",
+                {
+                    "what": "release's algorithm, PyTorch eager, batch statistics at evaluation",
+                    "dataset": args.dataset,
+                    "latent_size": LATENT_SIZE,
+                    "base_channels": BASE_CHANNELS,
+                    "learning_rate": LEARNING_RATE,
+                    "batch_size": BATCH_SIZE,
+                    "threads": args.threads,
+                    "runs": runs,
+                },
+                made_by,
+            )
 
 
 if __name__ == "__main__":

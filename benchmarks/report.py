@@ -4,7 +4,7 @@ import json
 import pathlib
 import re
 
-from gon_jax.experiments.provenance import provenance
+from benchmarks.provenance import provenance
 
 __all__ = ["RESULTS", "provenance", "readme_with", "write"]
 
@@ -26,7 +26,7 @@ def readme_with(text: str, mark: str, table: str) -> str:
     """Return the README's text with what stands between `<!-- mark -->` and `<!-- /mark -->` replaced.
 
     Raises:
-      ValueError: if the marks are not there.
+        ValueError: if the marks are not there.
     """
     begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
     new, count = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}{table}\n{end}", text, flags=re.S)

@@ -1,10 +1,10 @@
 """Write docs/reproduction.md from the JSON in results/reproduction.
 
-    python -m benchmarks.reproduction
+python -m benchmarks.reproduction
 """
 
 from benchmarks import report
-from gon_jax.experiments.reproduction.document import document
+from benchmarks.paper.document import document
 
 FOLDER = report.RESULTS / "reproduction"
 PATH = report.RESULTS.parents[1] / "docs" / "reproduction.md"

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import report
-from gon_jax.experiments.config import Config
-from gon_jax.experiments.making import make_model, optimizer_of
+from gon_jax.runs.config import Config
+from gon_jax.runs.making import make_model, optimizer_of
 from gon_jax.training import init_state, train_steps
 
 CONFIGS = {

@@ -26,8 +26,12 @@ from benchmarks.workers import ROOT, Worker, serve, timed
 
 SIDES = {
     "train": (
-        "torch-eager", "torch-compiled", "torch-compiled-channels-last", "torch-compiled-shared",
-        "jax-definition", "jax-fast",
+        "torch-eager",
+        "torch-compiled",
+        "torch-compiled-channels-last",
+        "torch-compiled-shared",
+        "jax-definition",
+        "jax-fast",
     ),
     "encode": ("torch-eager", "jax-definition", "jax-fast", "jax-frozen"),
 }
@@ -62,7 +66,7 @@ def check_agreement(name: str, values: dict[str, list[float]]) -> dict[str, floa
     """Return each side's largest difference from the first's values, relative to their largest.
 
     Raises:
-      ValueError: if one is above `TOLERANCE`, or not a number.
+        ValueError: if one is above `TOLERANCE`, or not a number.
     """
     reference, expected = next(iter(values.items()))
     differences = {}
@@ -83,11 +87,11 @@ def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: s
     """Return what was measured of a case: see the keys of its sides.
 
     Args:
-      task: "train" or "encode".
-      case, sides: what to time; the first side is the reference of agreement.
-      rounds: how often each side is timed.
-      seconds: about how long a round of one side lasts.
-      device: "cpu" or "gpu".
+        task: "train" or "encode".
+        case, sides: what to time; the first side is the reference of agreement.
+        rounds: how often each side is timed.
+        seconds: about how long a round of one side lasts.
+        device: "cpu" or "gpu".
     """
     with contextlib.ExitStack() as stack, tqdm(total=len(sides) * (rounds + 1), desc=case.name, unit="turn") as bar:
         workers, results, values = {}, {}, {}
@@ -117,16 +121,23 @@ def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: s
         for side, result in results.items():
             median = statistics.median(milliseconds[side])
             result |= workers[side].ask("finish") | {
-                "steps_per_round": steps[side], "rounds_ms": milliseconds[side], "median_ms": median,
-                "min_ms": min(milliseconds[side]), "max_ms": max(milliseconds[side]),
+                "steps_per_round": steps[side],
+                "rounds_ms": milliseconds[side],
+                "median_ms": median,
+                "min_ms": min(milliseconds[side]),
+                "max_ms": max(milliseconds[side]),
                 "examples_per_second": 1e3 * case.batch_size / median,
-                "cores_of_others": others[side], "difference": agreement[side],
+                "cores_of_others": others[side],
+                "difference": agreement[side],
             }
             if result["form"]:
                 result["flops"] = cases.step_flops(case, result["form"])
     if (most := max(others.values())) > 0.1:
-        tqdm.write(f"{case.name}: expected nothing else to run, got {most:.1f} cores kept busy by other processes in a "
-                   "round; these times compare nothing: measure again, alone", sys.stderr)
+        tqdm.write(
+            f"{case.name}: expected nothing else to run, got {most:.1f} cores kept busy by other processes in a "
+            "round; these times compare nothing: measure again, alone",
+            sys.stderr,
+        )
     return {"case": case._asdict() | {"step_size": case.step_size}, "rounds": rounds, "sides": results}
 
 

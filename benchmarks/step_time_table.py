@@ -1,6 +1,6 @@
 """Make the README's tables of speed, and their picture, from the JSON of `step_time` and `time_to_quality`.
 
-    python -m benchmarks.step_time_table
+python -m benchmarks.step_time_table
 """
 
 import io
@@ -68,11 +68,16 @@ def cases_table(result: dict) -> str:
     for case in (case for case in shown if case in first.values()):
         for side in (side for side in sides if side in case["sides"]):
             seen = case["sides"][side]
-            rows.append([
-                f"{case['case']['name']}, {NAMES[side]}", number(seen["examples_per_second"]),
-                number(seen["seconds_compile"]), number(seen["peak_bytes"] / 1e6), number(seen["flops"] / 1e9),
-                f"{seen['fraction_of_gemm_peak']:.0%}",
-            ])
+            rows.append(
+                [
+                    f"{case['case']['name']}, {NAMES[side]}",
+                    number(seen["examples_per_second"]),
+                    number(seen["seconds_compile"]),
+                    number(seen["peak_bytes"] / 1e6),
+                    number(seen["flops"] / 1e9),
+                    f"{seen['fraction_of_gemm_peak']:.0%}",
+                ]
+            )
     return f"{markdown(steps)}\n\n{markdown(rows)}"
 
 
@@ -134,8 +139,14 @@ def draw(result: dict) -> pathlib.Path:
             seen = case["sides"][side]
             error = [[seen["median_ms"] - seen["min_ms"]], [seen["max_ms"] - seen["median_ms"]]]
             axes.barh(at, seen["median_ms"], color=COLORS[side], xerr=error, error_kw={"lw": 1})
-            axes.annotate(number(seen["median_ms"]), (seen["max_ms"], at), (4, 0), textcoords="offset points",
-                          va="center", fontsize=7)
+            axes.annotate(
+                number(seen["median_ms"]),
+                (seen["max_ms"], at),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
+            )
             at += 1
         at += 1
     labels = [side for side in NAMES if any(side in case["sides"] for case in shown)]

@@ -140,8 +140,10 @@ def main(argv=None):
     made_by = report.provenance()
     result = {
         "what": "seconds of loading and steps until a test error, MNIST, batch statistics at evaluation",
-        "case": CASE._asdict() | {"step_size": CASE.step_size}, "evaluate_every": EVALUATE_EVERY,
-        "levels": list(args.levels), "runs": [],
+        "case": CASE._asdict() | {"step_size": CASE.step_size},
+        "evaluate_every": EVALUATE_EVERY,
+        "levels": list(args.levels),
+        "runs": [],
     }
     for seed in args.seeds:
         for side in args.sides:

@@ -12,7 +12,7 @@ from torch import nn
 
 
 def decoder(latent_size: int, base_channels: int, channels: int, image_size: int = 32) -> nn.Sequential:
-    """Return the release's decoder, `[B, latent_size, 1, 1]` to `[B, channels, H, H]`, in torch's initialisation."""
+    """Return the release's decoder, `[B, latent_size, 1, 1]` to `[B, channels, H, H]`, in torch's initialization."""
     halvings = int(math.log2(image_size)) - 3
     widths = [latent_size, *(base_channels * 2**i for i in range(halvings, -1, -1)), channels]
     layers = []

@@ -65,12 +65,12 @@ class Eager:
 
 
 def batch_norm(layer, h, scale, shift):
-    """Normalise by this batch, whose statistics are nobody else's."""
+    """Normalize by this batch, whose statistics are nobody else's."""
     return F.batch_norm(h, None, None, scale, shift, training=True)
 
 
 def held_norm(stats: dict):
-    """Return a normalisation that takes each layer's statistics in its first pass and holds them in all others."""
+    """Return a normalization that takes each layer's statistics in its first pass and holds them in all others."""
 
     def norm(layer, h, scale, shift):
         if layer not in stats:
@@ -123,7 +123,7 @@ def by_definition(decode, z0, step_size, params, x):
 
 
 def conv_by_shared_origin(form, z0, step_size, params, x):
-    """Encode by the decoder linearised once, A^T (v_b - v_mean) + D^T v_mean; see docs/architecture.md."""
+    """Encode by the decoder linearized once, A^T (v_b - v_mean) + D^T v_mean; see docs/architecture.md."""
     held = partial(conv, params, norm=held_norm({}))
     v = 2 * (held(z0) - x)
     mean = v.mean(0, keepdim=True)

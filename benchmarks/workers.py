@@ -54,7 +54,7 @@ class Worker:
         """Send a request and wait for its answer.
 
         Raises:
-          RuntimeError: if the process ended instead.
+            RuntimeError: if the process ended instead.
         """
         try:
             self.process.stdin.write(json.dumps([request, arguments]) + "\n")

@@ -3,39 +3,30 @@
     z = gon_jax.encode(decoder_fn, params, x, z0)              # minus the gradient at the origin
     loss = gon_jax.gon_loss(decoder_fn, params, x, z0).mean()  # differentiate this in params
 
-This package loads jax and nothing heavier. Decoders in Flax are in `gon_jax.networks`, models in `gon_jax.models`,
+This package loads jax and nothing heavier. Decoders in Flax are in `gon_jax.decoders`, models in `gon_jax.models`,
 `fit` in `gon_jax.training`, datasets in `gon_jax.data`.
 """
 
+from gon_jax.base import Decoder
+from gon_jax.checks import compare_with_definition
+from gon_jax.encoding import encode, gon_loss, reconstruct
+from gon_jax.freezing import FrozenEncoder, encode_frozen, freeze
+from gon_jax.gauss_newton import encode_least_squares, least_squares_encoder
 from gon_jax.likelihoods import (
     Likelihood,
     bernoulli,
     bits_per_dim,
     categorical,
     continuous_bernoulli,
-    dequantise,
-    discretised_logistic,
-    discretised_logistic_mixture,
+    dequantize,
+    discretized_logistic,
+    discretized_logistic_mixture,
     gaussian,
     gaussian_scale,
     squared_error,
     weighted,
 )
-from gon_jax.linearisation import (
-    Encoder,
-    FrozenEncoder,
-    choose_strategy,
-    compare_with_definition,
-    cotangents,
-    encode_frozen,
-    encode_least_squares,
-    encode_shared,
-    freeze,
-    gradient_encoder,
-    least_squares_encoder,
-    strategy_costs,
-)
-from gon_jax.origin import Decoder, encode, gon_loss, reconstruct
+from gon_jax.linearization import Encoder, choose_strategy, cotangents, encode_shared, gradient_encoder, strategy_costs
 
 __version__ = "0.1.0"
 
@@ -51,9 +42,9 @@ __all__ = [
     "compare_with_definition",
     "continuous_bernoulli",
     "cotangents",
-    "dequantise",
-    "discretised_logistic",
-    "discretised_logistic_mixture",
+    "dequantize",
+    "discretized_logistic",
+    "discretized_logistic_mixture",
     "encode",
     "encode_frozen",
     "encode_least_squares",

@@ -6,18 +6,18 @@ from functools import partial
 import jax
 import numpy as np
 
+from gon_jax.base import Model, Variables
 from gon_jax.data import check_images, to_unit
-from gon_jax.likelihoods import bits_per_dim, dequantise
+from gon_jax.likelihoods import bits_per_dim, dequantize
 from gon_jax.metrics import Evaluation, in_batches, with_evaluation
-from gon_jax.models import Model, Variables
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _draw(model, dequantised, variables, images, index, key, sample):
+def _draw(model, dequantized, variables, images, index, key, sample):
     keys = jax.vmap(partial(jax.random.fold_in, key))(index)
     x = to_unit(images)
-    if dequantised:
-        x = jax.vmap(lambda key, x: dequantise(jax.random.fold_in(key, 0), x))(keys, x)
+    if dequantized:
+        x = jax.vmap(lambda key, x: dequantize(jax.random.fold_in(key, 0), x))(keys, x)
     return model.bound(variables, x, jax.vmap(lambda key: jax.random.fold_in(key, 1 + sample))(keys))
 
 
@@ -44,23 +44,24 @@ def evaluate_bound(
     on the batch that it is in.
 
     Args:
-      model: a model with a `bound`.
-      variables: its variables.
-      images: `[N, ...]`, uint8 or floats in [0, 1].
-      key: a typed key.
-      num_samples: K.
-      bits: report bits per dimension too; by default for likelihoods of bytes, where that changes no other figure. On
-        request for densities: they are then evaluated on bytes with uniform noise added, once an image, in all figures.
-      evaluation, batch_size, progress: as for `gon_jax.metrics.evaluate`.
+        model: a model with a `bound`.
+        variables: its variables.
+        images: `[N, ...]`, uint8 or floats in [0, 1].
+        key: a typed key.
+        num_samples: K.
+        bits: report bits per dimension too; by default for likelihoods of bytes, where that changes no other figure. On
+            request for densities: they are then evaluated on bytes with uniform noise added, once an image, in all
+            figures.
+        evaluation, batch_size, progress: as for `gon_jax.metrics.evaluate`.
 
     Returns:
-      `negative_elbo`, the first bound, and its two terms `nll` and `kl`; `num_samples`; with several of them
-      `importance_weighted`, the second bound. With `bits`, `bits_per_dim` of the first, and with several samples
-      `importance_weighted_bits_per_dim`.
+        `negative_elbo`, the first bound, and its two terms `nll` and `kl`; `num_samples`; with several of them
+        `importance_weighted`, the second bound. With `bits`, `bits_per_dim` of the first, and with several samples
+        `importance_weighted_bits_per_dim`.
 
     Raises:
-      ValueError: for a model without a bound, fewer than one sample, a likelihood of which bits per dimension mean
-        nothing on these images, images of another shape than the model's or out of range, or an unknown evaluation.
+        ValueError: for a model without a bound, fewer than one sample, a likelihood of which bits per dimension mean
+            nothing on these images, images of another shape than the model's or out of range, or an unknown evaluation.
 
     >>> from gon_jax import Decoder
     >>> from gon_jax.models import vgon
@@ -83,10 +84,10 @@ def evaluate_bound(
         bits = measure == "bytes"
     if bits:
         bits_per_dim(model.likelihood, 0.0, images)  # refuse now
-    dequantised = bits and measure == "real"
+    dequantized = bits and measure == "real"
 
     def of_batch(index):  # [B] -> [B], in float64
-        draw = partial(_draw, model, dequantised, variables, images[index], index, key)
+        draw = partial(_draw, model, dequantized, variables, images[index], index, key)
         draws = jax.device_get([draw(sample) for sample in range(num_samples)])
         nll, kl, log_weight = (np.asarray(a, np.float64) for a in zip(*draws, strict=True))  # [K, B]
         figures = {"negative_elbo": (nll + kl).mean(0), "nll": nll.mean(0), "kl": kl.mean(0)}

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from gon_jax.linearisation import FrozenEncoder
+from gon_jax.freezing import FrozenEncoder
 
 NOTE = "z = bias + (x.reshape(n, -1) @ matrix).reshape(n, *latent_shape), for n images x of data_shape in [0, 1]"
 
@@ -41,8 +41,10 @@ def _is_key(leaf):
 
 def _named_leaves(tree):
     """The leaves of a pytree by path, such as 'params/dense/kernel'."""
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
 
 
 def _describe(leaf):
@@ -87,32 +89,37 @@ class Checkpoints:
     may read.
 
     Args:
-      folder: the run's folder; the checkpoints lie in its `checkpoints/`.
-      metric: the metric that the best checkpoint has the lowest value of; one that is missing, NaN or
-        unreadable is never best while another can. Of equal ones the latest is the best.
-      create: make the folder where it is missing, and remove what an interrupted save left. A writer says True.
+        folder: the run's folder; the checkpoints lie in its `checkpoints/`.
+        metric: the metric that the best checkpoint has the lowest value of; one that is missing, NaN or
+            unreadable is never best while another can. Of equal ones the latest is the best.
+        create: make the folder where it is missing, and remove what an interrupted save left. A writer says True.
 
     Raises:
-      FileNotFoundError: the folder holds no `checkpoints/`, and `create` is False.
+        FileNotFoundError: the folder holds no `checkpoints/`, and `create` is False.
 
     Example:
-      >>> import tempfile
-      >>> state = {"params": jax.numpy.arange(3.0), "key": jax.random.key(0)}
-      >>> with tempfile.TemporaryDirectory() as run, Checkpoints(run, create=True) as checkpoints:
-      ...     for step, error in ((100, 0.5), (200, 0.4), (300, 0.6)):
-      ...         checkpoints.save(step, state, {"latent_dim": 16}, {"validation.squared_error": error})
-      ...     checkpoints.steps, checkpoints.best_step, checkpoints.read_config(), checkpoints.restore(state)["params"]
-      ((200, 300), 200, {'latent_dim': 16}, Array([0., 1., 2.], dtype=float32))
+        >>> import tempfile
+        >>> state = {"params": jax.numpy.arange(3.0), "key": jax.random.key(0)}
+        >>> with tempfile.TemporaryDirectory() as run, Checkpoints(run, create=True) as checkpoints:
+        ...     for step, error in ((100, 0.5), (200, 0.4), (300, 0.6)):
+        ...         checkpoints.save(step, state, {"latent_dim": 16}, {"validation.squared_error": error})
+        ...     checkpoints.steps, checkpoints.best_step, checkpoints.read_config()
+        ((200, 300), 200, {'latent_dim': 16})
     """
 
     def __init__(self, folder: str | Path, *, metric: str = "validation.squared_error", create: bool = False):
         self.folder, self.metric = Path(folder).absolute() / "checkpoints", metric
         if not create and not self.folder.is_dir():
-            raise FileNotFoundError(f"expected a run with checkpoints in {folder}, got no folder {self.folder}: "
-                                    "the path is probably wrong, or no training has saved there yet")
+            raise FileNotFoundError(
+                f"expected a run with checkpoints in {folder}, got no folder {self.folder}: "
+                "the path is probably wrong, or no training has saved there yet"
+            )
         options = ocp.CheckpointManagerOptions(
-            create=create, cleanup_tmp_directories=create, enable_async_checkpointing=False,
-            preservation_policy=_BestAndLast(self._best))
+            create=create,
+            cleanup_tmp_directories=create,
+            enable_async_checkpointing=False,
+            preservation_policy=_BestAndLast(self._best),
+        )
         with _quiet():
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -151,50 +158,61 @@ class Checkpoints:
         """Save one checkpoint, then remove those that are neither the best nor the last.
 
         Args:
-          step: the training step, after every step saved before.
-          state: a pytree of arrays; typed PRNG keys and 64-bit arrays included.
-          config: the run's configuration, of what JSON holds.
-          metrics: name to number; includes the metric that chooses the best.
+            step: the training step, after every step saved before.
+            state: a pytree of arrays; typed PRNG keys and 64-bit arrays included.
+            config: the run's configuration, of what JSON holds.
+            metrics: name to number; includes the metric that chooses the best.
 
         Raises:
-          ValueError: the step is not after the last, or the metric is missing.
-          OSError: the checkpoint could not be written (a full disk); the earlier ones are kept.
+            ValueError: the step is not after the last, or the metric is missing.
+            OSError: the checkpoint could not be written (a full disk); the earlier ones are kept.
         """
         if self.steps and step <= self.steps[-1]:
-            raise ValueError(f"expected a step after {self.steps[-1]}, the last checkpoint in {self.folder}, got "
-                             f"{step}: resume from the last checkpoint, or remove the later ones")
+            raise ValueError(
+                f"expected a step after {self.steps[-1]}, the last checkpoint in {self.folder}, got "
+                f"{step}: resume from the last checkpoint, or remove the later ones"
+            )
         if self.metric not in metrics:
-            raise ValueError(f"expected metrics to hold {self.metric!r}, which chooses the best checkpoint, got "
-                             f"{sorted(metrics)}: add it, or name another with Checkpoints(..., metric=...)")
+            raise ValueError(
+                f"expected metrics to hold {self.metric!r}, which chooses the best checkpoint, got "
+                f"{sorted(metrics)}: add it, or name another with Checkpoints(..., metric=...)"
+            )
         arrays = jax.device_get(jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state))
         arrays = jax.tree.map(np.asarray, arrays)
-        leaves = {name: [_describe(leaf), _crc(array), str(jax.random.key_impl(leaf)) if _is_key(leaf) else None]
-                  for (name, leaf), array in zip(_named_leaves(state).items(), jax.tree.leaves(arrays), strict=True)}
-        items = ocp.args.Composite(state=ocp.args.StandardSave(_without_unused(arrays)),
-                                   config=ocp.args.JsonSave(config), leaves=ocp.args.JsonSave(leaves),
-                                   scores=ocp.args.JsonSave({k: float(v) for k, v in metrics.items()}))
+        leaves = {
+            name: [_describe(leaf), _crc(array), str(jax.random.key_impl(leaf)) if _is_key(leaf) else None]
+            for (name, leaf), array in zip(_named_leaves(state).items(), jax.tree.leaves(arrays), strict=True)
+        }
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(_without_unused(arrays)),
+            config=ocp.args.JsonSave(config),
+            leaves=ocp.args.JsonSave(leaves),
+            scores=ocp.args.JsonSave({k: float(v) for k, v in metrics.items()}),
+        )
         try:
             with _quiet():
                 self._manager.save(step, args=items, force=True)
         except (OSError, ValueError) as error:  # tensorstore reports a full disk as ValueError
-            raise OSError(f"expected to write checkpoint {step} to {self.folder}, got {_one_line(error)}; the earlier "
-                          f"checkpoints {list(self.steps)} are kept: probably a full disk or missing rights") from error
+            raise OSError(
+                f"expected to write checkpoint {step} to {self.folder}, got {_one_line(error)}; the earlier "
+                f"checkpoints {list(self.steps)} are kept: probably a full disk or missing rights"
+            ) from error
 
     def restore(self, template: Any, which: str | int = "last") -> Any:
         """Read a state back, bit for bit.
 
         Args:
-          template: a pytree with the structure, shapes and dtypes of the state that was saved: such a state, or its
-            `jax.eval_shape`. It is not changed. JAX leaves are placed as in the template, NumPy leaves stay NumPy.
-          which: "last", "best" or a step.
+            template: a pytree with the structure, shapes and dtypes of the state that was saved: such a state, or its
+                `jax.eval_shape`. It is not changed. JAX leaves are placed as in the template, NumPy leaves stay NumPy.
+            which: "last", "best" or a step.
 
         Returns:
-          The state, with the template's structure.
+            The state, with the template's structure.
 
         Raises:
-          FileNotFoundError: there is no such checkpoint.
-          ValueError: the checkpoint is of another model than the template.
-          OSError: the checkpoint is damaged.
+            FileNotFoundError: there is no such checkpoint.
+            ValueError: the checkpoint is of another model than the template.
+            OSError: the checkpoint is damaged.
         """
         step = self._resolve(which)
         saved, expected = self._read(step, "leaves", ocp.args.JsonRestore()), _named_leaves(template)
@@ -202,8 +220,10 @@ class Checkpoints:
             want = _describe(expected[name]) if name in expected else "nothing"
             got = saved[name][0] if name in saved else "nothing"
             if want != got:
-                raise ValueError(f"expected {want} at {name}, got {got} in checkpoint {step} of {self.folder}: it is "
-                                 "probably of another model, size or precision; build the template from read_config()")
+                raise ValueError(
+                    f"expected {want} at {name}, got {got} in checkpoint {step} of {self.folder}: it is "
+                    "probably of another model, size or precision; build the template from read_config()"
+                )
         empty = _without_unused(jax.tree.map(_empty_like, template))
         arrays = self._read(step, "state", ocp.args.StandardRestore(empty))
         leaves = []
@@ -225,9 +245,10 @@ class Checkpoints:
     def _resolve(self, which):
         step = max(self.steps, default=None) if which == "last" else self.best_step if which == "best" else which
         if step not in self.steps:
-            raise FileNotFoundError(f"expected checkpoint {which!r} in {self.folder}, got steps {list(self.steps)}: "
-                                    + ("choose one of them, 'last' or 'best'" if self.steps
-                                       else "no training has saved there yet"))
+            raise FileNotFoundError(
+                f"expected checkpoint {which!r} in {self.folder}, got steps {list(self.steps)}: "
+                + ("choose one of them, 'last' or 'best'" if self.steps else "no training has saved there yet")
+            )
         return step
 
     def _read(self, step, item, args):
@@ -239,8 +260,10 @@ class Checkpoints:
 
     def _damaged(self, step, what):
         others = [other for other in self.steps if other != step]
-        return OSError(f"expected a whole checkpoint {step} in {self.folder}, got {what}: damaged or half-written; "
-                       f"restore another ({others or 'there is none'}) or delete {self.folder / str(step)} to go on")
+        return OSError(
+            f"expected a whole checkpoint {step} in {self.folder}, got {what}: damaged or half-written; "
+            f"restore another ({others or 'there is none'}) or delete {self.folder / str(step)} to go on"
+        )
 
 
 def _empty_like(leaf):
@@ -260,8 +283,8 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Write a file in one rename, so that it is whole or not there.
 
     Args:
-      path: the file, in a folder that exists.
-      write: called with the open binary file.
+        path: the file, in a folder that exists.
+        write: called with the open binary file.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -283,11 +306,11 @@ def write_encoder(path: Path, encoder: FrozenEncoder, variables: Any, step: int,
     """Write an encoder as an .npz that needs NumPy alone: `matrix` [m, k], `bias` [*latent], and what they are.
 
     Args:
-      path: the file.
-      encoder: one that acts on the data.
-      variables: what it was computed from; its CRC-32 is kept, to know the file by.
-      step: the training step of the variables.
-      data_shape: of one example, m entries.
+        path: the file.
+        encoder: one that acts on the data.
+        variables: what it was computed from; its CRC-32 is kept, to know the file by.
+        step: the training step of the variables.
+        data_shape: of one example, m entries.
 
     >>> import tempfile
     >>> encoder = FrozenEncoder(jnp.ones((4, 2)), jnp.zeros(2))
@@ -311,8 +334,8 @@ def read_encoder(
     """Read an encoder back, if it is whole and that of these variables; otherwise return `None`.
 
     Args:
-      path, variables, step, data_shape: as for `write_encoder`.
-      latent_shape: of a code.
+        path, variables, step, data_shape: as for `write_encoder`.
+        latent_shape: of a code.
     """
     try:
         with path.open("rb") as content, np.load(content) as file:  # a zip, which holds a CRC-32 of every array

@@ -8,13 +8,13 @@ def grid(*sizes: int) -> jax.Array:
     """Return the points of a regular grid on [-1, 1]^d, its corners among them.
 
     Args:
-      *sizes: points along each of d axes, in the order of the axes of the data: rows, columns, ...
+        *sizes: points along each of d axes, in the order of the axes of the data: rows, columns, ...
 
     Returns:
-      `[*sizes, d]` float32; entry [i, j] is (row coordinate i, column coordinate j). An axis of one point lies at -1.
+        `[*sizes, d]` float32; entry [i, j] is (row coordinate i, column coordinate j). An axis of one point lies at -1.
 
     Raises:
-      ValueError: if a size is not a positive integer, or none is given.
+        ValueError: if a size is not a positive integer, or none is given.
 
     >>> grid(2, 3)[1]
     Array([[ 1., -1.],
@@ -34,15 +34,15 @@ def stratified_subset(key: jax.Array, num_total: int, num_points: int) -> jax.Ar
     subset estimates the sum over all points without bias.
 
     Args:
-      key: typed key.
-      num_total: N.
-      num_points: n, from 1 to N.
+        key: typed key.
+        num_total: N.
+        num_points: n, from 1 to N.
 
     Returns:
-      Indices `[n]` int32, ascending. `morton_order(*sizes)[indices]` takes them along a curve of compact cells.
+        Indices `[n]` int32, ascending. `morton_order(*sizes)[indices]` takes them along a curve of compact cells.
 
     Raises:
-      ValueError: for a number of points that is not from 1 to N.
+        ValueError: for a number of points that is not from 1 to N.
 
     >>> stratified_subset(jax.random.key(0), 8, 4) // 2
     Array([0, 1, 2, 3], dtype=int32)
@@ -59,13 +59,13 @@ def morton_order(*sizes: int) -> jax.Array:
     """Return the points of a grid in Morton's (Z) order, in which equal strata are compact cells and not bands of rows.
 
     Args:
-      *sizes: as for `grid`, in any number and not necessarily powers of two.
+        *sizes: as for `grid`, in any number and not necessarily powers of two.
 
     Returns:
-      Indices of the flattened grid, `[prod(sizes)]` int32.
+        Indices of the flattened grid, `[prod(sizes)]` int32.
 
     Raises:
-      ValueError: as for `grid`.
+        ValueError: as for `grid`.
 
     >>> morton_order(2, 4)
     Array([0, 1, 4, 5, 2, 3, 6, 7], dtype=int32)
@@ -101,8 +101,8 @@ def check_mask(mask: jax.Array, spatial: tuple[int, ...]) -> None:
     """Refuse what is not a boolean mask of the points, `[*spatial]` or `[B, *spatial]`, or leaves none of an example's.
 
     Args:
-      mask: True where a point is known; an array with values (not traced).
-      spatial: the shape of the points.
+        mask: True where a point is known; an array with values (not traced).
+        spatial: the shape of the points.
 
     >>> check_mask(jnp.zeros((8, 8), bool), (8, 8))  # doctest: +ELLIPSIS
     Traceback (most recent call last):

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
+from gon_jax.base import Model, Variables
 from gon_jax.data import check_images, to_unit
+from gon_jax.freezing import FrozenEncoder, encode_frozen
 from gon_jax.likelihoods import sum_per_example
-from gon_jax.linearisation import FrozenEncoder, encode_frozen
-from gon_jax.models import Model, Variables
 
 Evaluation = Literal["running", "batch"]
 LARGEST_MATRIX = 2**26  # entries of a frozen encoder's matrix, 256 MiB; to compute a larger one takes gigabytes
@@ -42,7 +42,7 @@ def with_evaluation(variables: Variables, evaluation: Evaluation) -> Variables:
     """Return the variables for an evaluation by averaged statistics ("running") or each batch's own ("batch").
 
     Raises:
-      ValueError: for any other word.
+        ValueError: for any other word.
     """
     if evaluation not in ("running", "batch"):
         raise ValueError(f"expected evaluation 'running' or 'batch', got {evaluation!r}")
@@ -58,18 +58,18 @@ def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
     """Compute the encoder by averaged statistics, once for any number of images: a matrix that acts on the images.
 
     Args:
-      model: any model.
-      variables: its variables, with averaged statistics where it has batch statistics.
+        model: any model.
+        variables: its variables, with averaged statistics where it has batch statistics.
 
     Returns:
-      The encoder; or `None` where `model.encode` is to be used: the model has none, its likelihood cannot be folded
-      into the matrix, or the matrix would have more than 2^26 entries.
+        The encoder; or `None` where `model.encode` is to be used: the model has none, its likelihood cannot be folded
+        into the matrix, or the matrix would have more than 2^26 entries.
 
     Raises:
-      ValueError: for a model with batch statistics and variables without.
+        ValueError: for a model with batch statistics and variables without.
 
     >>> from gon_jax.models import gon
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
     >>> frozen_encoder(model, model.init(jax.random.key(0))).matrix.shape
     (64, 3)
@@ -114,12 +114,12 @@ def in_batches(function, rows, *, batch_size: int = 64, pad: bool = True, progre
     """Apply `function` to consecutive batches of `rows` `[N, ...]` and concatenate its results, a pytree, on the host.
 
     Args:
-      function: `rows [B, ...] -> pytree of arrays [B, ...]`.
-      rows: a NumPy array.
-      batch_size: rows a call.
-      pad: fill the last batch up by repeating a row, so that one compilation serves all; for functions whose rows are
-        independent. Otherwise the last batch is smaller.
-      progress: the words on a progress bar, or `None` for no bar.
+        function: `rows [B, ...] -> pytree of arrays [B, ...]`.
+        rows: a NumPy array.
+        batch_size: rows a call.
+        pad: fill the last batch up by repeating a row, so that one compilation serves all; for functions whose rows are
+            independent. Otherwise the last batch is smaller.
+        progress: the words on a progress bar, or `None` for no bar.
 
     >>> in_batches(lambda a: a * 2, np.arange(5), batch_size=2)
     array([0, 2, 4, 6, 8])
@@ -149,26 +149,26 @@ def evaluate(
     """Return the mean reconstruction error over images.
 
     Args:
-      model: any model.
-      variables: its variables.
-      images: `[N, H, W, C]`, uint8 or floats in [0, 1].
-      evaluation: "running" uses averaged statistics, so that an image counts the same in any company; "batch" is the
-        release's protocol, statistics of the batch at hand. The same for models without batch statistics.
-      batch_size: matters to the figures for "batch" alone; to decode larger ones is slower on a CPU.
-      encoder: `frozen_encoder(model, variables)`, where it is at hand; for "running".
-      progress: the words on a progress bar, or `None`.
-      targets: `[N, H, W, C]`, what the images are to be translated to; by default the images themselves.
+        model: any model.
+        variables: its variables.
+        images: `[N, H, W, C]`, uint8 or floats in [0, 1].
+        evaluation: "running" uses averaged statistics, so that an image counts the same in any company; "batch" is the
+            release's protocol, statistics of the batch at hand. The same for models without batch statistics.
+        batch_size: matters to the figures for "batch" alone; to decode larger ones is slower on a CPU.
+        encoder: `frozen_encoder(model, variables)`, where it is at hand; for "running".
+        progress: the words on a progress bar, or `None`.
+        targets: `[N, H, W, C]`, what the images are to be translated to; by default the images themselves.
 
     Returns:
-      `squared_error`: mean over images of the summed squared error, in squared intensity; `psnr`: mean over images of
-      the peak signal-to-noise ratio, in decibels.
+        `squared_error`: mean over images of the summed squared error, in squared intensity; `psnr`: mean over images of
+        the peak signal-to-noise ratio, in decibels.
 
     Raises:
-      ValueError: for images of another shape than the model's, or out of range, an unknown evaluation, an encoder with
-        "batch", or targets of another number than the images.
+        ValueError: for images of another shape than the model's, or out of range, an unknown evaluation, an encoder
+            with "batch", or targets of another number than the images.
 
     >>> from gon_jax.models import gon
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
     >>> sorted(evaluate(model, model.init(jax.random.key(0)), np.ones((5, 8, 8, 1), np.uint8)))
     ['psnr', 'squared_error']
@@ -211,16 +211,16 @@ def accuracy(
     """Return the fraction of images whose largest logit is their label's.
 
     Args:
-      model: with `classify`.
-      variables, images, evaluation, batch_size, progress: as for `evaluate`.
-      labels: integers `[N]`.
+        model: with `classify`.
+        variables, images, evaluation, batch_size, progress: as for `evaluate`.
+        labels: integers `[N]`.
 
     Raises:
-      ValueError: for a model without a classifier, images as for `evaluate`, or labels of another number than the
-        images.
+        ValueError: for a model without a classifier, images as for `evaluate`, or labels of another number than the
+            images.
 
     >>> from gon_jax.models.classifier import gon_classifier
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = gon_classifier(conv_decoder((8, 8, 1), (3,), base_channels=4), 10)
     >>> alike = np.zeros((10, 8, 8, 1), np.uint8)
     >>> accuracy(model, model.init(jax.random.key(0)), alike, np.arange(10))
@@ -247,7 +247,7 @@ def encode_images(
     """Return the codes `[N, *latent]` of images `[N, H, W, C]`, batch by batch, by averaged statistics.
 
     Args:
-      model, variables, images, encoder, progress: as for `evaluate`.
+        model, variables, images, encoder, progress: as for `evaluate`.
     """
     check_images(images, model.data_shape)
     encoder = encoder or frozen_encoder(model, variables)
@@ -277,23 +277,23 @@ def decode_at(
     """Decode codes at any points, of an implicit model: at any resolution, in memory that doesn't grow with it.
 
     Args:
-      model: with `at`.
-      variables: its variables.
-      z: codes `[N, *latent]`.
-      coordinates: `[*spatial, d]`, such as `gon_jax.coordinates.grid(256, 256)`.
-      chunk_size: points a call, for 16 codes each.
-      progress: the words on a progress bar, or `None`.
+        model: with `at`.
+        variables: its variables.
+        z: codes `[N, *latent]`.
+        coordinates: `[*spatial, d]`, such as `gon_jax.coordinates.grid(256, 256)`.
+        chunk_size: points a call, for 16 codes each.
+        progress: the words on a progress bar, or `None`.
 
     Returns:
-      Means of the data there, `[N, *spatial, C]`.
+        Means of the data there, `[N, *spatial, C]`.
 
     Raises:
-      ValueError: for a model that isn't implicit, coordinates of another dimension than its own, or, before any work, a
-        result that would not fit into this machine's memory.
+        ValueError: for a model that isn't implicit, coordinates of another dimension than its own, or, before any work,
+            a result that would not fit into this machine's memory.
 
     >>> from gon_jax.coordinates import grid
     >>> from gon_jax.models import implicit_gon
-    >>> from gon_jax.networks import siren_decoder
+    >>> from gon_jax.decoders import siren_decoder
     >>> model = implicit_gon(siren_decoder(grid(8, 8), 3, hidden_dim=16))
     >>> decode_at(model, model.init(jax.random.key(0)), np.zeros((5, 3)), grid(100, 50)).shape
     (5, 100, 50, 1)
@@ -317,7 +317,7 @@ def check_memory(num_bytes: int) -> None:
     """Refuse what would not fit into this machine's memory.
 
     Raises:
-      ValueError: with both numbers.
+        ValueError: with both numbers.
     """
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
     if num_bytes > total:
@@ -347,9 +347,9 @@ def pca_reconstructions(train_images, images, num_components: int) -> np.ndarray
     The reference line of any autoencoder: the best linear one of the same latent size.
 
     Args:
-      train_images: `[M, ...]`; uint8 or floats in [0, 1].
-      images: `[N, ...]` likewise.
-      num_components: as many as there are latents; cut down to what M examples admit.
+        train_images: `[M, ...]`; uint8 or floats in [0, 1].
+        images: `[N, ...]` likewise.
+        num_components: as many as there are latents; cut down to what M examples admit.
     """
     from sklearn.decomposition import PCA
 
@@ -368,7 +368,7 @@ def pca_errors(train_images, images, num_components: int) -> dict[str, float]:
     """Return the figures of `evaluate` for reconstructions by principal components of the training images.
 
     Args:
-      train_images, images, num_components: as for `pca_reconstructions`.
+        train_images, images, num_components: as for `pca_reconstructions`.
     """
     x, x_hat = to_unit(images), pca_reconstructions(train_images, images, num_components)
     return {"squared_error": float(squared_errors(x_hat, x).mean()), "psnr": float(psnr(x_hat, x).mean())}

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.base import Variables
+from gon_jax.decoders import EncoderNetwork, conv_decoder, conv_encoder, shared_outputs
 from gon_jax.likelihoods import squared_error
-from gon_jax.models import Variables
 from gon_jax.models.autoencoder import autoencoder
-from gon_jax.networks import EncoderNetwork, conv_decoder, conv_encoder, shared_outputs
 
 pytestmark = pytest.mark.usefixtures("x64")
 SIZES = {"image_shape": (8, 8, 1), "latent_shape": (3,), "base_channels": 2}
@@ -16,7 +16,7 @@ X = np.random.default_rng(0).uniform(size=(5, 8, 8, 1))
 
 
 def perturbed(params, double, scale=0.2):
-    """Return parameters away from what initialisation has of special."""
+    """Return parameters away from what initialization has of special."""
     leaves, tree = jax.tree.flatten(double(params))
     keys = jax.random.split(jax.random.key(7), len(leaves))
     return tree.unflatten([a + scale * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)])
@@ -50,7 +50,7 @@ def test_encoder_is_pytorchs(norm, latent_shape, double):
     np.testing.assert_allclose(z, expected, rtol=1e-11, atol=1e-12)
 
 
-def test_initialisation_is_pytorchs():
+def test_initialization_is_pytorchs():
     params = conv_encoder(**(SIZES | {"base_channels": 32})).init(jax.random.key(0))
     for layer, fan in {"StridedConv_0": 16, "StridedConv_1": 16 * 32}.items():
         kernel = params[layer]["kernel"] * np.sqrt(fan)
@@ -76,18 +76,18 @@ def test_tied_layers_are_the_decoders_transposed(latent_shape, double):
 
 
 def reference_loss(params, x):
-    """The tied autoencoder at 8x8 in XLA's own convolutions, biases before normalisation and all."""
+    """The tied autoencoder at 8x8 in XLA's own convolutions, biases before normalization and all."""
     decoder, encoder = params["decoder"], params["encoder"]
     first, last = decoder["Project_0"]["kernel"], decoder["TransposedConv_0"]["kernel"]
 
-    def normalised(h, layer):
+    def normalized(h, layer):
         h = (h - h.mean((0, 1, 2))) / jnp.sqrt(h.var((0, 1, 2)) + 1e-5)
         return jax.nn.elu(h * layer["scale"] + layer["bias"])
 
     h = jax.lax.conv_general_dilated(x, last, (2, 2), [(1, 1)] * 2, dimension_numbers=("NHWC", "OHWI", "NHWC"))
-    h = normalised(h + encoder["StridedConv_0"]["bias"], encoder["BatchNorm_0"])
+    h = normalized(h + encoder["StridedConv_0"]["bias"], encoder["BatchNorm_0"])
     z = jnp.einsum("bijc,kijc->bk", h, first) + encoder["StridedConv_1"]["bias"]
-    h = normalised(jnp.einsum("bk,kijc->bijc", z, first) + decoder["Project_0"]["bias"], decoder["BatchNorm_0"])
+    h = normalized(jnp.einsum("bk,kijc->bijc", z, first) + decoder["Project_0"]["bias"], decoder["BatchNorm_0"])
     spread = {"lhs_dilation": (2, 2), "dimension_numbers": ("NHWC", "IHWO", "NHWC")}  # a transposed convolution
     output = jax.lax.conv_general_dilated(h, last[:, ::-1, ::-1], (1, 1), [(2, 2)] * 2, **spread)
     return jnp.square(x - jax.nn.sigmoid(output + decoder["TransposedConv_0"]["bias"])).sum() / len(x)
@@ -101,7 +101,7 @@ def test_tied_autoencoder_is_its_reference(double):
     np.testing.assert_allclose(value, expected[0], rtol=1e-12)
     for (path, g), e in zip(jax.tree.leaves_with_path(gradient), jax.tree.leaves(expected[1]), strict=True):
         np.testing.assert_allclose(g, e, rtol=1e-9, atol=1e-11, err_msg=jax.tree_util.keystr(path))
-        idle = path[1].key in ("StridedConv_0", "Project_0") and path[2].key == "bias"  # normalisation takes it away
+        idle = path[1].key in ("StridedConv_0", "Project_0") and path[2].key == "bias"  # normalization takes it away
         assert (g == 0).all() if idle else (g != 0).all()
 
 

@@ -12,8 +12,8 @@ import gon_jax
 from benchmarks import cases, elbo_table, jax_sides, monte_carlo, report, step_time, step_time_table, time_to_quality
 from benchmarks.cases import CASES
 from benchmarks.workers import Worker, timed
+from gon_jax.base import Variables
 from gon_jax.data import Dataset, Split
-from gon_jax.models import Variables
 
 CONV, SIREN, VGON = CASES["smoke-conv"], CASES["smoke-siren"], CASES["smoke-vgon"]
 
@@ -29,7 +29,7 @@ def test_a_small_case_from_end_to_end(tmp_path, capsys, monkeypatch):
     for side in sides.values():
         assert side["difference"] < 1e-5 and side["peak_bytes"] > 0 and side["seconds_compile"] > 0
         assert side["min_ms"] == side["median_ms"] == side["max_ms"] == side["rounds_ms"][0] > 0
-        assert 0.5 < side["xla_flops"] / side["flops"] < 5  # normalisation and Adam outweigh products this small
+        assert 0.5 < side["xla_flops"] / side["flops"] < 5  # normalization and Adam outweigh products this small
     assert "gon_jax, by definition" in capsys.readouterr().out
 
 
@@ -172,8 +172,9 @@ def test_the_variational_sides_have_one_bound():
 
 def elbo_result(*per_seed):
     """Return a result whose bound after epoch e is that of its seed over e; averaged statistics add 1 nat."""
-    curves = [[{"test_negative_elbo": b / e, "test_negative_elbo_running": b / e + 1} for e in range(1, 11)]
-              for b in per_seed]
+    curves = [
+        [{"test_negative_elbo": b / e, "test_negative_elbo_running": b / e + 1} for e in range(1, 11)] for b in per_seed
+    ]
     return {"runs": [{"seed": seed, "curve": curve} for seed, curve in enumerate(curves)]}
 
 

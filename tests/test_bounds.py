@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from gon_jax.base import Bound, Model, Variables
 from gon_jax.bounds import evaluate_bound
+from gon_jax.decoders import conv_decoder
 from gon_jax.likelihoods import bernoulli, categorical, gaussian, squared_error
-from gon_jax.models import Bound, Model, Variables, vgon
-from gon_jax.networks import conv_decoder
+from gon_jax.models import vgon
 
 RNG = np.random.default_rng(0)
 D, K_LATENT, SIGMA = 6, 2, 0.4
@@ -149,8 +150,8 @@ def test_bits_of_a_density_are_of_data_with_noise_added():
         return evaluate_bound(record(bound), Variables({}), images, jax.random.key(0), **{"bits": True} | options)
 
     figures = evaluated(num_samples=2)
-    centre = ((images + 0.5) / 256).sum((1, 2, 3)).mean()  # the noise's mean is 1/512 in each of 180 numbers
-    assert 0 < abs(figures["nll"] - centre) < 4 * 6 / 256 / 12**0.5 / 180**0.5
+    center = ((images + 0.5) / 256).sum((1, 2, 3)).mean()  # the noise's mean is 1/512 in each of 180 numbers
+    assert 0 < abs(figures["nll"] - center) < 4 * 6 / 256 / 12**0.5 / 180**0.5
     for batch_size, num_samples in ((1, 1), (30, 5)):
         assert evaluated(batch_size=batch_size, num_samples=num_samples)["nll"] == pytest.approx(figures["nll"])
     for bits, nats in (("bits_per_dim", "negative_elbo"), ("importance_weighted_bits_per_dim", "importance_weighted")):
@@ -210,14 +211,14 @@ def test_one_line_errors_before_any_work():
         pytest.fail("called")
 
     model, variables, key = record(untouchable), Variables({}), jax.random.key(0)
-    grey = np.full((3, 2, 3, 1), 77, np.uint8)
+    gray = np.full((3, 2, 3, 1), 77, np.uint8)
     cases = [
         (model._replace(bound=None), IMAGES, {}, "without a bound"),
         (model, IMAGES, {"num_samples": 0}, "at least one sample, got num_samples=0"),
         (model, IMAGES[:, :1], {}, r"expected images \[N, 2, 3, 1\]"),
         (model, IMAGES, {"evaluation": "train"}, "running"),
-        (model._replace(likelihood=squared_error), grey, {"bits": True}, "normalised likelihood .* got squared_error"),
-        (model._replace(likelihood=bernoulli), grey, {"bits": True}, "of bernoulli, got grey values"),
+        (model._replace(likelihood=squared_error), gray, {"bits": True}, "normalized likelihood .* got squared_error"),
+        (model._replace(likelihood=bernoulli), gray, {"bits": True}, "of bernoulli, got gray values"),
     ]
     for broken, images, options, message in cases:
         with pytest.raises(ValueError, match=message) as caught:

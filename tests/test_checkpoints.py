@@ -18,7 +18,7 @@ import optax
 import pytest
 
 from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder, write_file
-from gon_jax.linearisation import FrozenEncoder, encode_frozen
+from gon_jax.freezing import FrozenEncoder, encode_frozen
 
 enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # the latter in jax 0.7
 METRIC = "validation.squared_error"
@@ -38,8 +38,8 @@ def make_state(width=8, step=0, seed=0, impl="threefry2x32", extra=None):
     rng = np.random.default_rng(seed)
     params = {"dense": {"kernel": jnp.asarray(rng.normal(size=(3, width)), jnp.float32), "bias": jnp.zeros(width)}}
     params |= extra or {}
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
-    opt_state = optimiser.update(params, optimiser.init(params))[1]
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
+    opt_state = optimizer.update(params, optimizer.init(params))[1]
     return State(jnp.int32(step), params, {}, opt_state, jax.random.split(jax.random.key(seed, impl=impl), 2))
 
 
@@ -67,9 +67,13 @@ def raises_one_line(kind, pattern):
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_round_trip_is_bit_for_bit_and_leaves_the_template_alone(tmp_path, impl):
-    odd = {"nan": jnp.array([jnp.nan, -0.0, jnp.inf, 1e-45]), "bf16": jnp.ones(3, jnp.bfloat16) / 3,
-           "mask": jnp.array([True, False]), "host": np.array([1 / 3, 2.0]),
-           "a.b": {"c/d": jnp.arange(3, dtype=jnp.uint8)}}
+    odd = {
+        "nan": jnp.array([jnp.nan, -0.0, jnp.inf, 1e-45]),
+        "bf16": jnp.ones(3, jnp.bfloat16) / 3,
+        "mask": jnp.array([True, False]),
+        "host": np.array([1 / 3, 2.0]),
+        "a.b": {"c/d": jnp.arange(3, dtype=jnp.uint8)},
+    }
     state = make_state(impl=impl)._replace(ema=odd)
     with Checkpoints(tmp_path, create=True) as checkpoints:
         checkpoints.save(7, state, CONFIG, {METRIC: 1.0})
@@ -120,18 +124,19 @@ def test_a_metric_that_is_nan_is_never_best_while_another_can_be(tmp_path):
 
 
 def test_training_resumes_as_if_never_interrupted(tmp_path):
-    optimiser = optax.adam(1e-2)
+    optimizer = optax.adam(1e-2)
 
     @jax.jit
     def train_step(state):
         key, noise = jax.random.split(state.key)
         loss = lambda p: jnp.sum(jnp.square(p["w"] - jax.random.normal(noise, (5,))))  # noqa: E731
-        updates, opt_state = optimiser.update(jax.grad(loss)(state.params), state.opt_state)
-        return state._replace(step=state.step + 1, params=optax.apply_updates(state.params, updates),
-                              opt_state=opt_state, key=key)
+        updates, opt_state = optimizer.update(jax.grad(loss)(state.params), state.opt_state)
+        return state._replace(
+            step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state, key=key
+        )
 
     params = {"w": jnp.zeros(5)}
-    start = state = State(jnp.int32(0), params, {}, optimiser.init(params), jax.random.key(0))
+    start = state = State(jnp.int32(0), params, {}, optimizer.init(params), jax.random.key(0))
     for i in range(10):
         state = train_step(state)
         if i == 5:
@@ -146,13 +151,19 @@ def test_training_resumes_as_if_never_interrupted(tmp_path):
     assert train_step._cache_size() == 1  # a restored state is no reason to compile again
 
 
-@pytest.mark.parametrize("template, pattern", [
-    (make_state(width=16), r"expected float32\[16\] at .*dense/bias, got float32\[8\] in checkpoint 5 .*another model"),
-    (make_state(extra={"more": jnp.zeros(2)}), r"expected float32\[2\] at .*/more, got nothing in checkpoint 5"),
-    (make_state()._replace(stats={"mean": jnp.zeros(3)}), r"expected float32\[3\] at stats/mean, got nothing"),
-    (make_state()._replace(params={}, opt_state=()), r"expected nothing at params/dense/bias, got float32\[8\]"),
-    (make_state(impl="rbg"), r"expected key<rbg>\[2\] at key, got key<fry>\[2\]"),
-])
+@pytest.mark.parametrize(
+    "template, pattern",
+    [
+        (
+            make_state(width=16),
+            r"expected float32\[16\] at .*dense/bias, got float32\[8\] in checkpoint 5 .*another model",
+        ),
+        (make_state(extra={"more": jnp.zeros(2)}), r"expected float32\[2\] at .*/more, got nothing in checkpoint 5"),
+        (make_state()._replace(stats={"mean": jnp.zeros(3)}), r"expected float32\[3\] at stats/mean, got nothing"),
+        (make_state()._replace(params={}, opt_state=()), r"expected nothing at params/dense/bias, got float32\[8\]"),
+        (make_state(impl="rbg"), r"expected key<rbg>\[2\] at key, got key<fry>\[2\]"),
+    ],
+)
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, template, pattern):
     save_all(tmp_path, {5: 1.0})
     with Checkpoints(tmp_path) as checkpoints, raises_one_line(ValueError, pattern):
@@ -192,7 +203,7 @@ def damage(step_folder, how):
         data.unlink()
     else:
         for path in files:
-            path.write_bytes(b"" if how == "empty files" else path.read_bytes()[:path.stat().st_size // 2])
+            path.write_bytes(b"" if how == "empty files" else path.read_bytes()[: path.stat().st_size // 2])
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # tensorstore's, when a file is missing
@@ -231,8 +242,13 @@ with Checkpoints(sys.argv[1], create=True) as checkpoints:
 
 
 def test_kill_9_while_saving_leaves_a_whole_checkpoint(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", KILLED, tmp_path], stdout=subprocess.PIPE, text=True,
-                          cwd=Path(__file__).parents[1], env=os.environ | {"JAX_PLATFORMS": "cpu"}) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    ) as process:
         while int(process.stdout.readline()) < 5:
             pass
         process.kill()
@@ -246,8 +262,10 @@ def test_a_full_disk_keeps_the_earlier_checkpoints(tmp_path, monkeypatch):
     with Checkpoints(tmp_path, create=True) as checkpoints:
         checkpoints.save(1, make_state(step=1), CONFIG, {METRIC: 1.0})
         with monkeypatch.context() as patch:
+
             def full(*_, **__):
                 raise OSError(errno.ENOSPC, "No space left on device")
+
             patch.setattr("orbax.checkpoint.StandardCheckpointHandler.finalize", full)
             with raises_one_line(OSError, r"write checkpoint 2 to .*No space left.*\[1\] are kept.*a full disk"):
                 checkpoints.save(2, make_state(step=2), CONFIG, {METRIC: 0.5})
@@ -292,10 +310,15 @@ def test_an_encoder_is_read_back_or_used_by_numpy_alone(encoder_file, tmp_path):
     assert values["data_shape"].tolist() == [2, 3, 1] and values["step"] == 7
 
 
-@pytest.mark.parametrize("other", [
-    (VARIABLES | {"w": np.ones(4, np.float32)}, 7, (2, 3, 1), (2, 2)), (VARIABLES, 8, (2, 3, 1), (2, 2)),
-    (VARIABLES, 7, (4, 3, 1), (2, 2)), (VARIABLES, 7, (2, 3, 1), (4,)),
-])
+@pytest.mark.parametrize(
+    "other",
+    [
+        (VARIABLES | {"w": np.ones(4, np.float32)}, 7, (2, 3, 1), (2, 2)),
+        (VARIABLES, 8, (2, 3, 1), (2, 2)),
+        (VARIABLES, 7, (4, 3, 1), (2, 2)),
+        (VARIABLES, 7, (2, 3, 1), (4,)),
+    ],
+)
 def test_an_encoder_of_something_else_is_ignored(encoder_file, other):
     assert read_encoder(encoder_file[0], *other) is None
 
@@ -305,7 +328,7 @@ def test_a_damaged_encoder_is_never_used(encoder_file):
     path, encoder = encoder_file
     whole = path.read_bytes()
     for i in range(0, len(whole), 7):
-        path.write_bytes(whole[:i] + bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1:])
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1 :])
         read = read_encoder(path, *OF_IT)
         assert read is None or all(map(np.array_equal, read[:2], encoder[:2]))
     for i in range(0, len(whole), 70):
@@ -313,13 +336,19 @@ def test_a_damaged_encoder_is_never_used(encoder_file):
         assert read_encoder(path, *OF_IT) is None
 
 
-@pytest.mark.parametrize("write", [
-    lambda file: None, lambda file: file.write(b"not a zip"), lambda file: np.save(file, np.ones(3)),
-    lambda file: np.savez(file, matrix=np.ones((6, 4), "f4")),
-    lambda file: np.savez(file, matrix=np.ones((6, 4), "f4"), bias=np.ones((2, 2), "f4"), step=[7, 7],
-                          variables_crc32="other"),
-    lambda file: np.savez(file, matrix=np.array([{}]), bias=0, step=7, variables_crc32=0),
-])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda file: None,
+        lambda file: file.write(b"not a zip"),
+        lambda file: np.save(file, np.ones(3)),
+        lambda file: np.savez(file, matrix=np.ones((6, 4), "f4")),
+        lambda file: np.savez(
+            file, matrix=np.ones((6, 4), "f4"), bias=np.ones((2, 2), "f4"), step=[7, 7], variables_crc32="other"
+        ),
+        lambda file: np.savez(file, matrix=np.array([{}]), bias=0, step=7, variables_crc32=0),
+    ],
+)
 def test_a_file_of_something_else_is_ignored(tmp_path, write):
     write_file(tmp_path / "encoder.npz", write)
     assert read_encoder(tmp_path / "encoder.npz", *OF_IT) is None

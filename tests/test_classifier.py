@@ -8,13 +8,13 @@ import numpy as np
 import optax
 import pytest
 
+from gon_jax.base import Model, Variables
 from gon_jax.coordinates import grid
 from gon_jax.data import load
+from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.likelihoods import bernoulli, squared_error
 from gon_jax.metrics import accuracy
-from gon_jax.models import Model, Variables
 from gon_jax.models.classifier import HEAD_SCALE, gon_classifier
-from gon_jax.networks import conv_decoder, siren_decoder
 from gon_jax.training import init_state, train_step
 
 conv = partial(conv_decoder, (8, 8, 1), base_channels=2)

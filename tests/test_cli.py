@@ -22,11 +22,11 @@ from PIL import Image
 import gon_jax
 from gon_jax import cli, commands
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.experiments import run as run_module
-from gon_jax.experiments.config import Config
-from gon_jax.experiments.presets import PRESETS
-from gon_jax.experiments.run import load_run
 from gon_jax.metrics import decode_latents
+from gon_jax.runs import run as run_module
+from gon_jax.runs.config import Config
+from gon_jax.runs.presets import PRESETS
+from gon_jax.runs.run import load_run
 
 TINY = (
     "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --base-channels 2 --num-steps 4 "
@@ -146,9 +146,9 @@ def test_a_mistake_on_the_command_line_is_one_line(gon, place, line, words):
 @pytest.fixture(scope="module")
 def bad(place):
     """Files with something wrong."""
-    grey = np.full((40, 8, 8), 0.5, np.float32)
-    np.save(place / "nan.npy", np.where(np.arange(8) == 3, np.nan, grey))
-    np.save(place / "range.npy", grey * 4)
+    gray = np.full((40, 8, 8), 0.5, np.float32)
+    np.save(place / "nan.npy", np.where(np.arange(8) == 3, np.nan, gray))
+    np.save(place / "range.npy", gray * 4)
     np.save(place / "28.npy", np.full((40, 28, 28), 9, np.uint8))
     np.save(place / "rgb.npy", np.full((40, 8, 8, 3), 9, np.uint8))
     (place / "text.npy").write_text("not an array")
@@ -308,7 +308,7 @@ def test_every_command_encodes_by_the_encoder_of_the_run(gon, place):
     assert len(set(of(".png", Path.read_bytes))) == 2
 
 
-def test_pictures_of_other_sizes_and_colours_are_converted(gon, place):
+def test_pictures_of_other_sizes_and_colors_are_converted(gon, place):
     folder = place / "pictures"
     folder.mkdir()
     rng = np.random.default_rng(0)

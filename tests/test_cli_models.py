@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from gon_jax import cli
-from gon_jax.experiments import run as run_module
-from gon_jax.experiments.pictures import draw
+from gon_jax.runs import run as run_module
+from gon_jax.runs.pictures import draw
 
 TINY = "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --num-steps 4 --batch-size 16"
 RUNS = {
@@ -97,7 +97,7 @@ def test_super_resolution(gon, place):
     assert np.load(place / "all.npz")["x_hat"].shape == (300, 16, 16, 1)
 
 
-@pytest.mark.parametrize("hidden", ["random", "centre", "right"])
+@pytest.mark.parametrize("hidden", ["random", "center", "right"])
 def test_inpainting(gon, place, hidden):
     assert gon(f"inpaint implicit --hide {hidden} --num 4 --output {hidden}.png")[:2] == (0, f"{hidden}.png\n")
     with Image.open(place / f"{hidden}.png") as picture:
@@ -123,7 +123,7 @@ def test_codes_are_described(gon, place, run):
         ("superres implicit --size 0", "size of at least 1"),
         ("inpaint implicit --fraction 1", "a fraction that hides a part"),
         ("inpaint implicit --fraction 0", "a fraction that hides a part"),
-        ("evaluate vgon --bits", "bernoulli.*isn't normalised"),
+        ("evaluate vgon --bits", "bernoulli.*isn't normalized"),
         ("evaluate gon --bits", "variational GON"),
         ("evaluate gon --num-samples 4", "variational GON"),
         ("evaluate vgon --num-samples 0", "num_samples of at least 1"),
@@ -151,8 +151,8 @@ def test_a_classifier_is_evaluated_by_its_accuracy(gon, place):
     assert "accuracy on test images" in gon("show classifier")[1]
     status, _, err = gon(f"{TINY} --model classifier --num-classes 4 --run few")
     assert status == 1 and "take --num-classes 10" in err
-    np.savez(place / "unlabelled.npz", images=np.load(place / "images.npz")["images"])
-    status, _, err = gon(f"{TINY} --model classifier --run none".replace("images.npz", "unlabelled.npz"))
+    np.savez(place / "unlabeled.npz", images=np.load(place / "images.npz")["images"])
+    status, _, err = gon(f"{TINY} --model classifier --run none".replace("images.npz", "unlabeled.npz"))
     assert status == 1 and "expected labels for a classifier" in err
 
 

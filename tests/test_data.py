@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from gon_jax import data
-from gon_jax.data import tfds_images
+from gon_jax.data import catalog as tfds_images
 
 
 def pixels(*shape, seed=0):
@@ -84,30 +84,45 @@ def test_epoch_order_refuses_a_batch_that_is_never_complete(batch_size):
 # --- arrays of a notebook
 
 
-@pytest.mark.parametrize("images", [
-    pixels(2, 8, 8, 1), np.ones([2, 8, 8, 3], np.float32), np.zeros([2, 8, 8, 1], np.float64),
-    jax.numpy.ones([2, 8, 8, 1], jax.numpy.bfloat16), jax.numpy.zeros([2, 5, 5, 2]), np.full([1, 2, 2, 1], 1 + 1e-6)])
+@pytest.mark.parametrize(
+    "images",
+    [
+        pixels(2, 8, 8, 1),
+        np.ones([2, 8, 8, 3], np.float32),
+        np.zeros([2, 8, 8, 1], np.float64),
+        jax.numpy.ones([2, 8, 8, 1], jax.numpy.bfloat16),
+        jax.numpy.zeros([2, 5, 5, 2]),
+        np.full([1, 2, 2, 1], 1 + 1e-6),
+    ],
+)
 def test_check_images_returns_what_it_accepts(images):
     assert data.check_images(images) is images
     assert data.check_images(images, images.shape[1:]) is images
 
 
-@pytest.mark.parametrize(("images", "image_shape", "words"), [
-    ([[0.0]], None, ["expected a numpy or jax array", "got list", "numpy.stack"]),
-    (pixels(5, 28, 28), None, ["expected images [N, H, W, C], got [5, 28, 28]", "images[..., None]"]),
-    (pixels(5, 784), None, ["got [5, 784]", "reshape each row"]),
-    (pixels(784), None, ["got [784]", "stack whole images"]),
-    (pixels(0, 28, 28, 1), None, ["expected at least one image", "[0, 28, 28, 1]"]),
-    (pixels(5, 1, 28, 28), None, ["got [5, 1, 28, 28]", "channels first", "transpose(0, 2, 3, 1)"]),
-    (pixels(5, 3, 32, 32), (32, 32, 3), ["got [5, 3, 32, 32]", "channels first"]),
-    (pixels(5, 28, 28, 1), (32, 32, 1), ["expected images [N, 32, 32, 1], got [5, 28, 28, 1]", "resize(images, 32)"]),
-    (pixels(5, 32, 32, 3), (32, 32, 1), ["expected images [N, 32, 32, 1], got [5, 32, 32, 3]", "other images"]),
-    (np.ones([5, 4, 4, 1], np.int64), None, ["expected uint8 images", "got int64", "astype(numpy.uint8)"]),
-    (np.ones([5, 4, 4, 1], bool), None, ["got bool"]),
-    (np.linspace(-1, 1, 16).reshape(1, 4, 4, 1), None, ["floats in [0, 1]", "from -1 to 1", "(images + 1) / 2"]),
-    (jax.numpy.full([1, 4, 4, 1], 255.0), None, ["floats in [0, 1]", "from 255 to 255", "divide by 255"]),
-    (np.full([1, 4, 4, 1], -7.5), None, ["from -7.5 to -7.5", "without standardising"]),
-])
+@pytest.mark.parametrize(
+    ("images", "image_shape", "words"),
+    [
+        ([[0.0]], None, ["expected a numpy or jax array", "got list", "numpy.stack"]),
+        (pixels(5, 28, 28), None, ["expected images [N, H, W, C], got [5, 28, 28]", "images[..., None]"]),
+        (pixels(5, 784), None, ["got [5, 784]", "reshape each row"]),
+        (pixels(784), None, ["got [784]", "stack whole images"]),
+        (pixels(0, 28, 28, 1), None, ["expected at least one image", "[0, 28, 28, 1]"]),
+        (pixels(5, 1, 28, 28), None, ["got [5, 1, 28, 28]", "channels first", "transpose(0, 2, 3, 1)"]),
+        (pixels(5, 3, 32, 32), (32, 32, 3), ["got [5, 3, 32, 32]", "channels first"]),
+        (
+            pixels(5, 28, 28, 1),
+            (32, 32, 1),
+            ["expected images [N, 32, 32, 1], got [5, 28, 28, 1]", "resize(images, 32)"],
+        ),
+        (pixels(5, 32, 32, 3), (32, 32, 1), ["expected images [N, 32, 32, 1], got [5, 32, 32, 3]", "other images"]),
+        (np.ones([5, 4, 4, 1], np.int64), None, ["expected uint8 images", "got int64", "astype(numpy.uint8)"]),
+        (np.ones([5, 4, 4, 1], bool), None, ["got bool"]),
+        (np.linspace(-1, 1, 16).reshape(1, 4, 4, 1), None, ["floats in [0, 1]", "from -1 to 1", "(images + 1) / 2"]),
+        (jax.numpy.full([1, 4, 4, 1], 255.0), None, ["floats in [0, 1]", "from 255 to 255", "divide by 255"]),
+        (np.full([1, 4, 4, 1], -7.5), None, ["from -7.5 to -7.5", "without standardizing"]),
+    ],
+)
 def test_check_images_refuses(images, image_shape, words):
     with refuses(*words):
         data.check_images(images, image_shape)
@@ -126,19 +141,19 @@ def test_check_images_counts_what_is_not_finite(make, value):
 
 
 def test_resize_is_pillows_bilinear_rounded_to_uint8():
-    grey, colour = pixels(2, 28, 28, 1), pixels(2, 12, 12, 3)
-    for images, size in [(grey, 32), (grey, 8), (colour, 16), (np.concatenate([grey, grey], 3), 32)]:
+    gray, color = pixels(2, 28, 28, 1), pixels(2, 12, 12, 3)
+    for images, size in [(gray, 32), (gray, 8), (color, 16), (np.concatenate([gray, gray], 3), 32)]:
         resized = data.resize(images, size)
         assert resized.shape == (2, size, size, images.shape[3]) and resized.dtype == np.uint8
-    expected = [Image.fromarray(image).resize((16, 16), Image.Resampling.BILINEAR) for image in colour]
-    np.testing.assert_array_equal(data.resize(colour, 16), np.stack([np.asarray(image) for image in expected]))
-    assert data.resize(grey, 28) is grey
+    expected = [Image.fromarray(image).resize((16, 16), Image.Resampling.BILINEAR) for image in color]
+    np.testing.assert_array_equal(data.resize(color, 16), np.stack([np.asarray(image) for image in expected]))
+    assert data.resize(gray, 28) is gray
 
 
-def test_resize_has_half_pixel_centres():
+def test_resize_has_half_pixel_centers():
     image = pixels(1, 28, 28, 1).astype(np.uint8)
-    centres = (np.arange(32) + 0.5) * 28 / 32 - 0.5
-    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(28)))
+    centers = (np.arange(32) + 0.5) * 28 / 32 - 0.5
+    weights = np.maximum(0, 1 - np.abs(centers[:, None] - np.arange(28)))
     weights /= weights.sum(1, keepdims=True)
     exact = weights @ image[0, :, :, 0].astype(float) @ weights.T
     assert np.abs(data.resize(image, 32)[0, :, :, 0] - exact).max() <= 1.01  # rounded after each of the two passes
@@ -153,13 +168,16 @@ def test_resize_averages_over_four_when_it_shrinks_to_a_quarter():
     assert np.abs(data.resize(image, 32)[0, :, :, 0] - exact).max() <= 1.01
 
 
-@pytest.mark.parametrize(("images", "size", "words"), [
-    (pixels(1, 8, 9, 1), 16, ["expected square images", "got 8x9", "crop or pad"]),
-    (np.ones([1, 8, 8, 1]), 16, ["expected uint8 images to resize, got float64"]),
-    (pixels(1, 8, 8, 1), 0, ["positive int, got 0"]),
-    (pixels(1, 8, 8, 1), 16.0, ["positive int, got 16.0"]),
-    (pixels(8, 8), 16, ["expected images [N, H, W, C]"]),
-])
+@pytest.mark.parametrize(
+    ("images", "size", "words"),
+    [
+        (pixels(1, 8, 9, 1), 16, ["expected square images", "got 8x9", "crop or pad"]),
+        (np.ones([1, 8, 8, 1]), 16, ["expected uint8 images to resize, got float64"]),
+        (pixels(1, 8, 8, 1), 0, ["positive int, got 0"]),
+        (pixels(1, 8, 8, 1), 16.0, ["positive int, got 16.0"]),
+        (pixels(8, 8), 16, ["expected images [N, H, W, C]"]),
+    ],
+)
 def test_resize_refuses(images, size, words):
     with refuses(*words):
         data.resize(images, size)
@@ -188,8 +206,9 @@ def test_digits_split_is_stratified_and_fixed():
         np.testing.assert_array_equal(split.labels, source.target[index])
     both = np.concatenate([digits.train.images, digits.test.images])
     np.testing.assert_array_equal(np.unique(both), np.unique(images))
-    np.testing.assert_array_equal(np.unique(both, return_counts=True)[1],
-                                  np.unique(source.images, return_counts=True)[1])
+    np.testing.assert_array_equal(
+        np.unique(both, return_counts=True)[1], np.unique(source.images, return_counts=True)[1]
+    )
 
 
 def test_load_resizes_and_holds_out_the_end_of_training():
@@ -247,29 +266,32 @@ def test_array_file_with_train_and_test(tmp_path):
 
 
 def test_floats_and_booleans_become_uint8_by_rounding(tmp_path):
-    grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(10, 0)
+    gray = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(10, 0)
     for dtype in (np.float32, np.float64):
-        np.save(tmp_path / "a.npy", (grey / 255).astype(dtype))
-        np.testing.assert_array_equal(data.read_images(tmp_path / "a.npy")[..., 0], grey)
-    np.save(tmp_path / "a.npy", grey.astype(np.int64))
-    np.testing.assert_array_equal(data.read_images(tmp_path / "a.npy")[..., 0], grey)
-    np.save(tmp_path / "a.npy", grey > 9)
-    np.testing.assert_array_equal(data.read_images(tmp_path / "a.npy")[..., 0], (grey > 9) * 255)
+        np.save(tmp_path / "a.npy", (gray / 255).astype(dtype))
+        np.testing.assert_array_equal(data.read_images(tmp_path / "a.npy")[..., 0], gray)
+    np.save(tmp_path / "a.npy", gray.astype(np.int64))
+    np.testing.assert_array_equal(data.read_images(tmp_path / "a.npy")[..., 0], gray)
+    np.save(tmp_path / "a.npy", gray > 9)
+    np.testing.assert_array_equal(data.read_images(tmp_path / "a.npy")[..., 0], (gray > 9) * 255)
 
 
-@pytest.mark.parametrize(("array", "words"), [
-    (np.full([20, 4, 4], np.nan), ["expected finite images", "number 0"]),
-    (np.full([20, 4, 4], 1.5), ["expected floats in [0, 1]", "1.5"]),
-    (np.full([20, 4, 4], 256), ["expected integers in 0..255, got values from 256 to 256"]),
-    (np.full([20, 4, 4], -1), ["expected integers in 0..255", "-1"]),
-    (np.ones([20, 4, 4], np.uint8), ["only 0 and 1", "multiply by 255"]),
-    (pixels(20, 16), ["expected images [N, H, W, C], got [20, 16]"]),
-    (pixels(0, 4, 4), ["the array is empty"]),
-    (pixels(20, 1, 28, 28), ["channels first"]),
-    (pixels(9, 4, 4), ["expected at least 10 images", "got 9"]),
-    (np.array(["a"] * 20).reshape(20, 1, 1, 1), ["got <U1"]),
-    (np.array([None]), ["cannot be read", "allow_pickle"]),
-])
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.full([20, 4, 4], np.nan), ["expected finite images", "number 0"]),
+        (np.full([20, 4, 4], 1.5), ["expected floats in [0, 1]", "1.5"]),
+        (np.full([20, 4, 4], 256), ["expected integers in 0..255, got values from 256 to 256"]),
+        (np.full([20, 4, 4], -1), ["expected integers in 0..255", "-1"]),
+        (np.ones([20, 4, 4], np.uint8), ["only 0 and 1", "multiply by 255"]),
+        (pixels(20, 16), ["expected images [N, H, W, C], got [20, 16]"]),
+        (pixels(0, 4, 4), ["the array is empty"]),
+        (pixels(20, 1, 28, 28), ["channels first"]),
+        (pixels(9, 4, 4), ["expected at least 10 images", "got 9"]),
+        (np.array(["a"] * 20).reshape(20, 1, 1, 1), ["got <U1"]),
+        (np.array([None]), ["cannot be read", "allow_pickle"]),
+    ],
+)
 def test_array_file_refusals(tmp_path, array, words):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with refuses(*words):
@@ -339,7 +361,7 @@ def test_folders_train_and_test_are_kept_apart(tmp_path):
     assert dataset.train.labels.tolist() == [0, 1] and dataset.test.labels.tolist() == [1, 2]
 
 
-def test_folder_of_mixed_sizes_needs_an_image_size_and_takes_the_centre_square(tmp_path):
+def test_folder_of_mixed_sizes_needs_an_image_size_and_takes_the_center_square(tmp_path):
     wide = np.zeros([8, 16], np.uint8)
     wide[:, 4:12] = 200
     for i in range(10):
@@ -389,13 +411,13 @@ def test_read_images_takes_files_folders_and_arrays_together(tmp_path):
 
 
 def test_read_images_converts_to_the_shape_of_a_run(tmp_path):
-    grey, colour = save(tmp_path / "grey.png", pixels(8, 8)), save(tmp_path / "colour.png", pixels(8, 8, 3))
-    images = data.read_images([grey, colour], image_shape=(16, 16, 1))
+    gray, color = save(tmp_path / "gray.png", pixels(8, 8)), save(tmp_path / "color.png", pixels(8, 8, 3))
+    images = data.read_images([gray, color], image_shape=(16, 16, 1))
     assert images.shape == (2, 16, 16, 1) and images.dtype == np.uint8
     expected = Image.fromarray(pixels(8, 8, 3)).convert("L").resize((16, 16), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(images[1, :, :, 0], expected)
     np.testing.assert_array_equal(images[0], data.resize(pixels(1, 8, 8, 1), 16)[0])
-    assert data.read_images([grey, colour], image_shape=(8, 8, 3)).shape == (2, 8, 8, 3)
+    assert data.read_images([gray, color], image_shape=(8, 8, 3)).shape == (2, 8, 8, 3)
     np.save(tmp_path / "a.npy", pixels(2, 12, 8, 3))
     cut = data.read_images(tmp_path / "a.npy", image_shape=(8, 8, 3))
     np.testing.assert_array_equal(cut, pixels(2, 12, 8, 3)[:, 2:10])
@@ -545,13 +567,16 @@ def test_coil20_is_the_pixels_whatever_the_archive_and_every_sixth_angle_is_test
         assert [example["angle"] for example in source] == [30 * j for _, j in found]
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"pictures": pixels(2, 12, 8, 8, seed=1)}, ["whose pixels have SHA-256", "another dataset"]),
-    ({"leave_out": [(1, 4)]}, ["1 of them absent, first obj2__4.png", "replace it"]),
-    ({"pictures": pixels(2, 12, 8, 8, 3)}, ["expected 8-bit grey", "RGB"]),
-    ({"pictures": pixels(2, 12, 9, 9)}, ["expected 8-bit grey", "('L', 9, 9)"]),
-    (None, ["BadZipFile"]),
-])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"pictures": pixels(2, 12, 8, 8, seed=1)}, ["whose pixels have SHA-256", "another dataset"]),
+        ({"leave_out": [(1, 4)]}, ["1 of them absent, first obj2__4.png", "replace it"]),
+        ({"pictures": pixels(2, 12, 8, 8, 3)}, ["expected 8-bit gray", "RGB"]),
+        ({"pictures": pixels(2, 12, 9, 9)}, ["expected 8-bit gray", "('L', 9, 9)"]),
+        (None, ["BadZipFile"]),
+    ],
+)
 def test_coil20_of_other_contents_is_refused(coil20, tmp_path, options, words):
     folder = coil20[1](tmp_path / "zip", **options or {})
     if options is None:
@@ -567,17 +592,22 @@ def test_coil20_of_other_contents_is_refused(coil20, tmp_path, options, words):
 def foreign(tmp_path, monkeypatch):
     """Return a way to prepare one of them in the search path, which returns its encoded pictures by split."""
     tfds = pytest.importorskip("tensorflow_datasets")
-    grey = tfds.features.Image(shape=(96, 96, 1))
+    gray = tfds.features.Image(shape=(96, 96, 1))
     features = {
-        "smallnorb": {"image": grey, "image2": grey, "label_category": tfds.features.ClassLabel(num_classes=5)},
+        "smallnorb": {"image": gray, "image2": gray, "label_category": tfds.features.ClassLabel(num_classes=5)},
         "celeb_a": {
             "image": tfds.features.Image(shape=(218, 178, 3), encoding_format="jpeg"),
-            "landmarks": {"nose_x": np.int64}, "attributes": {"Bald": np.bool_}, "identity": {"Identity_No": np.int64},
+            "landmarks": {"nose_x": np.int64},
+            "attributes": {"Bald": np.bool_},
+            "identity": {"Identity_No": np.int64},
         },
         "lsun": {"id": tfds.features.Text(), "image": tfds.features.Image(encoding_format="jpeg")},
     }
-    splits = {"smallnorb": {"train": 7, "test": 3}, "celeb_a": {"train": 7, "validation": 2, "test": 3},
-              "lsun": {"train": 7, "validation": 3}}
+    splits = {
+        "smallnorb": {"train": 7, "test": 3},
+        "celeb_a": {"train": 7, "validation": 2, "test": 3},
+        "lsun": {"train": 7, "validation": 3},
+    }
 
     def encode(array, form="jpeg"):
         file = io.BytesIO()
@@ -587,12 +617,19 @@ def foreign(tmp_path, monkeypatch):
     def example(name, split, i):
         seed = 100 * len(split) + i
         if name == "smallnorb":
-            return {"image": encode(pixels(96, 96, seed=seed), "png"), "label_category": i % 5,
-                    "image2": encode(np.zeros([96, 96], np.uint8), "png")}
+            return {
+                "image": encode(pixels(96, 96, seed=seed), "png"),
+                "label_category": i % 5,
+                "image2": encode(np.zeros([96, 96], np.uint8), "png"),
+            }
         if name == "celeb_a":
-            return {"image": encode(pixels(218, 178, 3, seed=seed)), "landmarks": {"nose_x": i},
-                    "attributes": {"Bald": i % 2 == 0}, "identity": {"Identity_No": i}}
-        shape = [(16, 20 + i, 3), (20 + i, 16)][i % 2]  # LSUN has a few grey ones
+            return {
+                "image": encode(pixels(218, 178, 3, seed=seed)),
+                "landmarks": {"nose_x": i},
+                "attributes": {"Bald": i % 2 == 0},
+                "identity": {"Identity_No": i},
+            }
+        shape = [(16, 20 + i, 3), (20 + i, 16)][i % 2]  # LSUN has a few gray ones
         return {"id": str(i), "image": encode(pixels(*shape, seed=seed))}
 
     def prepare(name):
@@ -613,7 +650,8 @@ def foreign(tmp_path, monkeypatch):
         if name == "lsun":
             Fake.BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="bedroom", version="3.1.0")]
         Fake(data_dir=tmp_path / "gon", file_format="array_record").download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
         return {split: [each["image"] for each in examples] for split, examples in content.items()}
 
     monkeypatch.setattr(tfds_images, "NUM_EXAMPLES", {"smallnorb": (7, 3), "celeb_a": (7, 3), "lsun/bedroom": (5, 3)})
@@ -624,7 +662,7 @@ def decode(encoded):
     return Image.open(io.BytesIO(encoded))
 
 
-def centre(jpeg, size):
+def center(jpeg, size):
     picture = decode(jpeg).convert("RGB")
     side = min(picture.size)
     left, top = ((length - side) // 2 for length in picture.size)
@@ -644,13 +682,13 @@ def test_smallnorb_is_its_first_camera(foreign, caplog):
 
 
 @pytest.mark.parametrize(("name", "test"), [("celeb_a", "test"), ("lsun/bedroom", "validation")])
-def test_centre_squares_of_what_is_not_square(foreign, caplog, name, test):
+def test_center_squares_of_what_is_not_square(foreign, caplog, name, test):
     originals = foreign(name.split("/")[0])
     dataset = data.load(name, image_size=12)
-    train = {centre(jpeg, 12) for jpeg in originals["train"]}
+    train = {center(jpeg, 12) for jpeg in originals["train"]}
     assert {image.tobytes() for image in dataset.train.images} <= train
     assert len(dataset.train.images) == tfds_images.NUM_EXAMPLES[name][0]  # of lsun the first 5 of the 7
-    assert set(rows(dataset.test.images)) == {centre(jpeg, 12) for jpeg in originals[test]}
+    assert set(rows(dataset.test.images)) == {center(jpeg, 12) for jpeg in originals[test]}
     assert dataset.train.labels is None and dataset.test.labels is None and not caplog.records
     with refuses(f"expected an image_size for {name}", "not square", "image_size=64"):
         data.load(name)
@@ -658,9 +696,13 @@ def test_centre_squares_of_what_is_not_square(foreign, caplog, name, test):
 
 @pytest.mark.parametrize("name", ["smallnorb", "celeb_a", "lsun/bedroom"])
 def test_what_tfds_must_prepare_says_how(name, tmp_path):
-    words = [f"expected {name}, prepared as array_record, in one of", "GON_DATA_DIR",
-             f"tfds.builder('{name}', data_dir='{tmp_path / 'gon'}', file_format='array_record')",
-             "download_and_prepare()", "importlib_resources"]
+    words = [
+        f"expected {name}, prepared as array_record, in one of",
+        "GON_DATA_DIR",
+        f"tfds.builder('{name}', data_dir='{tmp_path / 'gon'}', file_format='array_record')",
+        "download_and_prepare()",
+        "importlib_resources",
+    ]
     with refuses(*words, error=FileNotFoundError):
         data.load(name, image_size=8)
     with refuses("expected a dataset to prepare (mnist, fashion_mnist, cifar10, coil20)", name, "download_and_prepare"):
@@ -726,8 +768,13 @@ def test_no_network_says_what_to_do(originals, monkeypatch):
 
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(builders.BUILDERS["mnist"], "URL", "http://127.0.0.1:9/mnist/")
-    with refuses("expected to download mnist from http://127.0.0.1:9/mnist/", "Connection", "GON_DATA_DIR",
-                 "manual_dir", error=FileNotFoundError):
+    with refuses(
+        "expected to download mnist from http://127.0.0.1:9/mnist/",
+        "Connection",
+        "GON_DATA_DIR",
+        "manual_dir",
+        error=FileNotFoundError,
+    ):
         data.load("mnist")
 
 

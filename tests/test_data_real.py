@@ -7,19 +7,24 @@ import numpy as np
 import pytest
 
 from gon_jax import data
-from gon_jax.data import tfds_images
+from gon_jax.data import catalog as tfds_images
 
 pytestmark = pytest.mark.slow
 
 # Of the published files: uint8 mean and label histogram of train and test.
-MNIST_LABELS = ([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
-                [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009])
+MNIST_LABELS = (
+    [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+    [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
+)
 FACTS = {
     ("mnist", 60_000): ((28, 28, 1), (33.3184, 33.7912), MNIST_LABELS),
     ("fashion_mnist", 60_000): ((28, 28, 1), (72.9404, 73.1466), ([6000] * 10, [1000] * 10)),
     ("cifar10", 50_000): ((32, 32, 3), (120.7076, 121.5292), ([5000] * 10, [1000] * 10)),
-    ("cifar10", 10_000): ((32, 32, 3), (121.0410, 121.5292),  # the first file of the five
-                          ([1005, 974, 1032, 1016, 999, 937, 1030, 1001, 1025, 981], [1000] * 10)),
+    ("cifar10", 10_000): (
+        (32, 32, 3),
+        (121.0410, 121.5292),  # the first file of the five
+        ([1005, 974, 1032, 1016, 999, 937, 1030, 1001, 1025, 981], [1000] * 10),
+    ),
 }
 
 
@@ -45,7 +50,7 @@ def test_resize_to_32_keeps_the_mean(name):
     dataset = load(name, image_size=32, num_validation=5000)
     assert dataset.train.images.shape == (55_000, 32, 32, 1) and dataset.validation.images.shape == (5000, 32, 32, 1)
     _, (_, mean), _ = FACTS[name, 60_000]
-    # Inner pixels all weigh (28/32)^2 of a pixel of the larger image, up to the phase: half a grey level at most.
+    # Inner pixels all weigh (28/32)^2 of a pixel of the larger image, up to the phase: half a gray level at most.
     assert dataset.test.images.mean(dtype=float) == pytest.approx(mean, abs=0.5)
 
 
@@ -57,14 +62,14 @@ def raw(name):
 
 
 def test_prepared_from_the_originals_is_the_same_as_tfds_prepares(tmp_path, monkeypatch):
-    catalogue = load("mnist")
+    catalog = load("mnist")
     folder = data.prepare("mnist", tmp_path, raw("mnist"))
     monkeypatch.setenv("GON_DATA_DIR", str(tmp_path))
     ours = data.load("mnist", download=False)
     assert tfds_images._find("mnist") == folder
     for split in ("train", "test"):
-        np.testing.assert_array_equal(getattr(ours, split).images, getattr(catalogue, split).images)
-        np.testing.assert_array_equal(getattr(ours, split).labels, getattr(catalogue, split).labels)
+        np.testing.assert_array_equal(getattr(ours, split).images, getattr(catalog, split).images)
+        np.testing.assert_array_equal(getattr(ours, split).labels, getattr(catalog, split).labels)
 
 
 def test_coil20_from_its_original(tmp_path, monkeypatch):

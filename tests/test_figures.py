@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gon_jax import figures
+from gon_jax import plotting as figures
 
 RNG = np.random.default_rng(0)
 
@@ -26,8 +26,8 @@ def test_grid_puts_each_tile_in_its_place(channels):
     assert grid.shape == (3 * 34 - 2, 3 * 66 - 2, channels) and grid.dtype == np.uint8
     for i, image in enumerate(images):
         top, left = 34 * (i // 3), 66 * (i % 3)
-        np.testing.assert_array_equal(grid[top:top + 32:4, left:left + 64:4], image)
-        np.testing.assert_array_equal(grid[top + 3:top + 32:4, left + 3:left + 64:4], image)
+        np.testing.assert_array_equal(grid[top : top + 32 : 4, left : left + 64 : 4], image)
+        np.testing.assert_array_equal(grid[top + 3 : top + 32 : 4, left + 3 : left + 64 : 4], image)
     assert (grid[32:34] == 255).all() and (grid[:, 64:66] == 255).all() and (grid[68:, 66:] == 255).all()
     np.testing.assert_array_equal(grid[:66], figures.image_grid(images[:6].reshape(2, 3, 8, 16, channels)))
 
@@ -37,18 +37,24 @@ def test_tiles_are_enlarged_by_a_whole_factor_to_about_64_pixels(side, shown):
     assert figures.image_grid(np.zeros((1, side, side, 1))).shape == (shown, shown, 1)
 
 
-def test_floats_are_clipped_and_rounded_and_nan_is_grey():
+def test_floats_are_clipped_and_rounded_and_nan_is_gray():
     values = jnp.array([0.0, 1.0, -3.0, 3.0, jnp.nan, jnp.inf, -jnp.inf, 0.5, 1 / 255]).reshape(1, 3, 3, 1)
     for dtype in (jnp.float32, jnp.bfloat16):
         grid = figures.image_grid(values.astype(dtype), tile=3)
         np.testing.assert_array_equal(grid.ravel(), [0, 255, 0, 255, 128, 255, 0, 128, 1])
 
 
-@pytest.mark.parametrize("images, match", [
-    (np.zeros((4, 8, 8)), "missing channel axis"), (np.zeros((4, 1, 8, 8)), "channels first"),
-    (np.zeros((4, 8, 8, 1), np.int32), "got int32: convert"), (np.zeros((0, 8, 8, 1)), "got shape"),
-    (np.zeros((8, 8, 1)), r"expected images \[R, C"), (np.zeros((1, 1, 1, 8, 8, 1)), r"expected images \[R, C"),
-])
+@pytest.mark.parametrize(
+    "images, match",
+    [
+        (np.zeros((4, 8, 8)), "missing channel axis"),
+        (np.zeros((4, 1, 8, 8)), "channels first"),
+        (np.zeros((4, 8, 8, 1), np.int32), "got int32: convert"),
+        (np.zeros((0, 8, 8, 1)), "got shape"),
+        (np.zeros((8, 8, 1)), r"expected images \[R, C"),
+        (np.zeros((1, 1, 1, 8, 8, 1)), r"expected images \[R, C"),
+    ],
+)
 def test_grid_refuses_what_is_not_images(images, match):
     with pytest.raises(ValueError, match=match):
         figures.image_grid(images)
@@ -63,6 +69,7 @@ def test_image_is_written_losslessly_and_atomically(tmp_path, channels, monkeypa
 
     def full(*_):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         figures.save_image(path, 255 - image)
@@ -73,24 +80,25 @@ def test_image_is_written_losslessly_and_atomically(tmp_path, channels, monkeypa
 
 
 def contains(picture, tiles):
-    """The top left corners at which a grey or colour image of tiles lies in a picture."""
+    """The top left corners at which a gray or color image of tiles lies in a picture."""
     height, width = tiles.shape[:2]
     corners = zip(*np.nonzero((picture[:-height, :-width] == tiles[0, 0]).all(-1)), strict=True)
-    return [(y, x) for y, x in corners if (picture[y:y + height, x:x + width] == tiles).all()]
+    return [(y, x) for y, x in corners if (picture[y : y + height, x : x + width] == tiles).all()]
 
 
 def test_reconstructions_stand_below_their_originals_with_labels_at_the_left(tmp_path):
     x, x_hat, pca = RNG.integers(0, 256, (3, 5, 64, 64, 1), dtype=np.uint8)
-    figures.save_reconstructions(tmp_path / "a.png", x, {"GON": x_hat, "PCA, 16 components": pca}, num_columns=3,
-                                 errors={"GON": np.arange(5.0)})
+    figures.save_reconstructions(
+        tmp_path / "a.png", x, {"GON": x_hat, "PCA, 16 components": pca}, num_columns=3, errors={"GON": np.arange(5.0)}
+    )
     picture = read(tmp_path / "a.png")
     (block,) = contains(picture, figures.image_grid(np.stack([x[:3], x_hat[:3], pca[:3]])))
     (below,) = contains(picture, figures.image_grid(np.stack([x[3:], x_hat[3:], pca[3:]])))
     assert below[1] == block[1] and below[0] > block[0] + 3 * 64
-    left = picture[:, :block[1]]
+    left = picture[:, : block[1]]
     assert (left[:, :8] == 255).all() and (left[:, -8:] == 255).all()  # the longest label is not clipped
     for row in range(3):
-        assert (left[block[0] + 66 * row:block[0] + 66 * row + 64] < 128).any()
+        assert (left[block[0] + 66 * row : block[0] + 66 * row + 64] < 128).any()
     with pytest.raises(ValueError, match=r"expected reconstructions of the images' shape .* from 'GON'"):
         figures.save_reconstructions(tmp_path / "a.png", x, {"GON": x_hat[:4]})
 
@@ -110,8 +118,13 @@ def test_curves_draw_what_is_finite(tmp_path):
     values = np.where(steps == 3, np.nan, np.exp(-steps / 20))
     values[[5, 6]] = 0, np.inf
     for log in (True, False):
-        figures.save_curves(tmp_path / "c.png", {"training": (steps, values), "validation": ([50], [0.2])},
-                            "squared error per image", log=log, reference={"PCA": 0.3})
+        figures.save_curves(
+            tmp_path / "c.png",
+            {"training": (steps, values), "validation": ([50], [0.2])},
+            "squared error per image",
+            log=log,
+            reference={"PCA": 0.3},
+        )
         picture = read(tmp_path / "c.png")
         assert picture.shape == (560, 980, 3)
         assert (picture == (31, 119, 180)).all(-1).any() and (picture == (255, 127, 14)).all(-1).any()
@@ -132,18 +145,18 @@ def test_neither_pyplot_nor_a_library_before_it_is_needed():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
-def test_inpaintings_show_what_was_known_in_colour_and_the_rest_in_none_that_is(tmp_path):
+def test_inpaintings_show_what_was_known_in_color_and_the_rest_in_none_that_is(tmp_path):
     x, completed = RNG.integers(0, 256, (2, 3, 64, 64, 1), dtype=np.uint8)
     known = RNG.random((3, 64, 64)) < 0.5
     figures.save_inpainting(tmp_path / "i.png", x, known, completed)
     picture = read(tmp_path / "i.png")
     ((top, left),) = contains(picture, np.broadcast_to(figures.image_grid(x[:1]), (64, 64, 3)))
     assert contains(picture, np.broadcast_to(figures.image_grid(completed[None]), (64, 196, 3))) == [(top + 132, left)]
-    middle = picture[top + 66:top + 130, left:left + 64]
-    grey = (middle == middle[..., :1]).all(-1)
-    np.testing.assert_array_equal(grey, known[0])
-    np.testing.assert_array_equal(middle[grey], np.broadcast_to(x[0], (64, 64, 3))[grey])
-    assert len(np.unique(middle[~grey], axis=0)) == 1
+    middle = picture[top + 66 : top + 130, left : left + 64]
+    gray = (middle == middle[..., :1]).all(-1)
+    np.testing.assert_array_equal(gray, known[0])
+    np.testing.assert_array_equal(middle[gray], np.broadcast_to(x[0], (64, 64, 3))[gray])
+    assert len(np.unique(middle[~gray], axis=0)) == 1
     for wrong in (known[:2], known[..., None]):
         with pytest.raises(ValueError, match=r"known \[N, H, W\], got shapes"):
             figures.save_inpainting(tmp_path / "i.png", x, wrong, completed)
@@ -157,13 +170,14 @@ def test_superresolution_stands_beside_the_pixels_and_bicubic(tmp_path, channels
     picture = read(tmp_path / "s.png")
     pixels = x[0].repeat(32, 0).repeat(32, 1)
     ((top, left),) = contains(picture, np.broadcast_to(pixels, (256, 256, 3)))
-    np.testing.assert_array_equal(picture[top:top + 256, left + 528:left + 784],
-                                  np.broadcast_to(large[0], (256, 256, 3)))
-    bicubic = picture[top:top + 256, left + 264:left + 520].astype(int)
+    np.testing.assert_array_equal(
+        picture[top : top + 256, left + 528 : left + 784], np.broadcast_to(large[0], (256, 256, 3))
+    )
+    bicubic = picture[top : top + 256, left + 264 : left + 520].astype(int)
     assert abs(np.diff(bicubic, axis=0)).max() < 60 < abs(np.diff(pixels.astype(int), axis=0)).max()  # smooth
     blocks = bicubic.reshape(8, 32, 8, 32, 3)[:, 12:20, :, 12:20].mean((1, 3))
     assert np.corrcoef(blocks.ravel(), np.broadcast_to(x[0], (8, 8, 3)).ravel())[0, 1] > 0.97
-    assert (picture[:top, left:left + 256] < 128).any() and (picture[:top, left + 528:] < 128).any()  # labels
+    assert (picture[:top, left : left + 256] < 128).any() and (picture[:top, left + 528 :] < 128).any()  # labels
     with pytest.raises(ValueError, match=r"and as many \[N, H, W, channels\]"):
         figures.save_superresolution(tmp_path / "s.png", x, large[:1])
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gon_jax import figures
-from gon_jax.figures import comparisons
+from gon_jax import plotting as figures
+from gon_jax.plotting import comparisons
 
 RNG = np.random.default_rng(0)
 STEPS = np.array([100, 200, 300, 400])
@@ -36,8 +36,10 @@ def separate(figure):
 
 def test_panels_draw_mean_and_range_of_the_seeds(tmp_path):
     seeds = np.array([[8, 4, np.nan, 2], [10, 6, 3, 1]])
-    panels = {"MNIST": {"GON": (STEPS, seeds), "AE": (STEPS, [9, -1, 5, np.inf])},
-              "COIL-20": {"AE": (STEPS, [7, 6, 5, 4]), "VAE": (STEPS[:0], [])}}
+    panels = {
+        "MNIST": {"GON": (STEPS, seeds), "AE": (STEPS, [9, -1, 5, np.inf])},
+        "COIL-20": {"AE": (STEPS, [7, 6, 5, 4]), "VAE": (STEPS[:0], [])},
+    }
     figure = comparisons._panels(panels, "training step", "nats", True, {"GON": 0.5, "PCA": 3, "VAE": None})
     first, second = figure.axes
     gon, ae = lines(first)["GON"], lines(first)["AE"]
@@ -48,7 +50,7 @@ def test_panels_draw_mean_and_range_of_the_seeds(tmp_path):
     assert corners == {(100, 8), (100, 10), (200, 4), (200, 6), (400, 1), (400, 2)}
     assert (band.get_facecolor()[0, :3] == gon.get_color()).all() and gon.get_color() != ae.get_color()
     assert lines(second)["AE"].get_color() == ae.get_color() and lines(second)["AE"].get_marker() == ae.get_marker()
-    for axes in (first, second):  # references in both panels: the method's in its colour, another in grey
+    for axes in (first, second):  # references in both panels: the method's in its color, another in gray
         paper, pca = lines(axes)["GON, reference"], lines(axes)["PCA, reference"]
         assert list(paper.get_ydata()) == [0.5, 0.5] and list(pca.get_ydata()) == [3, 3]
         assert paper.get_linestyle() == "--" != pca.get_linestyle() and paper.get_color() == gon.get_color()
@@ -60,8 +62,10 @@ def test_panels_draw_mean_and_range_of_the_seeds(tmp_path):
 
 def test_panels_wrap_and_have_references_of_their_own():
     steps, labels = np.arange(1, 41) * 1000, [f"method {index}, with a long name" for index in range(10)]
-    panels = {f"panel {panel}": {label: (steps, 5 + np.exp(-steps / 9000) + index / 9)
-                                 for index, label in enumerate(labels)} for panel in range(6)}
+    panels = {
+        f"panel {panel}": {label: (steps, 5 + np.exp(-steps / 9000) + index / 9) for index, label in enumerate(labels)}
+        for panel in range(6)
+    }
     figure = comparisons._panels(panels, "training step", "nats", True, {"panel 5": {labels[1]: 5.2}})
     assert len(figure.axes) == 6 and figure.axes[4].get_subplotspec().rowspan.start == 1
     assert [len(axes.lines) for axes in figure.axes] == [10] * 5 + [11]
@@ -73,20 +77,23 @@ def test_panels_wrap_and_have_references_of_their_own():
     assert separate(figure) and figure.axes[0].get_window_extent().height > 250  # the legend leaves room
 
 
-@pytest.mark.parametrize("panels, reference, match", [
-    ({}, None, "at least one positive, finite value, got none"),
-    ({"a": {"x": (STEPS, -STEPS)}}, None, r"got none in \['a'\]: has the training diverged"),
-    ({"a": {"x": (STEPS, [1, 2])}}, None, r"\[seeds, N\] of 'a, x', got shapes \(4,\) and \(1, 2\)"),
-    ({"a": {"x": (STEPS, np.ones([0, 4]))}}, None, r"got shapes \(4,\) and \(0, 4\)"),
-    ({"a": {"x": (STEPS, STEPS)}}, {"b": {"x": 1}}, r"references for \['a'\], got some for \['b'\]"),
-])
+@pytest.mark.parametrize(
+    "panels, reference, match",
+    [
+        ({}, None, "at least one positive, finite value, got none"),
+        ({"a": {"x": (STEPS, -STEPS)}}, None, r"got none in \['a'\]: has the training diverged"),
+        ({"a": {"x": (STEPS, [1, 2])}}, None, r"\[seeds, N\] of 'a, x', got shapes \(4,\) and \(1, 2\)"),
+        ({"a": {"x": (STEPS, np.ones([0, 4]))}}, None, r"got shapes \(4,\) and \(0, 4\)"),
+        ({"a": {"x": (STEPS, STEPS)}}, {"b": {"x": 1}}, r"references for \['a'\], got some for \['b'\]"),
+    ],
+)
 def test_panels_refuse(tmp_path, panels, reference, match):
     with pytest.raises(ValueError, match=match):
         figures.save_panels(tmp_path / "p.png", panels, xlabel="step", ylabel="nats", reference=reference)
     assert not any(tmp_path.iterdir())
 
 
-def test_scatter_colours_classes_on_their_regions(tmp_path):
+def test_scatter_colors_classes_on_their_regions(tmp_path):
     z, y = np.array([[-1, 0], [1, 0.5], [np.nan, 0], [2, 0]]), np.array([0, 1, 1, 2])
     line = np.linspace(-3, 3, 40)
     shade = line, line[:30], np.where(line > 0, 1, 0) * np.ones([30, 1], int)
@@ -94,52 +101,60 @@ def test_scatter_colours_classes_on_their_regions(tmp_path):
     (axes,) = figure.axes
     mesh, points = axes.collections
     np.testing.assert_array_equal(points.get_offsets(), z[[0, 1, 3]])
-    colours = points.get_facecolors()[:, :3]
-    assert len(np.unique(colours, axis=0)) == 3
+    colors = points.get_facecolors()[:, :3]
+    assert len(np.unique(colors, axis=0)) == 3
     figure.draw_without_rendering()
     regions = np.asarray(mesh.get_facecolors())[:, :3].reshape(30, 40, 3)
-    np.testing.assert_allclose(regions[:, [0, -1]], 1 - 0.25 * (1 - colours[[0, 1]]) * np.ones([30, 1, 1]))
+    np.testing.assert_allclose(regions[:, [0, -1]], 1 - 0.25 * (1 - colors[[0, 1]]) * np.ones([30, 1, 1]))
     assert axes.get_xlim() == (-3, 3) and axes.get_aspect() == 1 and legend(figure) == ["cat", "dog", "owl"]
     assert separate(figure)
     figures.save_scatter(tmp_path / "s.png", {"GON": z, "VAE": z * 9}, {"GON": y, "VAE": y + 9}, shade={"GON": shade})
     assert read(tmp_path / "s.png").shape[1] > read(tmp_path / "s.png").shape[0] > 500
-    for wrong, match in (({"points": z[:, :1]}, r"points \[N, 2\] .* \(4, 1\) and"), ({"labels": y[:2]}, r"\(2,\), in"),
-                         ({"labels": y + 0.5}, "float64"), ({"labels": y - 1}, "got -1 to"),
-                         ({"labels": y + 18}, "got 18 to 20"), ({"points": z * np.nan}, "one finite point"),
-                         ({"names": ["cat"]}, "each of 3 classes, got 1"),
-                         ({"points": {"a": z}, "labels": {}}, "same titles"),
-                         ({"shade": (line, line, shade[2])}, r"\(40,\), \(40,\) and \(30, 40\)")):
+    for wrong, match in (
+        ({"points": z[:, :1]}, r"points \[N, 2\] .* \(4, 1\) and"),
+        ({"labels": y[:2]}, r"\(2,\), in"),
+        ({"labels": y + 0.5}, "float64"),
+        ({"labels": y - 1}, "got -1 to"),
+        ({"labels": y + 18}, "got 18 to 20"),
+        ({"points": z * np.nan}, "one finite point"),
+        ({"names": ["cat"]}, "each of 3 classes, got 1"),
+        ({"points": {"a": z}, "labels": {}}, "same titles"),
+        ({"shade": (line, line, shade[2])}, r"\(40,\), \(40,\) and \(30, 40\)"),
+    ):
         with pytest.raises(ValueError, match=match):
             figures.save_scatter(tmp_path / "wrong.png", **{"points": z, "labels": y} | wrong)
     assert [path.name for path in tmp_path.iterdir()] == ["s.png"]
 
 
-@pytest.mark.parametrize("standardise", [False, True])
-def test_histograms_beside_the_normal_of_their_moments(tmp_path, standardise):
+@pytest.mark.parametrize("standardize", [False, True])
+def test_histograms_beside_the_normal_of_their_moments(tmp_path, standardize):
     z = 3 + 2 * RNG.normal(size=(500, 4, 4))
     levels = (np.arange(9000) + 0.5) / 9000
     skewed = -np.log(levels).reshape(1000, 9)  # of an exponential: skewness 2, excess kurtosis 6
     z[0, 0, 0] = np.nan
-    figure = comparisons._histograms({"GON": z, "VAE": skewed}, 40, standardise)
-    mean, std = (0, 1) if standardise else (np.nanmean(z), np.nanstd(z))
+    figure = comparisons._histograms({"GON": z, "VAE": skewed}, 40, standardize)
+    mean, std = (0, 1) if standardize else (np.nanmean(z), np.nanstd(z))
     for axes, entries in zip(figure.axes, (z, skewed), strict=True):
         areas = np.array([bar.get_width() * bar.get_height() for bar in axes.patches])
         assert len(areas) == 40 and areas.sum() == pytest.approx(1)
         middles = [bar.get_x() + bar.get_width() / 2 for bar in axes.patches]
-        expected = 0 if standardise else np.nanmean(entries)
+        expected = 0 if standardize else np.nanmean(entries)
         assert areas @ middles == pytest.approx(expected, abs=0.05)
     x, density = figure.axes[0].lines[0].get_data()
-    np.testing.assert_allclose(density, np.exp(-((x - mean) / std)**2 / 2) / std / (2 * np.pi)**0.5)
+    np.testing.assert_allclose(density, np.exp(-(((x - mean) / std) ** 2) / 2) / std / (2 * np.pi) ** 0.5)
     assert "skewness 0.0" in figure.axes[0].texts[0].get_text().replace("-", "")
     skewness, kurtosis = (float(line.split()[-1]) for line in figure.axes[1].texts[0].get_text().split("\n"))
     assert skewness == pytest.approx(2, abs=0.05) and kurtosis == pytest.approx(6, abs=0.5)
     assert separate(figure)
     for axes in figure.axes:
         assert axes.texts[0].get_window_extent().y0 > max(bar.get_window_extent().y1 for bar in axes.patches)
-    figures.save_histograms(tmp_path / "h.png", {"GON": z}, standardise=standardise)
+    figures.save_histograms(tmp_path / "h.png", {"GON": z}, standardize=standardize)
     assert read(tmp_path / "h.png").shape[1] == 896
-    for wrong, match in (({}, "at least one array"), ({"x": z * 0 + 0.1}, "differ of 'x', got 7999 of shape"),
-                         ({"x": z * np.nan}, "differ of 'x', got 0 of")):
+    for wrong, match in (
+        ({}, "at least one array"),
+        ({"x": z * 0 + 0.1}, "differ of 'x', got 7999 of shape"),
+        ({"x": z * np.nan}, "differ of 'x', got 0 of"),
+    ):
         with pytest.raises(ValueError, match=match):
             figures.save_histograms(tmp_path / "wrong.png", wrong)
 
@@ -149,13 +164,20 @@ def test_bars_and_whiskers_are_as_high_as_their_values(tmp_path):
     for log in (False, True):
         figure = comparisons._bars(groups, "nats", {"MNIST": {"GON": 2.5}, "COIL-20": {"PCA": 9}}, log)
         (axes,) = figure.axes
-        bars = {(round(bar.get_x() + bar.get_width() / 2), container.get_label()): bar
-                for container in axes.containers if container.get_label() in ("GON", "AE") for bar in container}
+        bars = {
+            (round(bar.get_x() + bar.get_width() / 2), container.get_label()): bar
+            for container in axes.containers
+            if container.get_label() in ("GON", "AE")
+            for bar in container
+        }
         assert {where: bar.get_height() for where, bar in bars.items()} == {
-            (0, "GON"): 3, (0, "AE"): 1234.4, (1, "AE"): 5}
+            (0, "GON"): 3,
+            (0, "AE"): 1234.4,
+            (1, "AE"): 5,
+        }
         assert bars[0, "AE"].get_facecolor() == bars[1, "AE"].get_facecolor() != bars[0, "GON"].get_facecolor()
         segments = {artist.get_label(): artist.get_segments()[0] for artist in axes.collections}
-        whisker, = (segment for label, segment in segments.items() if label.startswith("_"))
+        (whisker,) = (segment for label, segment in segments.items() if label.startswith("_"))
         np.testing.assert_allclose(whisker[:, 1], [1, 6])
         gon = bars[0, "GON"]
         left, right = gon.get_x(), gon.get_x() + gon.get_width()
@@ -165,8 +187,11 @@ def test_bars_and_whiskers_are_as_high_as_their_values(tmp_path):
         assert legend(figure) == ["GON", "AE", "paper", "PCA", "range of the seeds"] and separate(figure)
     figures.save_bars(tmp_path / "b.png", {"gap": {"GON": -3}}, "nats")
     assert read(tmp_path / "b.png").shape == (560, 700, 3)
-    for wrong, match in (({}, "got none"), ({"a": {"x": np.nan}}, r"got none in \['a'\]"),
-                         ({"a": {"x": np.ones([2, 2])}}, r"'a', 'x', got shape \(2, 2\)")):
+    for wrong, match in (
+        ({}, "got none"),
+        ({"a": {"x": np.nan}}, r"got none in \['a'\]"),
+        ({"a": {"x": np.ones([2, 2])}}, r"'a', 'x', got shape \(2, 2\)"),
+    ):
         with pytest.raises(ValueError, match=match):
             figures.save_bars(tmp_path / "wrong.png", wrong, "nats")
 
@@ -191,19 +216,26 @@ def test_image_rows_show_all_sizes_at_one(tmp_path):
     top, left = height - 16 - 130, width - 16 - 262  # two rows of four tiles of 64, margins of 16, gaps of 2
     for column in range(4):
         x = left + 66 * column
-        np.testing.assert_array_equal(picture[top:top + 64:8, x:x + 64:8], np.broadcast_to(small[column], (8, 8, 3)))
-        np.testing.assert_array_equal(picture[top + 7:top + 64:8, x + 7:x + 64:8],
-                                      np.broadcast_to(small[column], (8, 8, 3)))
-        np.testing.assert_array_equal(picture[top + 66:top + 130:2, x + 1:x + 64:2], large[column])
-    titles = (picture[:top - 2, left:] < 128).any((0, 2))
+        np.testing.assert_array_equal(
+            picture[top : top + 64 : 8, x : x + 64 : 8], np.broadcast_to(small[column], (8, 8, 3))
+        )
+        np.testing.assert_array_equal(
+            picture[top + 7 : top + 64 : 8, x + 7 : x + 64 : 8], np.broadcast_to(small[column], (8, 8, 3))
+        )
+        np.testing.assert_array_equal(picture[top + 66 : top + 130 : 2, x + 1 : x + 64 : 2], large[column])
+    titles = (picture[: top - 2, left:] < 128).any((0, 2))
     assert titles[:130].any() and titles[134:].any() and not titles[-4:].any()
-    assert (picture[top:, :left - 2] < 128).any()  # labels
+    assert (picture[top:, : left - 2] < 128).any()  # labels
     figures.save_image_rows(tmp_path / "r.png", {"GON": small}, columns=["10,000 steps"] * 4)
     assert read(tmp_path / "r.png").shape[1] > 4 * 100  # as wide as the titles need
-    for rows, columns, match in (({}, (), "got {}"), ({"a": small, "b": large[:2]}, (), "equally many"),
-                                 ({"a": small[0]}, (), "equally many"), ({"a": small[..., 0]}, (), "channel axis"),
-                                 ({"a": small, "b": large[:, :16]}, (), "same proportions"),
-                                 ({"a": small}, ["x"] * 3, "titles for 4 images, got 3")):
+    for rows, columns, match in (
+        ({}, (), "got {}"),
+        ({"a": small, "b": large[:2]}, (), "equally many"),
+        ({"a": small[0]}, (), "equally many"),
+        ({"a": small[..., 0]}, (), "channel axis"),
+        ({"a": small, "b": large[:, :16]}, (), "same proportions"),
+        ({"a": small}, ["x"] * 3, "titles for 4 images, got 3"),
+    ):
         with pytest.raises(ValueError, match=match):
             figures.save_image_rows(tmp_path / "wrong.png", rows, columns=columns)
     assert [path.name for path in tmp_path.iterdir()] == ["r.png"]

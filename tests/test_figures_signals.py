@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gon_jax import figures
-from gon_jax.figures import signals
+from gon_jax import plotting as figures
+from gon_jax.plotting import signals
 
 RNG = np.random.default_rng(0)
 
@@ -31,7 +31,7 @@ def test_wav_is_heard_at_its_pitch_with_silence_between(tmp_path):
         assert len(heard) == 2 * (2048 + 800) and abs(heard[2048:2848]).max() == 0
         assert heard.max() == pytest.approx(0.8 * 32767, rel=0.01)
         for start, hertz in ((0, 440), (2848, 660)):
-            spectrum = abs(np.fft.rfft(heard[start:start + 2048]))
+            spectrum = abs(np.fft.rfft(heard[start : start + 2048]))
             assert abs(spectrum.argmax() * 8000 / 2048 - hertz) < 4
 
 
@@ -58,7 +58,7 @@ def test_waveforms_draw_each_name_and_the_original_behind(tmp_path):
     figures.save_waveforms(tmp_path / "w.png", {"original": x, "GON": silent}, 8000)
     picture = read(tmp_path / "w.png")
     assert (picture == (31, 119, 180)).all(-1).any() and (picture == (255, 127, 14)).all(-1).any()
-    assert (picture == 166).all(-1).sum() > 500  # the original, in grey behind the other
+    assert (picture == 166).all(-1).sum() > 500  # the original, in gray behind the other
     silent[0, 3] = np.nan
     figures.save_waveforms(tmp_path / "w.png", {"1": silent}, 8000)
     assert not (read(tmp_path / "w.png") == 166).all(-1).sum() > 500
@@ -87,12 +87,12 @@ def test_rendered_area_is_that_of_the_shadow(sizes):
     sizes = np.array(sizes)
     box = signals._render(np.ones([1, *sizes]), 0.5)[0]
     shadow = signals._EYE @ (sizes.prod() / sizes)  # the three faces that are seen
-    assert blue(box).sum() * pixel_size(sizes)**2 == pytest.approx(shadow, rel=0.05)  # edges are bevelled
+    assert blue(box).sum() * pixel_size(sizes) ** 2 == pytest.approx(shadow, rel=0.05)  # edges are bevelled
     assert len(np.unique(box[blue(box)][:, 0] // 24)) >= 3  # in different light
-    centres = np.indices(sizes) - (sizes[:, None, None, None] - 1) / 2
-    ball = np.clip(0.5 + min(sizes) / 2 - 0.7 - np.linalg.norm(centres, axis=0), 0, 1)
+    centers = np.indices(sizes) - (sizes[:, None, None, None] - 1) / 2
+    ball = np.clip(0.5 + min(sizes) / 2 - 0.7 - np.linalg.norm(centers, axis=0), 0, 1)
     picture = signals._render(ball[None], 0.5)[0]
-    assert blue(picture).sum() * pixel_size(sizes)**2 == pytest.approx(np.pi * (min(sizes) / 2 - 0.7)**2, rel=0.02)
+    assert blue(picture).sum() * pixel_size(sizes) ** 2 == pytest.approx(np.pi * (min(sizes) / 2 - 0.7) ** 2, rel=0.02)
     assert not blue(signals._render(np.zeros([1, *sizes]), 0.5)).any()
 
 
@@ -101,6 +101,7 @@ def test_up_is_up_and_the_near_hides_the_far():
         volume = np.zeros([1, 8, 8, 8])
         volume[0][voxel] = 1
         return np.argwhere(blue(signals._render(volume, 0.5)[0])).mean(0)
+
     assert where(7, 3, 3)[0] < where(0, 3, 3)[0] - 30  # higher: a smaller row
     assert where(0, 7, 0)[0] > where(0, 0, 0)[0] + 20 < where(0, 0, 7)[0]  # nearer: lower
     assert where(0, 7, 0)[1] < where(0, 0, 0)[1] < where(0, 0, 7)[1]
@@ -108,7 +109,7 @@ def test_up_is_up_and_the_near_hides_the_far():
     volume[:, 4:] = 1
     volume[1, :4, :4, :4] = 1  # behind and below
     seen = signals._render(volume, 0.5)
-    higher = seen[:, :len(seen[0]) // 2].astype(int)
+    higher = seen[:, : len(seen[0]) // 2].astype(int)
     assert blue(higher[0]).any() and abs(higher[0] - higher[1]).max() <= 1  # the light is of the blurred volume
 
 
@@ -134,13 +135,18 @@ def test_films_are_strips_and_gifs(tmp_path, channels):
     figures.save_video(tmp_path / "f.png", {"original": films, "GON": films / 255})
     picture = read(tmp_path / "f.png")
     strip = np.broadcast_to(figures.image_grid(films[:1]), (64, 6 * 66 - 2, 3))
-    columns = [left for left in range(picture.shape[1] - strip.shape[1] + 1)
-               if (picture[16:80, left:left + strip.shape[1]] == strip).all()]
+    columns = [
+        left
+        for left in range(picture.shape[1] - strip.shape[1] + 1)
+        if (picture[16:80, left : left + strip.shape[1]] == strip).all()
+    ]
     assert len(columns) == 1
     left, below = columns[0], 16 + 66 + 64 + 20
-    np.testing.assert_array_equal(picture[82:146, left:left + strip.shape[1]], strip)
-    np.testing.assert_array_equal(picture[below:below + 64, left:left + strip.shape[1]],
-                                  np.broadcast_to(figures.image_grid(films[2:]), strip.shape))
+    np.testing.assert_array_equal(picture[82:146, left : left + strip.shape[1]], strip)
+    np.testing.assert_array_equal(
+        picture[below : below + 64, left : left + strip.shape[1]],
+        np.broadcast_to(figures.image_grid(films[2:]), strip.shape),
+    )
     with pytest.raises(ValueError, match=r"got \(2, 6, 8, 8, . from 'GON'|got \(2, 6, 8, 8, .\) from 'GON'"):
         figures.save_video(tmp_path / "f.png", {"original": films, "GON": films[:2]})
 
@@ -152,7 +158,7 @@ def test_films_are_strips_and_gifs(tmp_path, channels):
                 gif.seek(time)
                 expected = np.broadcast_to(figures.image_grid(films[:, time], 3), (*gif.size[::-1], 3))
                 error = abs(np.asarray(gif.convert("RGB")).astype(int) - expected)
-                assert error.max() == 0 if channels == 1 else error.mean() < 25  # 256 colours
+                assert error.max() == 0 if channels == 1 else error.mean() < 25  # 256 colors
     with pytest.raises(ValueError, match=r"expected films \[N, T, H, W, channels\]"):
         figures.write_gif(tmp_path / "f.gif", films[0])
     with pytest.raises(ValueError, match="ends in .gif"):

@@ -9,11 +9,10 @@ import numpy as np
 import optax
 import pytest
 
+from gon_jax.base import Decoder, Variables
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.models import Variables
+from gon_jax.decoders import conv_decoder
 from gon_jax.models.glo import glo
-from gon_jax.networks import conv_decoder
-from gon_jax.origin import Decoder
 from gon_jax.training import fit, init_state, make_optimizer, train_step, train_steps
 
 SHAPE, K, N = (4, 4, 1), 3, 7
@@ -85,7 +84,7 @@ def test_steps_are_those_of_a_plain_loop(x64, double):
     np.testing.assert_allclose(after.latents.values[:4], one.latents.values[:4] - 0.5 * own, rtol=1e-6)
 
 
-def test_a_step_costs_the_same_for_any_number_of_data(optimised):
+def test_a_step_costs_the_same_for_any_number_of_data(optimized):
     """Arrays with a row for each datum are only read from and written to at the batch's rows, in place."""
     num, k = 5000, 64
     model, optimizer = glo(decoder(k=k)), make_optimizer()

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.base import Variables
 from gon_jax.coordinates import grid, morton_order, stratified_subset
+from gon_jax.decoders import conv_decoder, siren_decoder
+from gon_jax.encoding import encode
 from gon_jax.metrics import check_memory, decode_at, evaluate
-from gon_jax.models import Variables, gon, implicit_gon
-from gon_jax.networks import conv_decoder, siren_decoder
-from gon_jax.origin import encode
+from gon_jax.models import gon, implicit_gon
 
 SIZE = 4
 

@@ -16,7 +16,7 @@ LEVELS = {  # the table of docs/architecture.md
     "latents": 0,
     "likelihoods": 0,
     "origin": 1,
-    "linearisation": 2,
+    "linearization": 2,
     "networks": 2,
     "models": 3,
     "metrics": 4,
@@ -31,7 +31,7 @@ OUTSIDE = {
     "coordinates": {"jax"},
     "likelihoods": {"jax"},
     "origin": {"jax"},
-    "linearisation": {"jax"},
+    "linearization": {"jax"},
     "latent_statistics": {"numpy", "scipy", "sklearn"},
     "latents": {"jax", "numpy", "sklearn"},
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gon_jax import latent_statistics as ls
+from gon_jax.latents import statistics as ls
 
 RNG = np.random.default_rng(0)
 
@@ -30,7 +30,7 @@ def test_moments_of_known_distributions():
 
 def test_normal_codes_are_rejected_as_often_as_they_should_be():
     z = RNG.normal(size=(300, 2000)) * np.logspace(-3, 3, 2000) + 5e-3
-    y, p = ls._standardised("", z)[0], ls.normality(z).p_value
+    y, p = ls._standardized("", z)[0], ls.normality(z).p_value
     assert abs((p < 0.05).mean() - 0.05) < 0.02 and abs(np.median(p) - 0.5) < 0.05
     jarque_bera = 300 / 6 * ((y**3).mean(0) ** 2 + ((y**4).mean(0) - 3) ** 2 / 4)  # another test of the same moments
     assert stats.spearmanr(jarque_bera, -p).statistic > 0.95
@@ -46,8 +46,8 @@ def test_multivariate_moments_are_1_on_average_for_normal_codes(n, k):
 
 def test_multivariate_moments_by_definition():
     z = RNG.exponential(size=(40, 3))
-    centred = z - z.mean(0)
-    products = centred @ np.linalg.inv(centred.T @ centred / 40) @ centred.T
+    centered = z - z.mean(0)
+    products = centered @ np.linalg.inv(centered.T @ centered / 40) @ centered.T
     result = ls.normality(z)
     expected_skewness = 3 * 5 * (41 * 4 - 6) / (41 * 43)
     np.testing.assert_allclose(result.multivariate_skewness, (products**3).mean() / expected_skewness, rtol=1e-9)
@@ -141,7 +141,7 @@ def test_linear_probe_sees_half_planes_and_not_rings():
     assert ls.knn_accuracy(unit, ring, unit, ring) > 0.9
 
 
-def test_nearest_neighbours_by_hand():
+def test_nearest_neighbors_by_hand():
     z, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 1, 0])
     test = np.array([[-1.0], [4.0]])
     assert ls.knn_accuracy(z, y, test, [0, 0], k=1) == 1  # nearest: 0, 3

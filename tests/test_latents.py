@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial import geometric_slerp
 
-from gon_jax import latents
+from gon_jax.latents import priors as latents
 
 enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # the latter in jax 0.7
 RNG = np.random.default_rng(0)
@@ -33,10 +33,15 @@ def test_slerp_has_linear_norm_and_exact_ends_for_any_latent_shape():
 
 
 SINGULAR = {
-    "zero a": (jnp.zeros(4), jnp.ones(4)), "zero b": (jnp.ones(4), jnp.zeros(4)), "zeros": (jnp.zeros(4), jnp.zeros(4)),
-    "equal": (jnp.ones(4), jnp.ones(4)), "parallel": (jnp.ones(4), 3 * jnp.ones(4)),
-    "opposite": (jnp.ones(4), -2 * jnp.ones(4)), "nearly equal": (jnp.ones(4), jnp.ones(4).at[0].add(1e-4)),
-    "underflow": (jnp.full(4, 1e-30), jnp.ones(4)), "tiny": (jnp.full(4, 1e-18), -jnp.ones(4)),
+    "zero a": (jnp.zeros(4), jnp.ones(4)),
+    "zero b": (jnp.ones(4), jnp.zeros(4)),
+    "zeros": (jnp.zeros(4), jnp.zeros(4)),
+    "equal": (jnp.ones(4), jnp.ones(4)),
+    "parallel": (jnp.ones(4), 3 * jnp.ones(4)),
+    "opposite": (jnp.ones(4), -2 * jnp.ones(4)),
+    "nearly equal": (jnp.ones(4), jnp.ones(4).at[0].add(1e-4)),
+    "underflow": (jnp.full(4, 1e-30), jnp.ones(4)),
+    "tiny": (jnp.full(4, 1e-18), -jnp.ones(4)),
 }
 
 
@@ -89,7 +94,7 @@ def test_gaussian_of_few_codes_stays_in_their_span(num):
     samples = latents.sample_prior(prior, jax.random.key(0), 100, (8,)) - prior.mean
     assert np.isfinite(samples).all() and (np.diag(prior.chol) >= 0).all()
     _, size, directions = np.linalg.svd(z - z.mean(0))
-    outside = samples @ directions[np.count_nonzero(size > 1e-4):].T
+    outside = samples @ directions[np.count_nonzero(size > 1e-4) :].T
     assert np.abs(outside).max(initial=0) < 1e-2 * max(np.abs(samples).max(), 1e-6)
 
 
@@ -104,9 +109,9 @@ def test_samples_have_the_moments_of_the_codes():
 
 
 def test_mixture_finds_clusters_and_does_not_depend_on_scale():
-    centres = np.array([[0, 0], [10, 0], [0, 10]])
+    centers = np.array([[0, 0], [10, 0], [0, 10]])
     label = RNG.choice(3, 600, p=[0.5, 0.3, 0.2])
-    z = (centres[label] + RNG.normal(size=(600, 2)) * [1, 0.1]).astype("f4")
+    z = (centers[label] + RNG.normal(size=(600, 2)) * [1, 0.1]).astype("f4")
     priors = [latents.fit_mixture(z * s, num_components=3) for s in (1, 2.0**-12, 2.0**9)]  # exact in floating point
     order = np.argsort(-np.asarray(priors[0].weights))
     np.testing.assert_allclose(priors[0].weights[order], np.bincount(label) / 600, atol=1e-5)

@@ -7,26 +7,28 @@ import pytest
 import scipy.special
 import scipy.stats
 
+from gon_jax.base import Variables
+from gon_jax.checks import compare_with_definition
 from gon_jax.coordinates import grid
+from gon_jax.decoders import conv_decoder, siren_decoder
+from gon_jax.encoding import encode, gon_loss
+from gon_jax.freezing import encode_frozen
 from gon_jax.likelihoods import (
     Likelihood,
     bernoulli,
     bits_per_dim,
     categorical,
     continuous_bernoulli,
-    dequantise,
-    discretised_logistic,
-    discretised_logistic_mixture,
+    dequantize,
+    discretized_logistic,
+    discretized_logistic_mixture,
     gaussian,
     gaussian_scale,
     squared_error,
     weighted,
 )
-from gon_jax.likelihoods.continuous import _log_normaliser
-from gon_jax.linearisation import compare_with_definition, encode_frozen
-from gon_jax.models import Variables, gon, implicit_gon, least_squares_gon
-from gon_jax.networks import conv_decoder, siren_decoder
-from gon_jax.origin import encode, gon_loss
+from gon_jax.likelihoods.continuous import _log_normalizer
+from gon_jax.models import gon, implicit_gon, least_squares_gon
 
 pytestmark = pytest.mark.usefixtures("x64")
 ALL = [
@@ -36,8 +38,8 @@ ALL = [
     bernoulli,
     continuous_bernoulli,
     categorical,
-    discretised_logistic,
-    discretised_logistic_mixture(3),
+    discretized_logistic,
+    discretized_logistic_mixture(3),
 ]
 NORMALISED = [likelihood for likelihood in ALL if likelihood.measure]
 BYTES = np.arange(256) / 255
@@ -48,17 +50,17 @@ def name_of(likelihood):
 
 
 by_name = pytest.mark.parametrize("likelihood", ALL, ids=name_of)
-of_normalised = pytest.mark.parametrize("likelihood", NORMALISED, ids=name_of)
+of_normalized = pytest.mark.parametrize("likelihood", NORMALISED, ids=name_of)
 
 
 def outputs(likelihood, *shape, seed=0):
     """Return outputs `[*shape, K]` for data of one channel, with scales from a byte up to the whole range."""
     output = np.random.default_rng(seed).normal(size=(*shape, likelihood.num_outputs))
-    if likelihood.name == "discretised_logistic_mixture":
+    if likelihood.name == "discretized_logistic_mixture":
         output[..., 3:6] = 0.4 * output[..., 3:6]
         output[..., 6:] = 1.5 * output[..., 6:]
     elif likelihood.num_outputs == 2:
-        first = 0 if likelihood is discretised_logistic else -3
+        first = 0 if likelihood is discretized_logistic else -3
         output = np.stack([0.5 + 0.4 * output[..., 0], 1.5 * output[..., 1] + first], axis=-1)
     elif likelihood.measure != "bytes":
         output *= 3
@@ -122,15 +124,15 @@ def test_values_with_several_outputs():
         return upper - np.where(x == 0, 0, logistic.cdf(x - 1 / 510))
 
     nats = -np.log(mass(mean, scale, x)).sum(1)
-    np.testing.assert_allclose(discretised_logistic(output + np.tile([0, 3], 2), x), nats, rtol=1e-6)
+    np.testing.assert_allclose(discretized_logistic(output + np.tile([0, 3], 2), x), nats, rtol=1e-6)
     logits = rng.normal(size=(5, 2, 256))
     p = np.take_along_axis(scipy.special.softmax(logits, -1), np.round(255 * x).astype(int)[..., None], -1)
     np.testing.assert_allclose(categorical(logits.reshape(5, -1), x), -np.log(p).sum((1, 2)))
-    parts = np.asarray(outputs(discretised_logistic_mixture(3), 5, 2)).reshape(5, 2, 3, 3)
+    parts = np.asarray(outputs(discretized_logistic_mixture(3), 5, 2)).reshape(5, 2, 3, 3)
     means = parts[:, :, 1] + np.array([1, 3, 5]) / 6
     masses = mass(means, np.exp(log_scales(parts[:, :, 2] - 3)), x[..., None])
     nats = -np.log((scipy.special.softmax(parts[:, :, 0], -1) * masses).sum(-1))
-    np.testing.assert_allclose(discretised_logistic_mixture(3)(parts.reshape(5, 18), x), nats.sum(1), rtol=1e-6)
+    np.testing.assert_allclose(discretized_logistic_mixture(3)(parts.reshape(5, 18), x), nats.sum(1), rtol=1e-6)
 
 
 @by_name
@@ -158,21 +160,21 @@ def test_a_channel_reads_its_own_outputs(likelihood):
 # -- what they claim -----------------------------------------------------------------------------------------------
 
 
-@of_normalised
-def test_normalised(likelihood):
+@of_normalized
+def test_normalized(likelihood):
     """In float32, as it is used: at outputs as decoders have them, and far beyond."""
     for output in [*jnp.float32(outputs(likelihood, 4)), *jnp.float32(10 * outputs(likelihood, 2, seed=1))]:
         assert abs(distribution(likelihood, output)[1].sum() - 1) < 1e-4
 
 
-@of_normalised
+@of_normalized
 def test_mean_and_samples(likelihood):
     """Against sums and integrals: the mean, and the first two moments of draws."""
     num, sample = 20_000, jax.jit(likelihood.sample)
     for i, output in enumerate(outputs(likelihood, 3)):
         x, p = distribution(likelihood, output)
         moments = [(p * x**n).sum() for n in range(5)]
-        logistic = likelihood.name.startswith("discretised")
+        logistic = likelihood.name.startswith("discretized")
         np.testing.assert_allclose(likelihood.mean(output)[0], moments[1], atol=1e-4 if logistic else 1e-9)
         draws = sample(jax.random.key(i), jnp.broadcast_to(output, (num, len(output))))
         for n in (1, 2):
@@ -185,12 +187,12 @@ def test_mean_and_samples(likelihood):
             assert 0 <= draws.min() and draws.max() <= 1
 
 
-def test_mean_of_a_discretised_logistic_is_right_to_half_a_byte():
+def test_mean_of_a_discretized_logistic_is_right_to_half_a_byte():
     for raw in (-8.0, -7.0, -6.0, -4.0, 0.0, 50.0):
         for mean in (-0.1, 0.0, 0.1234, 0.5, 1.0, 3.0):
             output = np.array([mean, raw])
-            x, p = distribution(discretised_logistic, output)
-            assert abs(discretised_logistic.mean(output)[0] - (p * x).sum()) < (0.0021 if raw < -3.5 else 1e-4)
+            x, p = distribution(discretized_logistic, output)
+            assert abs(discretized_logistic.mean(output)[0] - (p * x).sum()) < (0.0021 if raw < -3.5 else 1e-4)
 
 
 def test_squared_error_draws_its_mean():
@@ -227,7 +229,7 @@ def test_gradients_are_the_finite_differences(likelihood):
 
 @by_name
 def test_extreme_outputs_are_finite_under_two_derivatives(likelihood):
-    """In float32: each output at +-50, and +-200, on black, grey and white."""
+    """In float32: each output at +-50, and +-200, on black, gray and white."""
     k = likelihood.num_outputs
     signs = np.array(np.meshgrid(*[[-1, 0, 1]] * min(k, 9))).reshape(min(k, 9), -1).T[:: 1 if k < 9 else 97]
     signs = np.resize(signs, (len(signs), k))
@@ -269,19 +271,19 @@ def test_who_knows_its_fisher_information():
     np.testing.assert_array_equal(squared_error.fisher(jnp.zeros(3)), 2)
 
 
-# -- the normaliser of the continuous Bernoulli ----------------------------------------------------------------------
+# -- the normalizer of the continuous Bernoulli ----------------------------------------------------------------------
 
 
 @jax.jit
 def derivatives(o):
-    functions = [_log_normaliser]
+    functions = [_log_normalizer]
     for _ in range(3):
         functions.append(lambda o, f=functions[-1]: jax.jvp(f, (o,), (jnp.ones_like(o),))[1])
     return [f(o) for f in functions]
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e-10, 1e-5, 1e-3, 0.03, 0.3])
-def test_normaliser_near_0(size):
+def test_normalizer_near_0(size):
     """In float32 against a series with known constants in float64, with three derivatives."""
     series = np.polynomial.Polynomial([0, 1 / 2, 1 / 24, 0, -1 / 2880, 0, 1 / 181440, 0, -1 / 9676800])
     o = np.float32([size, -size])
@@ -290,7 +292,7 @@ def test_normaliser_near_0(size):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 4e-6), ("float64", 4e-15)])
-def test_normaliser_away_from_0(dtype, tolerance):
+def test_normalizer_away_from_0(dtype, tolerance):
     """Both sides of the switch at 2, and far out, against closed forms; relative to what each derivative is near 0."""
     o = np.array([-200, -50, -5, -2.01, -2, -1.99, -1, 1, 1.99, 2, 2.01, 5, 50, 200], dtype)
     wide = o.astype(np.longdouble)
@@ -364,20 +366,20 @@ def test_scale_is_checked(scale):
 
 def test_number_of_components_is_checked():
     with pytest.raises(ValueError, match="num_components=0"):
-        discretised_logistic_mixture(0)
+        discretized_logistic_mixture(0)
 
 
 # -- bits per dimension --------------------------------------------------------------------------------------------
 
 
 def test_bits_per_dim_of_uniform_models():
-    grey, binary = jnp.full((5, 3, 2), 0.4), jnp.ones((5, 3, 2)).at[0].set(0)
+    gray, binary = jnp.full((5, 3, 2), 0.4), jnp.ones((5, 3, 2)).at[0].set(0)
     for likelihood, x, bits in (
-        (categorical, grey, 8),
-        (continuous_bernoulli, grey, 8),
+        (categorical, gray, 8),
+        (continuous_bernoulli, gray, 8),
         (bernoulli, binary, 1),
         (bernoulli, np.uint8(255 * binary), 1),
-        (discretised_logistic, np.uint8(255 * grey), None),
+        (discretized_logistic, np.uint8(255 * gray), None),
     ):
         unit = x / 255 if x.dtype == "uint8" else x
         nats = jax.jit(likelihood.__call__)(jnp.zeros((5, 3, 2 * likelihood.num_outputs)), unit)
@@ -391,8 +393,8 @@ def test_bits_per_dim_of_uniform_models():
 @pytest.mark.parametrize(
     "likelihood, x, words",
     [
-        (squared_error, np.ones((2, 3)), "normalised likelihood.*squared_error"),
-        (weighted(gaussian(0.3), 1.0), np.ones((2, 3)), "normalised likelihood.*weighted gaussian"),
+        (squared_error, np.ones((2, 3)), "normalized likelihood.*squared_error"),
+        (weighted(gaussian(0.3), 1.0), np.ones((2, 3)), "normalized likelihood.*weighted gaussian"),
         (bernoulli, np.array([[0, 1, 0.5]]), "0 and 1.*BCE in nats"),
         (bernoulli, np.array([[0, 1, 255]], np.uint8), "0 and 1.*BCE in nats"),
     ],
@@ -403,10 +405,10 @@ def test_bits_per_dim_are_refused(likelihood, x, words):
     assert "\n" not in str(caught.value)
 
 
-def test_dequantised_data_bound_the_mass_of_bytes():
+def test_dequantized_data_bound_the_mass_of_bytes():
     """-log p(x + noise) is on average at least -log of p's mass of the bin, and with a wide p hardly more."""
     bytes_ = jnp.repeat(jnp.arange(256) / 255, 400)
-    x = dequantise(jax.random.key(0), bytes_)
+    x = dequantize(jax.random.key(0), bytes_)
     np.testing.assert_array_equal(jnp.floor(256 * x).reshape(256, -1)[:, 0], jnp.arange(256))
     assert 0 <= x.min() and x.max() < 1
     assert abs((256 * x - jnp.round(255 * bytes_)).mean() - 0.5) < 5 / np.sqrt(12 * len(x))
@@ -472,7 +474,7 @@ def test_inner_and_outer_loss_of_a_gon(likelihood, kind):
 
 @pytest.mark.parametrize(
     "kind, likelihood",
-    [("batch", categorical), ("siren", continuous_bernoulli), ("siren", discretised_logistic_mixture(2))],
+    [("batch", categorical), ("siren", continuous_bernoulli), ("siren", discretized_logistic_mixture(2))],
 )
 def test_fast_forms_equal_the_definition(kind, likelihood):
     decoder = decoder_for("siren", likelihood)
@@ -501,7 +503,7 @@ def test_least_squares_codes(likelihood):
 
 
 def test_a_mask_in_the_inner_loss_hides_what_it_covers():
-    likelihood = discretised_logistic
+    likelihood = discretized_logistic
     mask = jnp.ones((2, 3, 1)).at[0].set(0)
     decoder = decoder_for("siren", likelihood)
     params = moved(decoder.init(jax.random.key(0)))

@@ -7,21 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.base import Decoder
+from gon_jax.checks import compare_with_definition
+from gon_jax.decoders.conv import conv_decoder
+from gon_jax.encoding import encode
+from gon_jax.freezing import encode_frozen, freeze
+from gon_jax.gauss_newton import encode_least_squares, least_squares_encoder
 from gon_jax.likelihoods import Likelihood, bernoulli, gaussian, squared_error
-from gon_jax.linearisation import (
-    choose_strategy,
-    compare_with_definition,
-    cotangents,
-    encode_frozen,
-    encode_least_squares,
-    encode_shared,
-    freeze,
-    gradient_encoder,
-    least_squares_encoder,
-    strategy_costs,
-)
-from gon_jax.networks.conv import conv_decoder
-from gon_jax.origin import Decoder, encode
+from gon_jax.linearization import choose_strategy, cotangents, encode_shared, gradient_encoder, strategy_costs
 
 pytestmark = pytest.mark.usefixtures("x64")
 LIKELIHOODS = [squared_error, gaussian(0.3), bernoulli]
@@ -123,9 +116,7 @@ def test_fast_forms_of_a_pointwise_decoder_equal_definition(latent_shape, likeli
     origin = jnp.linspace(-0.3, 0.4, decoder.init(None)[0].shape[0] - 2).reshape(latent_shape)
     strategies = strategy_costs(4, origin.size, num_channels=2)
     assert set(strategies) == {"definition", "pullback", "jacobian", "pointwise"}
-    check_strategies(
-        decoder, decoder.init(None), images(4, (3, 3, 2)), origin, strategies, 0.02, likelihood
-    )
+    check_strategies(decoder, decoder.init(None), images(4, (3, 3, 2)), origin, strategies, 0.02, likelihood)
 
 
 def test_shared_origin_need_not_be_zero():

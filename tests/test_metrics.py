@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from gon_jax import metrics
+from gon_jax.base import Model, Variables
+from gon_jax.decoders import conv_decoder
 from gon_jax.likelihoods import squared_error
 from gon_jax.metrics import (
     encode_images,
@@ -18,8 +20,7 @@ from gon_jax.metrics import (
     reconstruct_images,
     squared_errors,
 )
-from gon_jax.models import Model, Variables, gon, least_squares_gon
-from gon_jax.networks import conv_decoder
+from gon_jax.models import gon, least_squares_gon
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
 X = jnp.asarray(IMAGES / 255, jnp.float32)
@@ -96,9 +97,7 @@ def test_where_there_is_no_such_encoder_the_model_encodes(monkeypatch):
     z = encode_images(model, variables, IMAGES)
     options = {"rtol": 1e-5, "atol": 1e-5}
 
-    unfolded = gon(
-        conv_decoder((8, 8, 1), (3,), base_channels=2), likelihood=squared_error._replace(affine=False)
-    )
+    unfolded = gon(conv_decoder((8, 8, 1), (3,), base_channels=2), likelihood=squared_error._replace(affine=False))
     assert unfolded.freeze(variables).output is not None and frozen_encoder(unfolded, variables) is None
     np.testing.assert_allclose(encode_images(unfolded, variables, IMAGES), z, **options)
     given = {"encoder": unfolded.freeze(variables)}

@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.base import Decoder, Variables
 from gon_jax.coordinates import grid
 from gon_jax.data import load
+from gon_jax.decoders import conv_decoder, conv_encoder, modulated_siren_decoder, siren_decoder
+from gon_jax.encoding import encode, gon_loss
+from gon_jax.freezing import encode_frozen
 from gon_jax.likelihoods import bernoulli, gaussian
-from gon_jax.linearisation import encode_frozen
 from gon_jax.metrics import evaluate
 from gon_jax.models import (
-    Variables,
     autoencoder,
     glo,
     gon,
@@ -25,8 +27,6 @@ from gon_jax.models import (
     vae,
     vgon,
 )
-from gon_jax.networks import conv_decoder, conv_encoder, modulated_siren_decoder, siren_decoder
-from gon_jax.origin import Decoder, encode, gon_loss
 from gon_jax.training import fit, make_optimizer
 
 
@@ -134,7 +134,7 @@ def test_gradient_reaches_every_parameter(name):
         assert jnp.isfinite(leaf).all()
         words = jax.tree_util.keystr(path)
         idle = ("Project_0" in words or "StridedConv_0" in words) and "bias" in words
-        if idle and variables.stats is not None:  # batch normalisation takes it away again
+        if idle and variables.stats is not None:  # batch normalization takes it away again
             assert (leaf == 0).all(), path
         else:
             assert (leaf != 0).any(), path
@@ -184,7 +184,7 @@ def test_batch_and_running_agree_on_the_batch_that_was_averaged():
 
 
 @pytest.mark.slow
-def test_running_evaluation_is_within_2_percent_of_batch_evaluation_after_training(optimised):
+def test_running_evaluation_is_within_2_percent_of_batch_evaluation_after_training(optimized):
     digits = load("digits", image_size=16)
     model = gon(conv_decoder((16, 16, 1), (16,), base_channels=8))
     result = fit(

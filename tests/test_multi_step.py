@@ -7,18 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.base import Decoder, Variables
+from gon_jax.encoding import encode
 from gon_jax.likelihoods import bernoulli, squared_error
 from gon_jax.models.gon import gon
-from gon_jax.models.model import Variables
 from gon_jax.models.multi_step import multi_step_gon
-from gon_jax.origin import Decoder, encode
 
 KEY = jax.random.key(1)
 X = np.random.default_rng(0).uniform(size=(5, 8, 8, 1))
 
 
 def mlp(rows="independent", hidden=6):
-    """A decoder of 8x8 images, small; with batch statistics its two hidden layers are normalised."""
+    """A decoder of 8x8 images, small; with batch statistics its two hidden layers are normalized."""
 
     def apply(params, z, stats=None):
         used = []
@@ -146,7 +146,7 @@ def test_encodings_of_appendix_c():
     assert jnp.ptp(batch.encode(variables, x), axis=0).max() < 1e-4
 
 
-def test_memory_grows_by_the_codes_alone(optimised):
+def test_memory_grows_by_the_codes_alone(optimized):
     x, decoder = jnp.ones((16, 8, 8, 1)), mlp("batch_statistics", hidden=64)
 
     def memory(num_steps):

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax.networks import conv_decoder, transposed
-from gon_jax.networks.normalization import BatchNorm
-from gon_jax.networks.transposed import transposed_convolution
+from gon_jax.decoders import conv_decoder
+from gon_jax.decoders.normalization import BatchNorm
+from gon_jax.ops import transposed_conv as transposed
+from gon_jax.ops.transposed_conv import transposed_convolution
 
 
 def reference(x, kernel):

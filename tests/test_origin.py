@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gon_jax
+from gon_jax.encoding import encode, gon_loss, reconstruct
 from gon_jax.likelihoods import bernoulli, gaussian, squared_error
-from gon_jax.origin import encode, gon_loss, reconstruct
 
 pytestmark = pytest.mark.usefixtures("x64")
 LIKELIHOODS = [squared_error, gaussian(0.3), bernoulli]

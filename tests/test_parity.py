@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.base import Variables
+from gon_jax.decoders import conv_decoder
+from gon_jax.encoding import encode, gon_loss
 from gon_jax.likelihoods import squared_error
 from gon_jax.metrics import evaluate
-from gon_jax.models import Variables, gon
-from gon_jax.networks import conv_decoder
-from gon_jax.origin import encode, gon_loss
+from gon_jax.models import gon
 from gon_jax.training import TrainState, make_optimizer, train_step
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -93,7 +94,7 @@ def run(form, params, x, step_size):
 
 
 @pytest.mark.parametrize(
-    "case, form", [*(("grey", f) for f in FORMS), *(("release", f) for f in FORMS), ("colour", "jacobian")]
+    "case, form", [*(("gray", f) for f in FORMS), *(("release", f) for f in FORMS), ("color", "jacobian")]
 )
 def test_one_batch(case, form):
     golden = goldens(f"{case}/")
@@ -121,7 +122,7 @@ def one_step(state, x, step_size):
     return train_step(gon(decoder_for(1), step_size=step_size), optimizer(), state, {"x": x})
 
 
-@pytest.mark.parametrize("case", ["grey", "release"])
+@pytest.mark.parametrize("case", ["gray", "release"])
 def test_training(case):
     golden, images = goldens(f"{case}/"), images_of(case)
     params, step_size = from_torch(goldens(f"{case}/weights/")), float(golden["step_size"])
@@ -150,7 +151,7 @@ def test_parameter_counts(latent_size, channels, count):
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
 
 
-def test_initialisation():
+def test_initialization():
     """Weights and biases are U(+-1/sqrt(16 out)), by the formula and by what torch drew."""
     keys = jax.random.split(jax.random.key(0), 1000)
     params = jax.jit(jax.vmap(decoder_for(1).init))(keys)

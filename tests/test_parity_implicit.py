@@ -11,18 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.base import Variables
 from gon_jax.coordinates import grid
+from gon_jax.decoders import siren_decoder
+from gon_jax.encoding import encode, gon_loss
 from gon_jax.likelihoods import squared_error
-from gon_jax.models import Variables, gon
-from gon_jax.networks import siren_decoder
-from gon_jax.origin import encode, gon_loss
+from gon_jax.models import gon
 from gon_jax.training import TrainState, make_optimizer, train_step
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 GOLDENS = dict(np.load(Path(__file__).parent / "goldens" / "implicit_gon.npz"))
 LATENT_SIZE, HIDDEN_DIM, BATCH_SIZE = 4, 16, 5
-CASES = ["grey", "colour"]
+CASES = ["gray", "color"]
 FORMS = ["definition", "pullback", "jacobian", "pointwise"]
 
 

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.base import Variables
+from gon_jax.decoders import conv_decoder
+from gon_jax.encoding import encode
 from gon_jax.likelihoods import bernoulli
-from gon_jax.models import Variables, vgon
+from gon_jax.models import vgon
 from gon_jax.models.vgon import kl_to_standard_normal, posterior
-from gon_jax.networks import conv_decoder
-from gon_jax.origin import encode
 from gon_jax.training import TrainState, make_optimizer, train_step
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -25,7 +26,11 @@ GOLDENS = dict(np.load(Path(__file__).parent / "goldens" / "vgon.npz"))
 LATENT_SIZE, BASE_CHANNELS, IMAGE_SIZE = 5, 2, 16
 CASES = ["release", "batch", "none", "shared"]
 LAYERS = {  # our names of the layers of torch's nn.Sequential
-    "0": "Project_0", "1": "BatchNorm_0", "3": "TransposedConv_0", "4": "BatchNorm_1", "6": "TransposedConv_1",
+    "0": "Project_0",
+    "1": "BatchNorm_0",
+    "3": "TransposedConv_0",
+    "4": "BatchNorm_1",
+    "6": "TransposedConv_1",
 }
 BEFORE_NORMALISATION = ["Project_0", "TransposedConv_0"]  # their biases have gradient 0
 

@@ -11,10 +11,10 @@ import pytest
 
 from gon_jax.coordinates import grid
 from gon_jax.data import load
-from gon_jax.linearisation import encode_shared, strategy_costs
+from gon_jax.decoders import conv_decoder, mixed_precision, siren_decoder
+from gon_jax.linearization import encode_shared, strategy_costs
 from gon_jax.metrics import evaluate
 from gon_jax.models import gon
-from gon_jax.networks import conv_decoder, mixed_precision, siren_decoder
 from gon_jax.training import fit, init_state, make_optimizer, train_step
 
 DECODERS = {
@@ -48,7 +48,7 @@ def test_products_are_in_bfloat16(name):
 
 @decoders
 def test_everything_else_stays_float32(name):
-    """Parameters, their gradients, the optimiser's state, statistics, losses, codes; of a SIREN the pointwise form."""
+    """Parameters, their gradients, the optimizer's state, statistics, losses, codes; of a SIREN the pointwise form."""
     decoder = mixed_precision(DECODERS[name])
     model, optimizer = gon(decoder, step_size=1 / 64), make_optimizer(1e-3)
 

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from gon_jax.experiments.config import Config
-from gon_jax.experiments.making import make_model, optimizer_of
-from gon_jax.experiments.presets import PRESETS
-from gon_jax.experiments.run import train
-from gon_jax.networks import precision
+from gon_jax.decoders import precision
+from gon_jax.runs.config import Config
+from gon_jax.runs.making import make_model, optimizer_of
+from gon_jax.runs.presets import PRESETS
+from gon_jax.runs.run import train
 
 FOLDERS = os.environ.get("GON_DATA_DIR", "").split(os.pathsep)
 MNIST = any((Path(folder) / "mnist").is_dir() for folder in FOLDERS if folder)
@@ -82,7 +82,7 @@ def test_half_precision_wraps_the_decoder(monkeypatch):
 
 
 @pytest.mark.slow
-def test_digits_are_far_below_pca(tmp_path, optimised):
+def test_digits_are_far_below_pca(tmp_path, optimized):
     summary = train(PRESETS["gon-digits"], tmp_path / "run", progress=False)
     assert summary["test.squared_error"] < 0.6 * summary["pca.squared_error"]
     assert abs(summary["test.squared_error"] / summary["test.squared_error_batch"] - 1) < 0.03
@@ -90,7 +90,7 @@ def test_digits_are_far_below_pca(tmp_path, optimised):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not MNIST, reason="needs MNIST in GON_DATA_DIR")
-def test_one_epoch_of_mnist(tmp_path, optimised):
+def test_one_epoch_of_mnist(tmp_path, optimized):
     """The three seeds in PyTorch are at 4.2, 5.5 and 6.3 (benchmarks/results); an untrained network is far above."""
     config = dataclasses.replace(PRESETS["gon-mnist-256"], num_steps=937)
     summary = train(config, tmp_path / "run", progress=False)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax.networks.elementwise import Activation, elu, sigmoid, tanh
-from gon_jax.networks.primitives import matmul, scale, scale_each, sum_of_outer, sum_of_products
-from gon_jax.networks.transposed import strided_convolution, transposed_convolution
+from gon_jax.ops.activations import Activation, elu, sigmoid, tanh
+from gon_jax.ops.bilinear import matmul, scale, scale_each, sum_of_outer, sum_of_products
+from gon_jax.ops.transposed_conv import strided_convolution, transposed_convolution
 
 
 def plain_transposed(x, kernel):

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import paper as reproduction
 from benchmarks import reproduction as reproduction_document
+from benchmarks.paper import EXPERIMENTS, claims, document, experiment
+from benchmarks.paper import latent_figures as codes
+from benchmarks.paper.error_figures import ERROR
+from benchmarks.paper.overview import overview
 from gon_jax import cli
 from gon_jax.coordinates import grid
 from gon_jax.data import DATASETS
-from gon_jax.experiments import reproduction
-from gon_jax.experiments.reproduction import EXPERIMENTS, claims, codes, document, experiment
-from gon_jax.experiments.reproduction.comparisons import ERROR
-from gon_jax.experiments.reproduction.overview import overview
+from gon_jax.decoders import siren_decoder
 from gon_jax.models import gon_classifier
-from gon_jax.networks import siren_decoder
 
 NAMES = "table1 table2 fig2a fig2b fig2c fig3 fig4 fig5 fig6 fig7 fig8 fig9a fig9b fig10a fig10b fig10c fig11a fig11b"
 NAMES += " fig12 fig13 fig14 fig15 fig16 fig17"
@@ -117,8 +118,10 @@ def test_every_claim_is_undecided_without_results_and_rules_run_on_smoke_shapes(
     detached = fake(**{"GON": {ERROR: 1.0}, "1_step_detached": {ERROR: 2.5}, "10_steps_detached": {ERROR: 1.5}})
     assert not claims.CLAIMS[2].rule(detached)[0]
     names = ("mean_abs_skewness", "mean_abs_excess_kurtosis", "pooled_excess_kurtosis")
-    nearer, further = (fake(**{label: dict(zip(names, moments, strict=True))}) for label, moments in
-                       (("GON", (0.1, 0.2, 0.1)), ("VAE", (0.2, 0.3, -0.2))))
+    nearer, further = (
+        fake(**{label: dict(zip(names, moments, strict=True))})
+        for label, moments in (("GON", (0.1, 0.2, 0.1)), ("VAE", (0.2, 0.3, -0.2)))
+    )
     assert claims.CLAIMS[4].rule(nearer, further)[0] and not claims.CLAIMS[4].rule(further, nearer)[0]
     activations = fake(ELU={ERROR: 1.0}, ReLU={ERROR: 1.2}, GELU={ERROR: 0.9}, latent_16={ERROR: 0.1})
     holds, words = claims.CLAIMS[3].rule(activations)

@@ -16,11 +16,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.experiments import run as run_module
-from gon_jax.experiments.config import Config
-from gon_jax.experiments.folder import PICTURES, read_summary
-from gon_jax.experiments.pictures import pairs_of_labels, sample
-from gon_jax.experiments.run import OF_MODEL, load_run, train
+from gon_jax.runs import run as run_module
+from gon_jax.runs.config import Config
+from gon_jax.runs.folder import PICTURES, read_summary
+from gon_jax.runs.pictures import pairs_of_labels, sample
+from gon_jax.runs.run import OF_MODEL, load_run, train
 from gon_jax.training import NonFiniteLossError
 
 TINY = dict(

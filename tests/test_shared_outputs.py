@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.base import Decoder, Variables
+from gon_jax.checks import compare_with_definition
 from gon_jax.coordinates import grid
-from gon_jax.likelihoods import discretised_logistic, gaussian_scale
-from gon_jax.linearisation import compare_with_definition, encode_shared
-from gon_jax.models import Variables, gon
-from gon_jax.networks import conv_decoder, shared_outputs, siren_decoder
-from gon_jax.origin import Decoder, encode
+from gon_jax.decoders import conv_decoder, shared_outputs, siren_decoder
+from gon_jax.encoding import encode
+from gon_jax.likelihoods import discretized_logistic, gaussian_scale
+from gon_jax.linearization import encode_shared
+from gon_jax.models import gon
 
 INNER = {
     "independent": conv_decoder((8, 8, 2), (3,), base_channels=1, norm="none", output_activation="none"),
@@ -64,7 +66,7 @@ def test_points_pass_through():
 
 @pytest.mark.parametrize(
     "kind, likelihood",
-    [("independent", gaussian_scale), ("batch_statistics", gaussian_scale), ("pointwise", discretised_logistic)],
+    [("independent", gaussian_scale), ("batch_statistics", gaussian_scale), ("pointwise", discretized_logistic)],
 )
 def test_fast_forms_equal_the_definition(kind, likelihood, x64, double):
     decoder = shared_outputs(INNER[kind], 2, init=-1.0)

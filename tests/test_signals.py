@@ -64,15 +64,16 @@ def test_solids_are_of_the_shape_that_their_label_says(datasets):
             for axis, along in enumerate(cell, 1):
                 lower, upper = (np.take(part, range(i, part.shape[axis] - 1 + i), axis) for i in (0, 1))
                 part = part if along else lower | upper
-            total = total + (-1)**sum(cell) * part.sum((1, 2, 3), dtype=int)
+            total = total + (-1) ** sum(cell) * part.sum((1, 2, 3), dtype=int)
         return total
+
     characteristic = euler_characteristic(x)
     assert (characteristic == np.where(labels == 4, 0, 1)).mean() > 0.995  # a torus has a hole, and nothing else has
 
     # The volume over the root of the determinant of the covariance: the same for all solids of a kind, at any angle.
-    closed_forms = [8 * 3**1.5, 4 / 3 * np.pi * 5**1.5, 8 * np.pi * 3**0.5, np.pi / 3 / (0.15 * (3 / 80)**0.5)]
+    closed_forms = [8 * 3**1.5, 4 / 3 * np.pi * 5**1.5, 8 * np.pi * 3**0.5, np.pi / 3 / (0.15 * (3 / 80) ** 0.5)]
     points = np.stack(np.meshgrid(*[np.arange(16)] * 3, indexing="ij"), -1)
-    ratios = np.array([solid.sum() / np.linalg.det(np.cov(points[solid].T))**0.5 for solid in x])
+    ratios = np.array([solid.sum() / np.linalg.det(np.cov(points[solid].T)) ** 0.5 for solid in x])
     for label, expected in enumerate(closed_forms):
         assert ratios[labels == label].mean() == pytest.approx(expected, rel=0.015), generated.SOLIDS[label]
     assert x.sum((1, 2, 3)).max() > 5 * x.sum((1, 2, 3)).min()
@@ -98,8 +99,10 @@ def test_digits_move_straight_and_bounce(datasets):
 
     def middle(x):
         rows, columns = (np.rint(8 - x.sum(axis) @ np.arange(16) / x.sum((1, 2))).astype(int) for axis in (2, 1))
-        return np.stack([np.roll(*each, (0, 1)).ravel() for each in zip(x, zip(rows, columns, strict=True),
-                                                                        strict=True)])
+        return np.stack(
+            [np.roll(*each, (0, 1)).ravel() for each in zip(x, zip(rows, columns, strict=True), strict=True)]
+        )
+
     nearest = KNeighborsClassifier(1).fit(middle(digits), source.target)
     assert nearest.score(middle(films[:, 2]), datasets["moving_digits"].train.labels) > 0.95
 
@@ -107,9 +110,18 @@ def test_digits_move_straight_and_bounce(datasets):
 # --- arrays of a user
 
 
-@pytest.mark.parametrize("shape, kind", [
-    ((20, 30, 1), "audio"), ((20, 30, 2), "audio"), ((20, 6, 5), "images"), ((20, 6, 6, 1), "images"),
-    ((20, 4, 4, 4, 1), "voxels"), ((20, 4, 4, 4, 3), "video"), ((20, 3, 4, 5, 1), "video")])
+@pytest.mark.parametrize(
+    "shape, kind",
+    [
+        ((20, 30, 1), "audio"),
+        ((20, 30, 2), "audio"),
+        ((20, 6, 5), "images"),
+        ((20, 6, 6, 1), "images"),
+        ((20, 4, 4, 4, 1), "voxels"),
+        ((20, 4, 4, 4, 3), "video"),
+        ((20, 3, 4, 5, 1), "video"),
+    ],
+)
 def test_the_rank_of_a_file_says_what_it_holds(tmp_path, shape, kind):
     array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     np.savez(tmp_path / "a.npz", x=array / 255, y=np.arange(20))
@@ -167,5 +179,5 @@ def test_read_images_gives_signals_to_a_model_of_them(tmp_path):
     np.testing.assert_array_equal(read, np.concatenate([films, films]))
     with refuses("expected data [N, 8, 1], got [3, 2, 4, 4, 1]"):
         data.read_images(tmp_path / "a.npy", image_shape=(8, 1))
-    with refuses("got [3, 2, 4, 4, 1]", "not grey or RGB images"):
+    with refuses("got [3, 2, 4, 4, 1]", "not gray or RGB images"):
         data.read_images(tmp_path / "a.npy")

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax.base import Variables
+from gon_jax.checks import compare_with_definition
 from gon_jax.coordinates import grid
 from gon_jax.data import load
-from gon_jax.likelihoods import bernoulli, gaussian, squared_error
-from gon_jax.linearisation import compare_with_definition, strategy_of
-from gon_jax.models import Variables, gon
-from gon_jax.networks import (
+from gon_jax.decoders import (
     conv_decoder,
     fourier_decoder,
     mixed_precision,
@@ -20,14 +19,17 @@ from gon_jax.networks import (
     siren_decoder,
     spatial_gradient,
 )
-from gon_jax.networks.sine import COSINE, PI_PARTS, SINE, sine, sine_cosine
+from gon_jax.likelihoods import bernoulli, gaussian, squared_error
+from gon_jax.linearization import strategy_of
+from gon_jax.models import gon
+from gon_jax.ops.sine import COSINE, PI_PARTS, SINE, sine, sine_cosine
 from gon_jax.training import init_state, make_optimizer, train_step
 
 # -- sine ----------------------------------------------------------------------------------------------------------
 
 
 def arguments():
-    """Random over all magnitudes up to 1e5, a dense stretch near 0, and the neighbours of multiples of pi / 2."""
+    """Random over all magnitudes up to 1e5, a dense stretch near 0, and the neighbors of multiples of pi / 2."""
     rng = np.random.default_rng(0)
     random = np.concatenate([rng.uniform(-(10.0**p), 10.0**p, 200_000) for p in range(-3, 6)]).astype(np.float32)
     turns = (np.arange(-63_000, 63_000) * (np.pi / 2)).astype(np.float32)
@@ -259,7 +261,7 @@ def test_numbers_of_parameters(latent_size, hidden_dim, num):
     assert params["Dense_0"]["kernel"].shape == (2 + latent_size, hidden_dim)
 
 
-def test_initialisation_fills_the_releases_ranges():
+def test_initialization_fills_the_releases_ranges():
     params = jax.jit(siren_decoder(grid(4, 4), 32).init)(jax.random.key(0))
     for name, fan_in, bound in (
         ("Dense_0", 34, 1 / 34),

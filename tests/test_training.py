@@ -9,9 +9,10 @@ import numpy as np
 import optax
 import pytest
 
+from gon_jax.base import Model, Variables
+from gon_jax.decoders import conv_decoder
 from gon_jax.likelihoods import squared_error
-from gon_jax.models import Model, Variables, gon
-from gon_jax.networks import conv_decoder
+from gon_jax.models import gon
 from gon_jax.training import NonFiniteLossError, fit, init_state, make_optimizer, train_step
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
@@ -51,7 +52,7 @@ def assert_same_bits(a, b):
 # -- what a step does ----------------------------------------------------------------------------------------------
 
 
-def test_a_step_is_the_optimiser_on_the_models_gradient(small):
+def test_a_step_is_the_optimizer_on_the_models_gradient(small):
     optimizer = optax.sgd(0.1)
     state = init_state(small, optimizer, jax.random.key(0))
     batch = {"x": jnp.asarray(IMAGES[:4] / 255, jnp.float32)}
@@ -99,7 +100,7 @@ def test_average_of_parameters(small):
     assert result.state.variables.params is result.state.ema
 
 
-def test_optimiser_options():
+def test_optimizer_options():
     def first_update(gradient=1.0, **options):
         optimizer = make_optimizer(0.1, **options)
         params = jnp.array([2.0])

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax.data import DEGRADATIONS, grey, low_resolution, noisy
+from gon_jax.base import Variables
+from gon_jax.data import DEGRADATIONS, gray, low_resolution, noisy
+from gon_jax.decoders import conv_decoder
 from gon_jax.likelihoods import Likelihood, bernoulli, gaussian, gaussian_scale, squared_error
 from gon_jax.metrics import evaluate, frozen_encoder, reconstruct_images
-from gon_jax.models import Variables, gon
+from gon_jax.models import gon
 from gon_jax.models.translation import translation_gon
-from gon_jax.networks import conv_decoder
 
 conv = partial(conv_decoder, (8, 8, 1), (3,), base_channels=2)
 RNG = np.random.default_rng(0)
@@ -83,8 +84,9 @@ def test_sources_are_encoded_by_their_own_likelihood_and_errors_are_the_targets(
     with pytest.raises(ValueError, match="a target for each image, got 3 for 5 images"):
         evaluate(model, variables, x, targets=batch["target"][:3])
     with pytest.raises(ValueError, match="sources and targets of one shape"):
-        translation_gon(conv_decoder((8, 8, 2), (3,), base_channels=2), likelihood=gaussian_scale,
-                        source_likelihood=squared_error)
+        translation_gon(
+            conv_decoder((8, 8, 2), (3,), base_channels=2), likelihood=gaussian_scale, source_likelihood=squared_error
+        )
 
 
 def test_degradations_by_hand():
@@ -108,9 +110,9 @@ def test_degradations_by_hand():
 
     pixels = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [10, 20, 30]], np.uint8)
     luma = [76, 150, 29, 255, 18]  # 0.299 R + 0.587 G + 0.114 B
-    np.testing.assert_array_equal(grey(pixels.reshape(1, 1, 5, 3))[0, 0], np.repeat(luma, 3).reshape(5, 3))
-    with pytest.raises(ValueError, match=r"colour images \[N, H, W, 3\], got \[20, 32, 32, 1\]"):
-        grey(middle)
+    np.testing.assert_array_equal(gray(pixels.reshape(1, 1, 5, 3))[0, 0], np.repeat(luma, 3).reshape(5, 3))
+    with pytest.raises(ValueError, match=r"color images \[N, H, W, 3\], got \[20, 32, 32, 1\]"):
+        gray(middle)
     for degrade in DEGRADATIONS.values():
         with pytest.raises(ValueError, match="expected uint8 images"):
             degrade(np.zeros((2, 4, 4, 3)))

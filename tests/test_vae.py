@@ -6,11 +6,11 @@ import numpy as np
 import optax
 import pytest
 
+from gon_jax.base import Decoder, Variables
+from gon_jax.decoders import EncoderNetwork, conv_decoder, conv_encoder
 from gon_jax.likelihoods import gaussian
-from gon_jax.models import Variables, vgon
+from gon_jax.models import vgon
 from gon_jax.models.vae import vae
-from gon_jax.networks import EncoderNetwork, conv_decoder, conv_encoder
-from gon_jax.origin import Decoder
 
 pytestmark = pytest.mark.usefixtures("x64")
 K, D, SCALE = 3, 6, 0.7
@@ -95,7 +95,7 @@ def test_evaluated_by_averages_an_image_is_the_same_alone_and_in_company(double)
 
     for a, b in zip(evaluated(x[2:3], keys[2:3]), evaluated(x, keys), strict=True):
         np.testing.assert_allclose(a, b[2:3], rtol=1e-10)
-    idle = {("decoder", "Project_0"), ("encoder", "StridedConv_0")}  # their biases go in normalisation
+    idle = {("decoder", "Project_0"), ("encoder", "StridedConv_0")}  # their biases go in normalization
     for path, leaf in jax.tree.leaves_with_path(gradient):
         names = [part.key for part in path]
         assert (leaf == 0).all() if names[-1] == "bias" and tuple(names[:2]) in idle else (leaf != 0).all(), names

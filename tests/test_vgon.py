@@ -6,13 +6,14 @@ import numpy as np
 import optax
 import pytest
 
+from gon_jax.base import Variables
 from gon_jax.coordinates import grid
-from gon_jax.likelihoods import bernoulli, discretised_logistic_mixture, squared_error
-from gon_jax.linearisation import encode_frozen
-from gon_jax.models import Posterior, Variables, vgon
+from gon_jax.decoders import conv_decoder, siren_decoder
+from gon_jax.encoding import encode
+from gon_jax.freezing import encode_frozen
+from gon_jax.likelihoods import bernoulli, discretized_logistic_mixture, squared_error
+from gon_jax.models import Posterior, vgon
 from gon_jax.models.vgon import NUM_REFERENCES, kl_to_standard_normal, posterior
-from gon_jax.networks import conv_decoder, siren_decoder
-from gon_jax.origin import encode
 
 pytestmark = pytest.mark.usefixtures("x64")
 NOISES = ["per_example", "shared", "none"]
@@ -24,7 +25,7 @@ def conv(norm="batch", **options):
 
 
 def trained_looking(model, double, stats=True):
-    """Return variables away from what initialisation has of special: zeros, equal rows, ELU's kink."""
+    """Return variables away from what initialization has of special: zeros, equal rows, ELU's kink."""
     params, init_stats = double(model.init(jax.random.key(0)))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(7), len(leaves))
@@ -121,7 +122,7 @@ def test_company_of_the_reference_batch_is_that_of_a_batch(double):
 
 def test_averages_of_a_batch_encode_it_as_the_batch_without_noise_whatever_the_likelihood(double):
     """Also where the likelihood's gradient is not affine in the data, and the mean of the data says too little."""
-    likelihood = discretised_logistic_mixture(2)
+    likelihood = discretized_logistic_mixture(2)
     decoder = conv_decoder((8, 8, 6), (3,), base_channels=2, output_activation="none")
     model = vgon(decoder, likelihood=likelihood, inner_noise="none")
     params, x = trained_looking(model, double).params, images(5)

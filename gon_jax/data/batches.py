@@ -44,8 +44,10 @@ def epoch_order(key, epoch, num_examples: int, batch_size: int):
         (2, 4)
     """
     if not 1 <= batch_size <= num_examples:
-        raise ValueError(f"expected a batch size from 1 to the {num_examples} examples there are, got {batch_size}: "
-                         "no batch would be complete; choose a smaller one")
+        raise ValueError(
+            f"expected a batch size from 1 to the {num_examples} examples there are, got {batch_size}: "
+            "no batch would be complete; choose a smaller one"
+        )
     num_batches = num_examples // batch_size
     order = jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
     return order[: num_batches * batch_size].astype(jnp.int32).reshape(num_batches, batch_size)

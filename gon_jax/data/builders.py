@@ -1,4 +1,4 @@
-"""Builders for tensorflow-datasets that prepare a dataset as its catalogue does, but without TensorFlow.
+"""Builders for tensorflow-datasets that prepare a dataset as its catalog does, but without TensorFlow.
 
 Downloading is ours: tfds trusts what it downloaded before without looking, and without a network it tries for minutes.
 Unpacking is ours: tfds needs TensorFlow for it, and takes files of the same name in two datasets for the same.
@@ -41,8 +41,12 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         classes = {"num_classes" if isinstance(self.CLASSES, int) else "names": self.CLASSES}
         features = {"image": tfds.features.Image(shape=self.SHAPE), "label": tfds.features.ClassLabel(**classes)}
         return tfds.core.DatasetInfo(
-            builder=self, description=self.DESCRIPTION, homepage=self.HOMEPAGE, supervised_keys=("image", "label"),
-            features=tfds.features.FeaturesDict(self.MORE | features))
+            builder=self,
+            description=self.DESCRIPTION,
+            homepage=self.HOMEPAGE,
+            supervised_keys=("image", "label"),
+            features=tfds.features.FeaturesDict(self.MORE | features),
+        )
 
     def _split_generators(self, dl_manager):
         del dl_manager
@@ -58,8 +62,10 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Return the path of an original file, downloaded if it has to be, once it is verified."""
         path = (self.manual_dir or self.download_dir) / file
         if not path.is_file() and self.manual_dir:
-            raise FileNotFoundError(f"expected the original files {', '.join(self.SHA256)} of {self.name} in "
-                                    f"{self.manual_dir}, found no {file}: download it from {self.URL}")
+            raise FileNotFoundError(
+                f"expected the original files {', '.join(self.SHA256)} of {self.name} in "
+                f"{self.manual_dir}, found no {file}: download it from {self.URL}"
+            )
         if not path.is_file():
             try:
                 _download(self.URL + file, path)
@@ -68,14 +74,17 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 raise FileNotFoundError(
                     f"expected to download {self.name} from {self.URL}, but could not ({reason}): set GON_DATA_DIR to "
                     f"a folder that has it prepared, or put {', '.join(self.SHA256)} into a folder and call "
-                    f"gon_jax.data.prepare({self.name!r}, data_dir, manual_dir=folder)") from error
+                    f"gon_jax.data.prepare({self.name!r}, data_dir, manual_dir=folder)"
+                ) from error
         found = self._digest(path)
         if found != self.SHA256[file]:
             if not self.manual_dir:
                 path.unlink()
             remedy = "replace it" if self.manual_dir else f"try again, or see what {self.URL} answers"
-            raise ValueError(f"expected {path} to be {self.name}'s {file} with {self.HASHED} "
-                             f"{self.SHA256[file]}, got {found}, so it is damaged or of another dataset: {remedy}")
+            raise ValueError(
+                f"expected {path} to be {self.name}'s {file} with {self.HASHED} "
+                f"{self.SHA256[file]}, got {found}, so it is damaged or of another dataset: {remedy}"
+            )
         return path
 
     def _digest(self, path: Path) -> str:
@@ -121,7 +130,7 @@ class _Cifar10(_Builder, skip_registration=True):
     VERSION = tfds.core.Version("3.0.2")
     URL = "https://www.cs.toronto.edu/~kriz/"
     SHA256 = {"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"}
-    DESCRIPTION = "Labelled subset of 80 Million Tiny Images by Krizhevsky, Nair and Hinton: 50,000 and 10,000."
+    DESCRIPTION = "Labeled subset of 80 Million Tiny Images by Krizhevsky, Nair and Hinton: 50,000 and 10,000."
     HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
     SHAPE = (32, 32, 3)
     CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -137,7 +146,7 @@ class _Cifar10(_Builder, skip_registration=True):
 
 
 class _Coil20(_Builder, skip_registration=True):
-    """COIL-20, which tfds's catalogue lacks; every sixth angle (number 5, 11, ..., 71) is test.
+    """COIL-20, which tfds's catalog lacks; every sixth angle (number 5, 11, ..., 71) is test.
 
     Archives with the same pictures differ, so what is verified is the pixels, in the order of objects and angles.
     """
@@ -147,8 +156,10 @@ class _Coil20(_Builder, skip_registration=True):
     URL = "http://www.cs.columbia.edu/CAVE/databases/SLAM_coil-20_coil-100/coil-20/"
     SHA256 = {"coil-20-proc.zip": "7274cbacb79ea6c57340827c9f9301745a8e9b3173dea4aa828e00b49c42946c"}
     HASHED = "1,440 pictures whose pixels have SHA-256"
-    DESCRIPTION = ("20 objects on a turntable by S. A. Nene, S. K. Nayar and H. Murase, a picture every 5 degrees; "
-                   "processed. Every sixth angle (25, 55, ..., 355 degrees) to test, 240; the others to train, 1,200.")
+    DESCRIPTION = (
+        "20 objects on a turntable by S. A. Nene, S. K. Nayar and H. Murase, a picture every 5 degrees; "
+        "processed. Every sixth angle (25, 55, ..., 355 degrees) to test, 240; the others to train, 1,200."
+    )
     HOMEPAGE = "https://www.cs.columbia.edu/CAVE/software/softlib/coil-20.php"
     SHAPE = (128, 128, 1)
     CLASSES = 20
@@ -176,7 +187,7 @@ class _Coil20(_Builder, skip_registration=True):
                 raise ValueError(f"{len(absent)} of them absent, first {absent[0]}")
             pictures = [Image.open(io.BytesIO(archive.read(members[name]))) for name in names]
         if others := {(image.mode, *image.size) for image in pictures} - {("L", *self.SHAPE[:2])}:
-            raise ValueError(f"expected 8-bit grey, 128x128, got {sorted(others)}")
+            raise ValueError(f"expected 8-bit gray, 128x128, got {sorted(others)}")
         return np.stack(pictures).reshape(self.CLASSES, self.NUM_ANGLES, *self.SHAPE[:2])
 
 

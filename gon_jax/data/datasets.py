@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gon_jax.data import files, generated, tfds_images
-from gon_jax.data.images import check_size, kind_of, resize
+from gon_jax.data import catalog as tfds_images
+from gon_jax.data import folders as files
+from gon_jax.data import generated
+from gon_jax.data.arrays import check_size, kind_of, resize
 
 GENERATED = {"tones": "audio", "solids": "voxels", "moving_digits": "video"}
 DATASETS = ("digits", *tfds_images.NUM_EXAMPLES, *GENERATED)
@@ -47,7 +49,7 @@ def load(name, *, image_size: int | None = None, num_validation: int | None = 0,
       order of its records (shuffled once, the same on every machine); downloaded and prepared there if missing.
     - "coil20": likewise, 128x128; of each object's 72 angles every sixth (number 5, 11, ..., 71) is test.
     - "smallnorb" (the first of its two cameras), "celeb_a" and "lsun/bedroom" (no labels): likewise, but prepared by
-      tensorflow-datasets itself. The last two are not square and need `image_size`, to which the centre square of each
+      tensorflow-datasets itself. The last two are not square and need `image_size`, to which the center square of each
       image is resized. Of LSUN the first 60,000 bedrooms are train and its validation images are test.
     - "tones", "solids", "moving_digits": 1,000 and 200 sounds `[2048, 1]`, voxels `[16, 16, 16, 1]` and films
       `[6, 16, 16, 1]`, made when asked for, always the same.
@@ -56,8 +58,8 @@ def load(name, *, image_size: int | None = None, num_validation: int | None = 0,
       `[N, T, H, W, C]` is film, or voxels where those are cubes of one channel; `[N, L, 1 or 2]` is sound of 8,000 Hz,
       whose floats stay floats.
     - a path to a folder of images, searched recursively in sorted order; the names of the immediate subfolders are
-      the labels if every image lies in one. With `image_size`, the centre square of each is taken. Folders `train`
-      and `test` are kept apart. Grey if all are, else RGB.
+      the labels if every image lies in one. With `image_size`, the center square of each is taken. Folders `train`
+      and `test` are kept apart. Gray if all are, else RGB.
 
     Where a file or folder has no test set, every tenth image (number 9, 19, ...) is test.
 
@@ -87,8 +89,9 @@ def load(name, *, image_size: int | None = None, num_validation: int | None = 0,
         make = getattr(generated, name)
         train, test = map(Split._make, make(*_digits()) if name == "moving_digits" else make())
     elif name in DATASETS:
-        train, test = _digits() if name == "digits" else map(
-            Split._make, tfds_images.read(name, image_size, download=download))
+        train, test = (
+            _digits() if name == "digits" else map(Split._make, tfds_images.read(name, image_size, download=download))
+        )
     elif path.is_dir():
         train, test = _splits(files.read_folder(path, image_size))
     elif path.is_file() or path.suffix in files.ARRAY_SUFFIXES:
@@ -104,8 +107,10 @@ def load(name, *, image_size: int | None = None, num_validation: int | None = 0,
     if num_validation is None:
         num_validation = min(5000, len(train.images) // 10)
     if not 0 <= num_validation < len(train.images):
-        raise ValueError(f"expected num_validation from 0 to {len(train.images) - 1}, got {num_validation}: {name} has "
-                         f"{len(train.images)} training examples, and some must remain")
+        raise ValueError(
+            f"expected num_validation from 0 to {len(train.images) - 1}, got {num_validation}: {name} has "
+            f"{len(train.images)} training examples, and some must remain"
+        )
     num_train = len(train.images) - num_validation
     validation = _take(train, slice(num_train, None)) if num_validation else None
     sample_rate = generated.SAMPLE_RATE if kind == "audio" else None
@@ -134,8 +139,10 @@ def missing(name: str) -> str | None:
 
 def _unknown(name) -> ValueError:
     close = difflib.get_close_matches(str(name), DATASETS, 1)
-    return ValueError(f"expected a dataset ({', '.join(DATASETS)}) or the path of a .npy or .npz file or a folder "
-                      f"of images, got {str(name)!r}" + (f": did you mean {close[0]!r}?" if close else ""))
+    return ValueError(
+        f"expected a dataset ({', '.join(DATASETS)}) or the path of a .npy or .npz file or a folder "
+        f"of images, got {str(name)!r}" + (f": did you mean {close[0]!r}?" if close else "")
+    )
 
 
 def _check_images_alone(name, kind):
@@ -153,8 +160,10 @@ def _splits(parts) -> tuple[Split, Split]:
         return tuple(Split(*part) for part in parts)
     split = Split(*parts[0])
     if (num := len(split.images)) < 10:
-        raise ValueError(f"expected at least 10 images, of which every tenth is held out for testing, got {num}: "
-                         "add images, or give train and test apart")
+        raise ValueError(
+            f"expected at least 10 images, of which every tenth is held out for testing, got {num}: "
+            "add images, or give train and test apart"
+        )
     is_test = np.arange(num) % 10 == 9
     return _take(split, ~is_test), _take(split, is_test)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gon_jax.data.images import check_images, shown
+from gon_jax.data.arrays import check_images, shown
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
@@ -61,8 +61,8 @@ def noisy(images: np.ndarray, scale: float = 0.25, seed: int = 0) -> np.ndarray:
     return np.rint(values.clip(0, 255, out=values), out=values).astype(np.uint8)
 
 
-def grey(images: np.ndarray) -> np.ndarray:
-    """Return colour images in grey: their luma by ITU-R 601, rounded, in all three channels.
+def gray(images: np.ndarray) -> np.ndarray:
+    """Return color images in gray: their luma by ITU-R 601, rounded, in all three channels.
 
     Args:
         images: uint8 `[N, H, W, 3]`.
@@ -71,13 +71,13 @@ def grey(images: np.ndarray) -> np.ndarray:
         ValueError: not such images.
 
     Example:
-        >>> grey(np.array([[[[255, 0, 0], [0, 0, 255]]]], np.uint8)).tolist()
+        >>> gray(np.array([[[[255, 0, 0], [0, 0, 255]]]], np.uint8)).tolist()
         [[[[76, 76, 76], [29, 29, 29]]]]
     """
     images = _checked(images)
     if images.shape[-1] != 3:
-        raise ValueError(f"expected colour images [N, H, W, 3], got {shown(images.shape)}; they have no colour to lose")
+        raise ValueError(f"expected color images [N, H, W, 3], got {shown(images.shape)}; they have no color to lose")
     return np.repeat(np.rint(images @ np.array(LUMA))[..., None], 3, axis=-1).astype(np.uint8)
 
 
-DEGRADATIONS = {"low_resolution": low_resolution, "noisy": noisy, "grey": grey}
+DEGRADATIONS = {"low_resolution": low_resolution, "noisy": noisy, "gray": gray}

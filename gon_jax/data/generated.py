@@ -43,7 +43,7 @@ def tones():
         amplitude = np.where(frequency < 0.45 * SAMPLE_RATE, amplitudes, 0)  # nothing folds back
         for i in range(len(multiples)):
             fade = np.exp(-rates[i] * decay[of, None] * time)
-            sounds[of] += amplitude[:, i:i + 1] * fade * np.sin(2 * np.pi * frequency[:, i:i + 1] * time)
+            sounds[of] += amplitude[:, i : i + 1] * fade * np.sin(2 * np.pi * frequency[:, i : i + 1] * time)
         sounds[of] *= np.minimum(time / attack, 1)
     sounds *= np.minimum((time[-1] - time) / 0.02, 1)  # no click at the end
     sounds *= loudness[:, None] / np.abs(sounds).max(1, keepdims=True)
@@ -53,7 +53,7 @@ def tones():
 def solids():
     """Make solids, turned at random, of random size, proportions and place: uint8 `[1000 and 200, 16, 16, 16, 1]`.
 
-    A voxel is 255 if its centre lies in the solid, else 0. A label is one of `SOLIDS`.
+    A voxel is 255 if its center lies in the solid, else 0. A label is one of `SOLIDS`.
 
     Example:
         >>> (train, labels), test = solids()
@@ -65,22 +65,26 @@ def solids():
     num = len(labels)
     turn, _ = np.linalg.qr(rng.normal(size=(num, 3, 3)))
     radius = rng.uniform(0.75, 1, num)  # of the sphere about the solid, of half the cube's side
-    centre = rng.uniform(-1, 1, (num, 3)) * (1 - radius)[:, None]
-    centres = (np.arange(_SIDE) + 0.5) * 2 / _SIDE - 1
-    points = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), -1).reshape(-1, 3)
+    center = rng.uniform(-1, 1, (num, 3)) * (1 - radius)[:, None]
+    centers = (np.arange(_SIDE) + 0.5) * 2 / _SIDE - 1
+    points = np.stack(np.meshgrid(centers, centers, centers, indexing="ij"), -1).reshape(-1, 3)
     turn /= radius[:, None, None]
-    inner = points.astype(np.float32) @ turn.astype(np.float32) - (centre[:, None] @ turn).astype(np.float32)
+    inner = points.astype(np.float32) @ turn.astype(np.float32) - (center[:, None] @ turn).astype(np.float32)
     x, y, z = np.moveaxis(inner, -1, 0)  # [N, 4096] each: points as a solid within the unit sphere sees them
     a, b, c = rng.uniform(0.45, 0.95, (3, num, 1)).astype(np.float32)
     flat, base, tube = np.hypot(x, y), np.sqrt(1 - a**2), 0.2 + 0.15 * a
     corner, rim = np.sqrt(a**2 + b**2 + c**2), np.hypot(a, b)
-    inside = np.select([labels[:, None] == i for i in range(len(SOLIDS))], [
-        (abs(x) <= a / corner) & (abs(y) <= b / corner) & (abs(z) <= c / corner),
-        (x / a)**2 + (y / b)**2 + z**2 <= 1,
-        (flat <= a / rim) & (abs(z) <= b / rim),
-        (flat <= a * (1 - z) / (1 + base)) & (z >= -base),
-        (flat - 1 + tube)**2 + z**2 <= tube**2,
-    ], False)
+    inside = np.select(
+        [labels[:, None] == i for i in range(len(SOLIDS))],
+        [
+            (abs(x) <= a / corner) & (abs(y) <= b / corner) & (abs(z) <= c / corner),
+            (x / a) ** 2 + (y / b) ** 2 + z**2 <= 1,
+            (flat <= a / rim) & (abs(z) <= b / rim),
+            (flat <= a * (1 - z) / (1 + base)) & (z >= -base),
+            (flat - 1 + tube) ** 2 + z**2 <= tube**2,
+        ],
+        False,
+    )
     return _parts((inside * np.uint8(255)).reshape(num, _SIDE, _SIDE, _SIDE, 1), labels, 1000)
 
 
@@ -102,10 +106,10 @@ def moving_digits(train, test):
 
 
 def _films(images, labels, num, seed):
-    from gon_jax.data.images import resize
+    from gon_jax.data.arrays import resize
 
     rng = np.random.default_rng(seed)
-    which = np.concatenate([np.flatnonzero(labels == label)[:num // 10] for label in range(10)])[rng.permutation(num)]
+    which = np.concatenate([np.flatnonzero(labels == label)[: num // 10] for label in range(10)])[rng.permutation(num)]
     digits = resize(images[which], _DIGIT)[..., 0] / 255.0
     speed, angle, room = rng.uniform(1, 2, num), rng.uniform(0, 2 * np.pi, num), _FRAME - _DIGIT
     velocity = speed[:, None] * np.stack([np.sin(angle), np.cos(angle)], 1)

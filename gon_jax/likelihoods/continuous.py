@@ -1,4 +1,4 @@
-"""Likelihoods that are smooth in the data: squared error, Gaussians, cross-entropy and its normalised form."""
+"""Likelihoods that are smooth in the data: squared error, Gaussians, cross-entropy and its normalized form."""
 
 import math
 
@@ -33,10 +33,10 @@ def gaussian(scale: float) -> Likelihood:
     """Return the density N(x; F, scale^2 I), in nats per example.
 
     Args:
-      scale: the standard deviation, in units of the data.
+        scale: the standard deviation, in units of the data.
 
     Raises:
-      ValueError: if `scale` is not a positive number.
+        ValueError: if `scale` is not a positive number.
 
     >>> nats = gaussian(0.5)(jnp.zeros((1, 2)), jnp.zeros((1, 2)))
     >>> round(float(nats[0]), 4)  # 2 (log 0.5 + log(2 pi) / 2)
@@ -84,7 +84,7 @@ gaussian_scale = Likelihood(
 )
 """The density N(x; mean, scale^2), mean and log scale of each number of the data both outputs of the decoder.
 
-The log scale is bounded softly, to -8 from below and 4 from above. With `gon_jax.networks.shared_outputs` it is a
+The log scale is bounded softly, to -8 from below and 4 from above. With `gon_jax.decoders.shared_outputs` it is a
 parameter for each channel, learned globally.
 
 >>> round(float(gaussian_scale(jnp.zeros((1, 2)), jnp.zeros((1, 1)))[0]), 1)  # log(2 pi) / 2, and the bounds' softness
@@ -103,7 +103,7 @@ bernoulli = Likelihood(
 )
 """Binary cross-entropy from logits, in nats per example; `x` in [0, 1].
 
-A mass function on {0, 1}; on grey values it is not normalised and has a floor above 0, so bits per dimension are
+A mass function on {0, 1}; on gray values it is not normalized and has a floor above 0, so bits per dimension are
 refused for it.
 
 >>> bernoulli(jnp.zeros((1, 2)), jnp.array([[0.0, 1.0]]))  # 2 log 2
@@ -111,7 +111,7 @@ Array([1.3862944], dtype=float32)
 """
 
 
-def _log_normaliser(o):
+def _log_normalizer(o):
     """Return log((e^o - 1) / o), the logarithm of the integral of e^(o x) over [0, 1]."""
     return o / 2 + log_sinhc(o / 2)
 
@@ -125,14 +125,14 @@ def _sample_continuous_bernoulli(key, o):
 
 continuous_bernoulli = Likelihood(
     "continuous_bernoulli",
-    lambda output, x: _log_normaliser(output) - x * output,
-    mean=_slope(_log_normaliser),
+    lambda output, x: _log_normalizer(output) - x * output,
+    mean=_slope(_log_normalizer),
     sample=_sample_continuous_bernoulli,
     affine=True,
     measure="real",
-    fisher=_slope(_slope(_log_normaliser)),
+    fisher=_slope(_slope(_log_normalizer)),
 )
-"""The density e^(o x) o / (e^o - 1) on [0, 1], o the output: cross-entropy made a normalised model of grey values.
+"""The density e^(o x) o / (e^o - 1) on [0, 1], o the output: cross-entropy made a normalized model of gray values.
 
 Loaiza-Ganem & Cunningham, "The continuous Bernoulli", NeurIPS 2019, arXiv 1907.06845. Uniform at o = 0. Its mean is not
 the sigmoid of o, which is lambda there.

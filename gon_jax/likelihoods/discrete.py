@@ -9,7 +9,7 @@ from gon_jax.likelihoods.bits import to_byte
 from gon_jax.likelihoods.likelihood import Likelihood, bounded_log_scale, parts, split
 from gon_jax.likelihoods.sinhc import log_sinhc
 
-FIRST_LOG_SCALE = -3.0  # of discretised logistics at an output of 0, where training starts; at 0 it loses many steps
+FIRST_LOG_SCALE = -3.0  # of discretized logistics at an output of 0, where training starts; at 0 it loses many steps
 
 
 def _categorical_terms(output, x):
@@ -43,10 +43,10 @@ def _logistic_terms(mean, raw, x):
     which is finite, derivatives too, where the difference itself would be 0 in floating point.
     """
     byte, log_scale = to_byte(x), bounded_log_scale(raw + FIRST_LOG_SCALE)
-    centre = (byte / 255 - mean) * jnp.exp(-log_scale)
+    center = (byte / 255 - mean) * jnp.exp(-log_scale)
     half = jnp.exp(-log_scale) / 510
-    below_upper_edge = jnp.where(byte == 255, 0, jax.nn.softplus(-(centre + half)))
-    above_lower_edge = jnp.where(byte == 0, 0, jax.nn.softplus(centre - half))
+    below_upper_edge = jnp.where(byte == 255, 0, jax.nn.softplus(-(center + half)))
+    above_lower_edge = jnp.where(byte == 0, 0, jax.nn.softplus(center - half))
     between = -log_scale - math.log(255) - half + log_sinhc(half)
     return below_upper_edge + above_lower_edge - jnp.where((byte == 0) | (byte == 255), 0, between)
 
@@ -62,8 +62,8 @@ def _logistic_sample(key, mean, raw):
     return to_byte(mean + scale * jax.random.logistic(key, mean.shape, mean.dtype)) / 255
 
 
-discretised_logistic = Likelihood(
-    "discretised_logistic",
+discretized_logistic = Likelihood(
+    "discretized_logistic",
     lambda output, x: _logistic_terms(*parts(output, 2), x),
     mean=lambda output: _logistic_mean(*parts(output, 2)),
     sample=lambda key, output: _logistic_sample(key, *parts(output, 2)),
@@ -76,25 +76,25 @@ Outputs are its mean, in units of the data, and log scale + 3, bounded softly as
 starts at outputs near 0, and there the scale suits images. `mean` is right to half a byte, and much better where the
 scale is above a third of one.
 
->>> discretised_logistic(jnp.array([[0.5, -17.0]]), jnp.array([[0.0]])).round()  # far off, and yet finite
+>>> discretized_logistic(jnp.array([[0.5, -17.0]]), jnp.array([[0.0]])).round()  # far off, and yet finite
 Array([1482.], dtype=float32)
 """
 
 
-def discretised_logistic_mixture(num_components: int) -> Likelihood:
-    """Return a mixture of discretised logistics for each number of the data; channels are independent given z.
+def discretized_logistic_mixture(num_components: int) -> Likelihood:
+    """Return a mixture of discretized logistics for each number of the data; channels are independent given z.
 
     Its outputs are M logits, M means and M log scales, in this order, but that outputs of 0 are means spread evenly
     from 0 to 1 and log scales of -3: so components differ from the first step on. Salimans et al., "PixelCNN++", ICLR
     2017, arXiv 1701.05517, whose channels depend on one another.
 
     Args:
-      num_components: M.
+        num_components: M.
 
     Raises:
-      ValueError: for less than one component.
+        ValueError: for less than one component.
 
-    >>> mixture, output = discretised_logistic_mixture(2), jnp.array([[0.0, 0.0, 0.2, -0.2, -6.0, -6.0]])
+    >>> mixture, output = discretized_logistic_mixture(2), jnp.array([[0.0, 0.0, 0.2, -0.2, -6.0, -6.0]])
     >>> mixture.num_outputs, mixture.mean(output)
     (6, Array([[0.5]], dtype=float32))
     """
@@ -122,5 +122,5 @@ def discretised_logistic_mixture(num_components: int) -> Likelihood:
         return _logistic_sample(key, mean, raw)
 
     return Likelihood(
-        "discretised_logistic_mixture", terms, mean, sample, num_outputs=3 * num_components, measure="bytes"
+        "discretized_logistic_mixture", terms, mean, sample, num_outputs=3 * num_components, measure="bytes"
     )

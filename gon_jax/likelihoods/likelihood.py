@@ -17,17 +17,17 @@ class Likelihood(NamedTuple):
     terms' sum for each example, `[B]`.
 
     Attributes:
-      name: a word for tables and configuration files.
-      terms: `(output [..., C * K], x [..., C]) -> [..., C]`, the negative log-likelihood of each number of the data.
-      mean: `output [..., C * K] -> [..., C]`, the mean of x.
-      sample: `(key, output [..., C * K]) -> [..., C]`, a draw of x.
-      num_outputs: K, decoder outputs for each channel of the data.
-      affine: the terms' gradient in `output` is affine in `x`, element by element; then the encoder at a shared origin
-        is one matrix and one bias.
-      measure: what exp(-terms) sums or integrates to 1 over: "real" numbers; "bytes", the 256 values b / 255; "binary",
-        0 and 1. `None` where it doesn't, or nobody knows.
-      fisher: `output -> [...]`, of the same shape, the Fisher information in each output where that is diagonal: the
-        expected second derivative of the terms. `None` where it isn't or is unknown.
+        name: a word for tables and configuration files.
+        terms: `(output [..., C * K], x [..., C]) -> [..., C]`, the negative log-likelihood of each number of the data.
+        mean: `output [..., C * K] -> [..., C]`, the mean of x.
+        sample: `(key, output [..., C * K]) -> [..., C]`, a draw of x.
+        num_outputs: K, decoder outputs for each channel of the data.
+        affine: the terms' gradient in `output` is affine in `x`, element by element; then the encoder at a shared
+            origin is one matrix and one bias.
+        measure: what exp(-terms) sums or integrates to 1 over: "real" numbers; "bytes", the 256 values b / 255;
+            "binary", 0 and 1. `None` where it doesn't, or nobody knows.
+        fisher: `output -> [...]`, of the same shape, the Fisher information in each output where that is diagonal: the
+            expected second derivative of the terms. `None` where it isn't or is unknown.
 
     >>> laplace = Likelihood("laplace", lambda o, x: jnp.abs(x - o) + jnp.log(2.0), lambda o: o, measure="real")
     >>> laplace(jnp.zeros((1, 2)), jnp.ones((1, 2)))
@@ -69,15 +69,15 @@ def sum_per_example(values: jax.Array) -> jax.Array:
 def weighted(likelihood: Likelihood, weights: jax.Array) -> Likelihood:
     """Return the likelihood with each term times a weight: a mask, or points that stand for others.
 
-    It is not normalised. It doesn't say that it is affine, since weights may differ from example to example.
+    It is not normalized. It doesn't say that it is affine, since weights may differ from example to example.
 
     Args:
-      likelihood: a record.
-      weights: broadcast to the terms: `[H, W, 1]` for all images alike, or `[B, H, W, 1]`.
+        likelihood: a record.
+        weights: broadcast to the terms: `[H, W, 1]` for all images alike, or `[B, H, W, 1]`.
 
     Raises:
-      ValueError: when called on terms that the weights don't broadcast to, or for Fisher information that would differ
-        from example to example.
+        ValueError: when called on terms that the weights don't broadcast to, or for Fisher information that would
+            differ from example to example.
 
     >>> from gon_jax.likelihoods import squared_error
     >>> weighted(squared_error, jnp.array([1.0, 0.0]))(jnp.zeros((1, 2)), jnp.ones((1, 2)))

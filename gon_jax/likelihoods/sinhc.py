@@ -1,4 +1,4 @@
-"""The logarithm of sinh(h) / h: normalisers are made of it, near 0 and far out, with their derivatives."""
+"""The logarithm of sinh(h) / h: normalizers are made of it, near 0 and far out, with their derivatives."""
 
 import jax.numpy as jnp
 

@@ -5,7 +5,6 @@ from gon_jax.models.classifier import gon_classifier
 from gon_jax.models.glo import glo
 from gon_jax.models.gon import GONStats, gon, least_squares_gon
 from gon_jax.models.implicit import implicit_gon
-from gon_jax.models.model import Batch, Bound, Model, Variables
 from gon_jax.models.multi_step import MultiStepStats, multi_step_gon
 from gon_jax.models.translation import translation_gon
 from gon_jax.models.vae import vae
@@ -14,14 +13,10 @@ from gon_jax.models.vgon import VGONStats, vgon
 
 __all__ = [
     "AutoencoderStats",
-    "Batch",
-    "Bound",
     "GONStats",
-    "Model",
     "MultiStepStats",
     "Posterior",
     "VGONStats",
-    "Variables",
     "autoencoder",
     "glo",
     "gon",

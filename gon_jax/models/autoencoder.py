@@ -5,18 +5,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.base import Batch, Decoder, Model, Stats, Variables, data_shape_of
+from gon_jax.decoders import EncoderNetwork
 from gon_jax.likelihoods import Likelihood, squared_error
-from gon_jax.models.model import Batch, Model, Variables, data_shape_of
-from gon_jax.networks import EncoderNetwork
-from gon_jax.origin import Decoder, Stats
 
 
 class AutoencoderStats(NamedTuple):
     """Statistics averaged over training batches, of whichever half has some; `None` of the other.
 
     Attributes:
-      encoder: of the data.
-      decoder: of their codes.
+        encoder: of the data.
+        decoder: of their codes.
     """
 
     encoder: Any
@@ -27,9 +26,9 @@ def encoder_pass(encoder: EncoderNetwork, variables: Variables, x: jax.Array) ->
     """Return the encoder's outputs, `[B, *latent]`, and the statistics of this pass.
 
     Args:
-      encoder: a record.
-      variables: with parameters `{"encoder", "decoder", ...}`; with `stats=None` the batch's own are used.
-      x: data, `[B, ...]`.
+        encoder: a record.
+        variables: with parameters `{"encoder", "decoder", ...}`; with `stats=None` the batch's own are used.
+        x: data, `[B, ...]`.
 
     >>> encoder = EncoderNetwork(lambda w, x: x @ w, lambda key: jnp.ones((4, 3)), (3,))
     >>> encoder_pass(encoder, Variables({"encoder": jnp.ones((4, 3))}), jnp.ones((1, 4)))
@@ -46,9 +45,9 @@ def decoder_pass(decoder: Decoder, variables: Variables, z: jax.Array) -> tuple[
     """Return the decoder's output, `[B, ...]`, and the statistics of this pass.
 
     Args:
-      decoder: a record.
-      variables: as for `encoder_pass`.
-      z: what the decoder takes, `[B, *latent]`.
+        decoder: a record.
+        variables: as for `encoder_pass`.
+        z: what the decoder takes, `[B, *latent]`.
 
     >>> decoder = Decoder(lambda w, z: z @ w, lambda key: jnp.ones((3, 4)), (3,))
     >>> decoder_pass(decoder, Variables({"decoder": jnp.ones((3, 4))}), jnp.ones((1, 3)))
@@ -93,7 +92,7 @@ def check_pair(decoder: Decoder, encoder: EncoderNetwork, likelihood: Likelihood
     """Return the shape of the data that the two are for.
 
     Raises:
-      ValueError: if the encoder does not make latents of the decoder's shape from them.
+        ValueError: if the encoder does not make latents of the decoder's shape from them.
 
     >>> encoder = EncoderNetwork(lambda w, x: x @ w, lambda key: jnp.ones((4, 3)), (3,))
     >>> check_pair(Decoder(lambda w, z: z @ w, lambda key: jnp.ones((3, 4)), (3,)), encoder, squared_error)
@@ -117,23 +116,23 @@ def check_pair(decoder: Decoder, encoder: EncoderNetwork, likelihood: Likelihood
 
 
 def autoencoder(decoder: Decoder, encoder: EncoderNetwork, *, likelihood: Likelihood = squared_error) -> Model:
-    r"""Return the autoencoder of a decoder F and an encoder E: minimise over the parameters of both
+    r"""Return the autoencoder of a decoder F and an encoder E: minimize over the parameters of both
 
     $$ \mathcal{L}(x, F(E(x))). $$
 
     Parameters are `{"decoder", "encoder"}`, the first exactly the GON's. With a tied encoder, which takes the decoder's
-    kernels transposed, the second are its biases and normalisation.
+    kernels transposed, the second are its biases and normalization.
 
     Args:
-      decoder: a record.
-      encoder: `gon_jax.networks.conv_encoder(...)`, its mirror image, or your own function in the record
-        `EncoderNetwork`.
-      likelihood: the loss.
+        decoder: a record.
+        encoder: `gon_jax.decoders.conv_encoder(...)`, its mirror image, or your own function in the record
+            `EncoderNetwork`.
+        likelihood: the loss.
 
     Raises:
-      ValueError: for an encoder to latents of another shape, of other data, or tied to another decoder.
+        ValueError: for an encoder to latents of another shape, of other data, or tied to another decoder.
 
-    >>> from gon_jax.networks import conv_decoder, conv_encoder
+    >>> from gon_jax.decoders import conv_decoder, conv_encoder
     >>> model = autoencoder(conv_decoder((8, 8, 1), (3,)), conv_encoder((8, 8, 1), (3,), tied=True))
     >>> variables = model.init(jax.random.key(0))
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape

@@ -6,11 +6,10 @@ from operator import itemgetter
 import jax
 import optax
 
+from gon_jax.base import Batch, Decoder, Model, Params, Variables
 from gon_jax.likelihoods import Likelihood, squared_error
-from gon_jax.linearisation import Strategy
+from gon_jax.linearization import Strategy
 from gon_jax.models.gon import gradient_gon
-from gon_jax.models.model import Batch, Model, Variables
-from gon_jax.origin import Decoder, Params
 
 # The head reads 16 z: by the release's step sizes an untrained decoder's codes are mostly far below 1, and W then
 # learns slowly. Joint models are right on 94 % of 8x8 digits after 300 steps in place of 69 % with z itself, SIRENs on
@@ -43,17 +42,17 @@ def gon_classifier(
     Parameters are `{"decoder": ..., "head": {"kernel": [k, num_classes], "bias"}}`, W being 16 kernel^T.
 
     Args:
-      decoder: as for `gon`; of coordinates, say, with codes of two numbers to draw as points.
-      num_classes: labels `batch["y"]` are int32 `[B]`, from 0 to num_classes - 1.
-      likelihood: the inner loss, and that of the reconstruction.
-      step_size: s; by default the release's, 1 / (64 H W), or 1 / (64 C) for decoders of coordinates.
-      reconstruction_weight: of the reconstruction's loss beside the cross-entropy.
-      strategy: as for `gon`.
+        decoder: as for `gon`; of coordinates, say, with codes of two numbers to draw as points.
+        num_classes: labels `batch["y"]` are int32 `[B]`, from 0 to num_classes - 1.
+        likelihood: the inner loss, and that of the reconstruction.
+        step_size: s; by default the release's, 1 / (64 H W), or 1 / (64 C) for decoders of coordinates.
+        reconstruction_weight: of the reconstruction's loss beside the cross-entropy.
+        strategy: as for `gon`.
 
     Raises:
-      ValueError: for fewer than two classes, a weight below 0, or, from the loss, a batch without labels.
+        ValueError: for fewer than two classes, a weight below 0, or, from the loss, a batch without labels.
 
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = gon_classifier(conv_decoder((8, 8, 1), (3,), base_channels=4), 10)
     >>> variables, x = model.init(jax.random.key(0)), jax.numpy.ones((5, 8, 8, 1))
     >>> model.encode(variables, x).shape, model.classify(variables, x).shape
@@ -67,7 +66,7 @@ def gon_classifier(
 
     def init_params(key: jax.Array) -> Params:
         decoder_key, kernel_key, bias_key = jax.random.split(key, 3)
-        bound = 1 / math.sqrt(k)  # PyTorch's initialisation of a linear layer
+        bound = 1 / math.sqrt(k)  # PyTorch's initialization of a linear layer
         kernel = jax.random.uniform(kernel_key, (k, num_classes), minval=-bound, maxval=bound)
         bias = jax.random.uniform(bias_key, (num_classes,), minval=-bound, maxval=bound)
         return {"decoder": decoder.init(decoder_key), "head": {"kernel": kernel, "bias": bias}}

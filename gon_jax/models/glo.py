@@ -1,6 +1,6 @@
-r"""Generative latent optimisation: no encoder at all, but a latent of its own for each datum, learned with the decoder.
+r"""Generative latent optimization: no encoder at all, but a latent of its own for each datum, learned with the decoder.
 
-    minimise over params and z_1, ..., z_N:  mean over i of loss(x_i, F(z_i))
+    minimize over params and z_1, ..., z_N:  mean over i of loss(x_i, F(z_i))
 
 Data that were not trained on have no latent: theirs is found by gradient descent with the decoder fixed.
 Reference: Bojanowski et al., "Optimizing the Latent Space of Generative Networks", ICML 2018, arXiv 1707.05776.
@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gon_jax.base import Batch, Decoder, Model, Variables, data_shape_of
 from gon_jax.likelihoods import Likelihood, squared_error
-from gon_jax.models.model import Batch, Model, Variables, data_shape_of
-from gon_jax.origin import Decoder
 
 
 def glo(
@@ -30,14 +29,14 @@ def glo(
     loss is any likelihood.
 
     Args:
-      decoder: a record. `stats` are its statistics with the latents of the training data.
-      likelihood: the loss of training and of encoding.
-      num_steps: of Adam, to encode.
-      latent_learning_rate: of these steps. (That of the training data's latents is the `latent_optimizer` of
-        `gon_jax.training.fit`.)
-      latent_scale: standard deviation of the training data's latents at the start; small beside what they become.
+        decoder: a record. `stats` are its statistics with the latents of the training data.
+        likelihood: the loss of training and of encoding.
+        num_steps: of Adam, to encode.
+        latent_learning_rate: of these steps. (That of the training data's latents is the `latent_optimizer` of
+            `gon_jax.training.fit`.)
+        latent_scale: standard deviation of the training data's latents at the start; small beside what they become.
 
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = glo(conv_decoder((8, 8, 1), (3,), base_channels=4), num_steps=2)
     >>> variables = model.init(jax.random.key(0))
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, model.latents(jax.random.key(1), 7).shape

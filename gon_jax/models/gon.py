@@ -7,20 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.base import Batch, Decoder, Model, Params, Variables, data_shape_of
+from gon_jax.freezing import encode_frozen, freeze
+from gon_jax.gauss_newton import least_squares_encoder
 from gon_jax.likelihoods import Likelihood, squared_error
-from gon_jax.linearisation import (
-    Strategy,
-    cotangents,
-    encode_frozen,
-    encode_shared,
-    freeze,
-    gradient_encoder,
-    least_squares_encoder,
-    matrix_strategy,
-    strategy_of,
-)
-from gon_jax.models.model import Batch, Model, Variables, data_shape_of
-from gon_jax.origin import Decoder, Params
+from gon_jax.linearization import Strategy, cotangents, encode_shared, gradient_encoder, matrix_strategy, strategy_of
 
 
 class GONStats(NamedTuple):
@@ -30,8 +21,8 @@ class GONStats(NamedTuple):
     statistics are a function of the parameters alone and are computed; these two are averaged over training batches.
 
     Attributes:
-      latent: the decoder's statistics in the pass that decodes the codes.
-      mean_cotangent: mean over the data of d loss / d output at the origin, of the shape of one output.
+        latent: the decoder's statistics in the pass that decodes the codes.
+        mean_cotangent: mean over the data of d loss / d output at the origin, of the shape of one output.
     """
 
     latent: Any
@@ -45,7 +36,7 @@ def gon(
     step_size: float | None = None,
     strategy: Strategy | None = None,
 ) -> Model:
-    r"""Return the GON of a decoder: minimise over its parameters, with z_0 = 0,
+    r"""Return the GON of a decoder: minimize over its parameters, with z_0 = 0,
 
     $$ \mathcal{L}\big(x, F(z_0 - s \nabla_{z_0} \mathcal{L}(x, F(z_0)))\big). \quad \text{(Eq. 8)} $$
 
@@ -53,13 +44,13 @@ def gon(
     step size s and Adam's epsilon.
 
     Args:
-      decoder: `gon_jax.networks.conv_decoder(...)`, or your own function in the record `Decoder`.
-      likelihood: the inner and the outer loss.
-      step_size: s; by default the release's, 1 / (64 H W) for data `[H, W, C]` (64 is its batch size).
-      strategy: how training encodes a batch, all of them exact; `None` takes the cheapest for the batch at hand (see
-        `gon_jax.strategy_costs`), which is "definition" for a decoder whose rows are "unknown".
+        decoder: `gon_jax.decoders.conv_decoder(...)`, or your own function in the record `Decoder`.
+        likelihood: the inner and the outer loss.
+        step_size: s; by default the release's, 1 / (64 H W) for data `[H, W, C]` (64 is its batch size).
+        strategy: how training encodes a batch, all of them exact; `None` takes the cheapest for the batch at hand (see
+            `gon_jax.strategy_costs`), which is "definition" for a decoder whose rows are "unknown".
 
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
     >>> variables = model.init(jax.random.key(0))
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape
@@ -81,16 +72,16 @@ def least_squares_gon(
     The other half is Eq. 8 as in `gon`: the loss is differentiated through the codes. See `encode_least_squares`.
 
     Args:
-      decoder: rows "independent" or "batch_statistics".
-      likelihood: the inner and the outer loss, with Fisher information.
-      damping: lambda over the mean eigenvalue of J^T W J (`relative_damping` there), above 0.
-      learn_damping: train its logarithm beside the decoder, from `damping` on; then the parameters are
-        `{"decoder": ..., "log_damping": ...}`.
+        decoder: rows "independent" or "batch_statistics".
+        likelihood: the inner and the outer loss, with Fisher information.
+        damping: lambda over the mean eigenvalue of J^T W J (`relative_damping` there), above 0.
+        learn_damping: train its logarithm beside the decoder, from `damping` on; then the parameters are
+            `{"decoder": ..., "log_damping": ...}`.
 
     Raises:
-      ValueError: for a decoder whose rows are "unknown", a likelihood without Fisher information, or a damping of 0.
+        ValueError: for a decoder whose rows are "unknown", a likelihood without Fisher information, or a damping of 0.
 
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = least_squares_gon(conv_decoder((8, 8, 1), (3,), base_channels=4), learn_damping=True)
     >>> variables = model.init(jax.random.key(0))
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, float(variables.params["log_damping"])
@@ -133,11 +124,11 @@ def gradient_gon(
     """Return a model whose codes are the GON's and whose outer loss is its own.
 
     Args:
-      decoder, likelihood, strategy: as for `gon`.
-      step_size: by default the release's, 1 / (64 H W), or 1 / (64 C) for decoders of coordinates.
-      init_params, of_decoder, source_likelihood, outer: as for `_model`.
+        decoder, likelihood, strategy: as for `gon`.
+        step_size: by default the release's, 1 / (64 H W), or 1 / (64 C) for decoders of coordinates.
+        init_params, of_decoder, source_likelihood, outer: as for `_model`.
 
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> options = {"likelihood": squared_error, "step_size": None, "strategy": None}
     >>> model = gradient_gon(conv_decoder((8, 8, 1), (3,)), outer=lambda params, batch, z, output: z[:, 0], **options)
     >>> model.latent_shape
@@ -175,19 +166,17 @@ def _codes(encoder, likelihood, x):
     return encoder.codes(v, mean_cotangent), mean_cotangent
 
 
-def _model(
-    decoder, likelihood, init_params, of_decoder, codes, explicit, source_likelihood=None, outer=None
-) -> Model:
+def _model(decoder, likelihood, init_params, of_decoder, codes, explicit, source_likelihood=None, outer=None) -> Model:
     """Return the model of an estimator of codes.
 
     Args:
-      decoder, likelihood: the two halves of F and of p(x given z).
-      init_params: `key -> params`.
-      of_decoder: `params -> the decoder's`.
-      codes: `(params, x, origin) -> (z, mean cotangent of the batch)`, by this batch's statistics.
-      explicit: `(params, origin) -> Encoder` with a matrix.
-      source_likelihood: the inner loss; by default `likelihood`.
-      outer: `(params, batch, z, output) -> [B]`, the outer loss; by default the likelihood of `batch["x"]`.
+        decoder, likelihood: the two halves of F and of p(x given z).
+        init_params: `key -> params`.
+        of_decoder: `params -> the decoder's`.
+        codes: `(params, x, origin) -> (z, mean cotangent of the batch)`, by this batch's statistics.
+        explicit: `(params, origin) -> Encoder` with a matrix.
+        source_likelihood: the inner loss; by default `likelihood`.
+        outer: `(params, batch, z, output) -> [B]`, the outer loss; by default the likelihood of `batch["x"]`.
     """
     source_likelihood = likelihood if source_likelihood is None else source_likelihood
     outer = (lambda params, batch, z, output: likelihood(output, batch["x"])) if outer is None else outer

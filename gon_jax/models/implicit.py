@@ -5,12 +5,11 @@ import math
 import jax
 import jax.numpy as jnp
 
+from gon_jax.base import Batch, Decoder, Model, Variables, data_shape_of, integral_weights
 from gon_jax.coordinates import morton_order, stratified_subset
 from gon_jax.likelihoods import Likelihood, squared_error, weighted
-from gon_jax.linearisation import Strategy
+from gon_jax.linearization import Strategy
 from gon_jax.models.gon import gon
-from gon_jax.models.model import Batch, Model, Variables, data_shape_of, integral_weights
-from gon_jax.origin import Decoder
 
 
 def implicit_gon(
@@ -33,17 +32,17 @@ def implicit_gon(
     own that sum to N in effect: super-resolution decodes there, inpainting encodes there.
 
     Args:
-      decoder: with `coordinates` and `at`, such as `gon_jax.networks.siren_decoder(grid(28, 28), 32)`.
-      likelihood: the inner and the outer loss.
-      step_size: by default the release's, 1 / (64 C) for C channels.
-      num_points: n, points a training step; all by default.
-      strategy: as for `gon`.
+        decoder: with `coordinates` and `at`, such as `gon_jax.decoders.siren_decoder(grid(28, 28), 32)`.
+        likelihood: the inner and the outer loss.
+        step_size: by default the release's, 1 / (64 C) for C channels.
+        num_points: n, points a training step; all by default.
+        strategy: as for `gon`.
 
     Raises:
-      ValueError: for a decoder without coordinates, or a number of points that isn't from 1 to N.
+        ValueError: for a decoder without coordinates, or a number of points that isn't from 1 to N.
 
     >>> from gon_jax.coordinates import grid
-    >>> from gon_jax.networks import siren_decoder
+    >>> from gon_jax.decoders import siren_decoder
     >>> model = implicit_gon(siren_decoder(grid(8, 8), 3, hidden_dim=16), num_points=16)
     >>> variables = model.init(jax.random.key(0))
     >>> z = model.encode(variables, jnp.ones((5, 8, 8, 1)))

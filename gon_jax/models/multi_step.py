@@ -12,11 +12,11 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.base import Batch, Decoder, Model, Variables, data_shape_of
+from gon_jax.encoding import encode
 from gon_jax.likelihoods import Likelihood, squared_error
-from gon_jax.linearisation import cotangents, gradient_encoder, strategy_of
+from gon_jax.linearization import cotangents, gradient_encoder, strategy_of
 from gon_jax.models.gon import gon
-from gon_jax.models.model import Batch, Model, Variables, data_shape_of
-from gon_jax.origin import Decoder, encode
 
 Encoding = Literal["step", "gradient"]
 
@@ -29,10 +29,10 @@ class MultiStepStats(NamedTuple):
     the gradient at the held statistics alone: to add what coupling adds on average brought nothing on digits.
 
     Attributes:
-      latent: the decoder's statistics in the pass that decodes the codes.
-      mean_cotangent: as in `GONStats`; `None` where start points are drawn.
-      steps: of the n steps after it (all T where start points are drawn) the decoder's statistics `[n, ...]`; `None`
-        for n = 0.
+        latent: the decoder's statistics in the pass that decodes the codes.
+        mean_cotangent: as in `GONStats`; `None` where start points are drawn.
+        steps: of the n steps after it (all T where start points are drawn) the decoder's statistics `[n, ...]`; `None`
+            for n = 0.
     """
 
     latent: Any
@@ -52,11 +52,11 @@ def multi_step_gon(
     origin_scale: float = 0.0,
     encoding: Encoding = "step",
 ) -> Model:
-    r"""Return the GON whose codes are several gradient steps: minimise, with z_T as above, L(x, F(z_T)).
+    r"""Return the GON whose codes are several gradient steps: minimize, with z_T as above, L(x, F(z_T)).
 
     Parameters are `{"decoder": ...}`, and `"origin"` `[*latent]` and `"log_step_size"` where these are learned.
 
-    From one origin the first step takes the fast forms of `gon_jax.encode_shared`. Each later one is rematerialised:
+    From one origin the first step takes the fast forms of `gon_jax.encode_shared`. Each later one is rematerialized:
     the forward loop keeps the codes `[T, B, *latent]` alone and the backward loop makes each step again, so memory does
     not grow with T beyond the codes. That is 8 decoder passes a step in place of 6, and the faster for it on a CPU.
 
@@ -65,23 +65,23 @@ def multi_step_gon(
     origin, and close for later ones.
 
     Args:
-      decoder: a record, or your own function in it.
-      likelihood: the inner and the outer loss.
-      num_steps: T.
-      step_size: by default 0.1 / (64 H W) for data `[H, W, C]`, the paper's latent learning rate of 0.1 where the loss
-        is a mean over the release's 64 examples and over pixels; with one step 1 / (64 H W), as in `gon`.
-      detached: the code is a constant of the outer loss, so the decoder learns from its last pass alone.
-      learn_origin: z_0 is a parameter, from 0 on.
-      learn_step_size: its logarithm is a parameter, from `step_size` on.
-      origin_scale: above 0, z_0 is drawn from N(0, origin_scale^2 I) around the origin, for each example and training
-        step. Evaluated by batch, each row has a fixed draw; else all rows have the same.
-      encoding: the code is z_T ("step") or z_T - z_0 ("gradient"): "z0 - grad" and "-grad" of Appendix C.
+        decoder: a record, or your own function in it.
+        likelihood: the inner and the outer loss.
+        num_steps: T.
+        step_size: by default 0.1 / (64 H W) for data `[H, W, C]`, the paper's latent learning rate of 0.1 where the
+            loss is a mean over the release's 64 examples and over pixels; with one step 1 / (64 H W), as in `gon`.
+        detached: the code is a constant of the outer loss, so the decoder learns from its last pass alone.
+        learn_origin: z_0 is a parameter, from 0 on.
+        learn_step_size: its logarithm is a parameter, from `step_size` on.
+        origin_scale: above 0, z_0 is drawn from N(0, origin_scale^2 I) around the origin, for each example and training
+            step. Evaluated by batch, each row has a fixed draw; else all rows have the same.
+        encoding: the code is z_T ("step") or z_T - z_0 ("gradient"): "z0 - grad" and "-grad" of Appendix C.
 
     Raises:
-      ValueError: for less than one step, a step size that is not above 0, an origin_scale below 0, an unknown encoding,
-        or an origin or step size to be learned in a detached model, where no gradient would reach it.
+        ValueError: for less than one step, a step size that is not above 0, an origin_scale below 0, an unknown
+            encoding, or an origin or step size to be learned in a detached model, where no gradient would reach it.
 
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = multi_step_gon(conv_decoder((8, 8, 1), (3,), base_channels=4), num_steps=2, learn_origin=True)
     >>> variables = model.init(jax.random.key(0))
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, variables.params["origin"]

@@ -2,11 +2,10 @@ r"""Translation between modalities (section 3.5 of the paper): the inner loss on
 
 import jax
 
+from gon_jax.base import Batch, Decoder, Model, Params, data_shape_of
 from gon_jax.likelihoods import Likelihood, squared_error
-from gon_jax.linearisation import Strategy
+from gon_jax.linearization import Strategy
 from gon_jax.models.gon import gradient_gon
-from gon_jax.models.model import Batch, Model, data_shape_of
-from gon_jax.origin import Decoder, Params
 
 
 def translation_gon(
@@ -17,25 +16,25 @@ def translation_gon(
     step_size: float | None = None,
     strategy: Strategy | None = None,
 ) -> Model:
-    r"""Return the GON that encodes a source x and decodes its target x', both of one shape: minimise
+    r"""Return the GON that encodes a source x and decodes its target x', both of one shape: minimize
 
     $$ \mathcal{L}'\big(x', F(-s \nabla_{z_0} \mathcal{L}(x, F(z_0)))\big), \quad z_0 = 0. $$
 
     One decoder's gradient reads the source, and its output is the target; with target = source it is the GON. A source
-    is shown in its target's shape: low resolution as larger pixels, grey as three equal channels
+    is shown in its target's shape: low resolution as larger pixels, gray as three equal channels
     (`gon_jax.data.DEGRADATIONS`). `encode` takes sources, `decode` gives targets.
 
     Args:
-      decoder: as for `gon`.
-      source_likelihood: L, the inner loss, of `batch["x"]`; by default `likelihood`.
-      likelihood: L', the outer loss, of `batch["target"]`.
-      step_size: s; by default the release's, 1 / (64 H W), or 1 / (64 C) for decoders of coordinates.
-      strategy: as for `gon`.
+        decoder: as for `gon`.
+        source_likelihood: L, the inner loss, of `batch["x"]`; by default `likelihood`.
+        likelihood: L', the outer loss, of `batch["target"]`.
+        step_size: s; by default the release's, 1 / (64 H W), or 1 / (64 C) for decoders of coordinates.
+        strategy: as for `gon`.
 
     Raises:
-      ValueError: for likelihoods of data of different shapes, or, from the loss, a batch without targets.
+        ValueError: for likelihoods of data of different shapes, or, from the loss, a batch without targets.
 
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = translation_gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
     >>> variables, x = model.init(jax.random.key(0)), jax.numpy.ones((5, 8, 8, 1))
     >>> model.loss(variables, {"x": x, "target": 1 - x}, jax.random.key(1))[0].shape

@@ -9,12 +9,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gon_jax.base import Batch, Decoder, Model, Variables
+from gon_jax.decoders import EncoderNetwork
 from gon_jax.likelihoods import Likelihood, bernoulli
 from gon_jax.models.autoencoder import check_pair, decoder_pass, encoder_pass, init_pair, stats_of
-from gon_jax.models.model import Batch, Model, Variables
 from gon_jax.models.variational import draw_bound, init_posterior, posterior, variational_loss
-from gon_jax.networks import EncoderNetwork
-from gon_jax.origin import Decoder
 
 
 def vae(
@@ -25,7 +24,7 @@ def vae(
     kl_weight: float | Callable[[jax.Array], jax.Array] = 1.0,
     logvar: float | None = None,
 ) -> Model:
-    r"""Return the VAE of a decoder F and an encoder: minimise the negative evidence lower bound, in nats,
+    r"""Return the VAE of a decoder F and an encoder: minimize the negative evidence lower bound, in nats,
 
     $$ -\mathbb{E}_{q(t | x)} \log p(x | F(t)) + \beta\, \mathrm{KL}(q(t | x), N(0, I)). $$
 
@@ -36,16 +35,16 @@ def vae(
     draws of N(0, I). `batch["noise"]` `[B, *latent]` stands for the noise of a training step, where it is given.
 
     Args:
-      decoder: a record; its output is the likelihood's (logits for the Bernoulli: no sigmoid).
-      encoder: as for `autoencoder`.
-      likelihood: -log p(x given F(t)).
-      kl_weight: beta, 1 for the bound; or a schedule of optax, read at the step.
-      logvar: a constant log variance of q in place of the second map.
+        decoder: a record; its output is the likelihood's (logits for the Bernoulli: no sigmoid).
+        encoder: as for `autoencoder`.
+        likelihood: -log p(x given F(t)).
+        kl_weight: beta, 1 for the bound; or a schedule of optax, read at the step.
+        logvar: a constant log variance of q in place of the second map.
 
     Raises:
-      ValueError: as for `autoencoder`.
+        ValueError: as for `autoencoder`.
 
-    >>> from gon_jax.networks import conv_decoder, conv_encoder
+    >>> from gon_jax.decoders import conv_decoder, conv_encoder
     >>> model = vae(conv_decoder((8, 8, 1), (3,), output_activation="none"), conv_encoder((8, 8, 1), (3,)))
     >>> variables = model.init(jax.random.key(0))
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, model.sample(variables, jax.random.key(1), 2).shape

@@ -8,9 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.base import Batch, Bound, Params
 from gon_jax.likelihoods import Likelihood, sum_per_example
-from gon_jax.models.model import Batch, Bound
-from gon_jax.origin import Params
 
 
 class Posterior(NamedTuple):
@@ -20,17 +19,17 @@ class Posterior(NamedTuple):
     logvar: jax.Array
 
     def draw(self, noise: jax.Array) -> jax.Array:
-        """Return t for noise from N(0, I), by reparameterisation."""
+        """Return t for noise from N(0, I), by reparameterization."""
         return self.mean + jnp.exp(self.logvar / 2) * noise
 
 
 def init_posterior(keys: jax.Array, k: int, *, logvar: float | None = None) -> Params:
-    """Return the two linear maps, `{"mean", "logvar"}`, or the first alone, in PyTorch's initialisation.
+    """Return the two linear maps, `{"mean", "logvar"}`, or the first alone, in PyTorch's initialization.
 
     Args:
-      keys: two typed keys.
-      k: size of a latent.
-      logvar: a constant log variance in place of the second map.
+        keys: two typed keys.
+        k: size of a latent.
+        logvar: a constant log variance in place of the second map.
 
     >>> jax.tree.map(jnp.shape, init_posterior(jax.random.split(jax.random.key(0)), 3, logvar=0.0))
     {'mean': {'bias': (3,), 'kernel': (3, 3)}}
@@ -79,10 +78,10 @@ def variational_loss(
     """Return the mean over a batch of -log p(x given t) + beta KL(q, N(0, I)), a scalar.
 
     Args:
-      likelihood, output: p(x given t), at the draws of q.
-      q: of the batch.
-      batch: its data; its step too, for a schedule.
-      kl_weight: beta, or a schedule of it.
+        likelihood, output: p(x given t), at the draws of q.
+        q: of the batch.
+        batch: its data; its step too, for a schedule.
+        kl_weight: beta, or a schedule of it.
 
     >>> from gon_jax.likelihoods import squared_error
     >>> q, x = Posterior(jnp.ones((1, 2)), jnp.zeros((1, 2))), jnp.ones((1, 3))
@@ -99,10 +98,10 @@ def draw_bound(
     """Return one draw of the bound on log p(x) for each example.
 
     Args:
-      likelihood, output_of: p(x given t), the second `t [B, *latent] -> output`.
-      q: of these data.
-      x: data, `[B, ...]`.
-      keys: `[B]`, each of the noise of one row.
+        likelihood, output_of: p(x given t), the second `t [B, *latent] -> output`.
+        q: of these data.
+        x: data, `[B, ...]`.
+        keys: `[B]`, each of the noise of one row.
 
     >>> from gon_jax.likelihoods import squared_error
     >>> q, x = Posterior(jnp.zeros((1, 2)), jnp.zeros((1, 2))), jnp.ones((1, 2))  # q is the prior

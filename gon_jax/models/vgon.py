@@ -1,7 +1,7 @@
 r"""The variational GON (Eqs. 9 and 10 of the paper): a code that is a distribution, and samples in one step.
 
 Inside the decoder, between z and F, two linear maps give the mean and the log variance of q(t given z), and noise draws
-t = mean(z) + exp(logvar(z) / 2) noise. Both passes minimise the same bound, with noise of their own:
+t = mean(z) + exp(logvar(z) / 2) noise. Both passes minimize the same bound, with noise of their own:
 
     z = z0 - step_size * grad_{z0} [ -log p(x given t(z0, inner noise)) + KL(q(t given z0), N(0, I)) + |z0|^2 / 4 ]
     loss = -log p(x given t(z, outer noise)) + KL(q(t given z), N(0, I))
@@ -18,9 +18,11 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.base import Batch, Decoder, Model, Variables, data_shape_of, integral_weights
+from gon_jax.encoding import encode
+from gon_jax.freezing import encode_frozen, freeze
 from gon_jax.likelihoods import Likelihood, bernoulli, sum_per_example, weighted
-from gon_jax.linearisation import cotangents, encode_frozen, freeze, gradient_encoder, matrix_strategy, strategy_of
-from gon_jax.models.model import Batch, Model, Variables, data_shape_of, integral_weights
+from gon_jax.linearization import cotangents, gradient_encoder, matrix_strategy, strategy_of
 from gon_jax.models.variational import (
     Posterior,
     draw_bound,
@@ -29,7 +31,6 @@ from gon_jax.models.variational import (
     posterior,
     variational_loss,
 )
-from gon_jax.origin import Decoder, encode
 
 __all__ = ["NUM_REFERENCES", "Posterior", "VGONStats", "kl_to_standard_normal", "posterior", "vgon"]
 
@@ -43,10 +44,10 @@ class VGONStats(NamedTuple):
     The first pass starts from noise and not from data, so its statistics are computed from a reference batch of noise.
 
     Attributes:
-      latent: the decoder's statistics in the pass that decodes the codes, averaged over training batches.
-      mean_x: mean over the data: what the rest of the reference batch is to reconstruct.
-      mean_cotangent: without inner noise all start from one point and no reference batch is needed, but as in
-        `GONStats` the mean of d loss / d output there; else `None`.
+        latent: the decoder's statistics in the pass that decodes the codes, averaged over training batches.
+        mean_x: mean over the data: what the rest of the reference batch is to reconstruct.
+        mean_cotangent: without inner noise all start from one point and no reference batch is needed, but as in
+            `GONStats` the mean of d loss / d output there; else `None`.
     """
 
     latent: Any
@@ -66,12 +67,12 @@ def vgon(
     num_steps: int = 1,
     origin_scale: float = 0.0,
 ) -> Model:
-    r"""Return the variational GON of a decoder: minimise the negative evidence lower bound of Eq. 10, in nats,
+    r"""Return the variational GON of a decoder: minimize the negative evidence lower bound of Eq. 10, in nats,
 
     $$ -\mathbb{E}_{q(t | z)} \log p(x | F(t)) + \beta\, \mathrm{KL}(q(t | z), N(0, I)), $$
 
     with z the code of Eq. 9. Its `sample` decodes draws of N(0, I), in one step. Parameters are `{"decoder", "mean",
-    "logvar"}`, the last two a `kernel` `[k, k]` and a `bias` `[k]`, in PyTorch's initialisation of linear layers.
+    "logvar"}`, the last two a `kernel` `[k, k]` and a `bias` `[k]`, in PyTorch's initialization of linear layers.
 
     `encode` returns z with one fixed draw of inner noise for all images; `decode` takes z to the decoder at the mean of
     q. Evaluated with averaged statistics and inner noise, an image under batch statistics is encoded in the company of
@@ -79,22 +80,22 @@ def vgon(
     gradient is affine in x that is what company in training is on average; others do better without inner noise.
 
     Args:
-      decoder: a record; its output is the likelihood's (logits for the Bernoulli: no sigmoid).
-      likelihood: -log p(x given F(t)), in both passes.
-      kl_weight: beta of the outer loss, 1 for the bound; or a schedule of optax, read at the step.
-      inner_kl_weight: of the inner loss.
-      inner_noise: of the inner pass: independent for each example, as the release; one draw for the batch; or none.
-        With the last two all examples start from one point, and are encoded by the fast forms.
-      logvar: a constant log variance of q in place of the second map (section 3.3).
-      step_size: 1/64 is the release's, whose loss is a mean over 64 examples.
-      num_steps: of the inner loop, 1 in a GON; all with the same noise.
-      origin_scale: above 0, z0 is drawn from N(0, origin_scale^2 I) for each example, in place of 0.
+        decoder: a record; its output is the likelihood's (logits for the Bernoulli: no sigmoid).
+        likelihood: -log p(x given F(t)), in both passes.
+        kl_weight: beta of the outer loss, 1 for the bound; or a schedule of optax, read at the step.
+        inner_kl_weight: of the inner loss.
+        inner_noise: of the inner pass: independent for each example, as the release; one draw for the batch; or none.
+            With the last two all examples start from one point, and are encoded by the fast forms.
+        logvar: a constant log variance of q in place of the second map (section 3.3).
+        step_size: 1/64 is the release's, whose loss is a mean over 64 examples.
+        num_steps: of the inner loop, 1 in a GON; all with the same noise.
+        origin_scale: above 0, z0 is drawn from N(0, origin_scale^2 I) for each example, in place of 0.
 
     Raises:
-      ValueError: for an unknown `inner_noise`, or several steps with batch statistics, for which no evaluation is known
-        by which an image would encode the same alone and in company.
+        ValueError: for an unknown `inner_noise`, or several steps with batch statistics, for which no evaluation is
+            known by which an image would encode the same alone and in company.
 
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = vgon(conv_decoder((8, 8, 1), (3,), base_channels=4, output_activation="none"))
     >>> variables = model.init(jax.random.key(0))
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, model.sample(variables, jax.random.key(1), 2).shape

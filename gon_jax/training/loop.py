@@ -14,9 +14,9 @@ import numpy as np
 import optax
 from tqdm.auto import tqdm
 
+from gon_jax.base import Model
 from gon_jax.data import check_images
 from gon_jax.metrics import evaluate
-from gon_jax.models import Model
 from gon_jax.training.state import TrainState, init_state, make_optimizer
 from gon_jax.training.step import train_steps
 
@@ -25,12 +25,12 @@ class Report(NamedTuple):
     """What a reader wants to know after some steps.
 
     Attributes:
-      step: steps made so far.
-      losses: training loss of each step since the last report.
-      state: the state now; it is donated to the next call, so save it before returning and don't keep it.
-      validation: `evaluate`'s figures where this was a step to validate at, else `None`.
-      seconds: time spent in training steps so far (compilation and validation not counted).
-      stopping: this is the last report: all steps are made, or Ctrl-C or SIGTERM came.
+        step: steps made so far.
+        losses: training loss of each step since the last report.
+        state: the state now; it is donated to the next call, so save it before returning and don't keep it.
+        validation: `evaluate`'s figures where this was a step to validate at, else `None`.
+        seconds: time spent in training steps so far (compilation and validation not counted).
+        stopping: this is the last report: all steps are made, or Ctrl-C or SIGTERM came.
     """
 
     step: int
@@ -45,11 +45,11 @@ class FitResult(NamedTuple):
     """What `fit` returns.
 
     Attributes:
-      state: the last state; `state.variables` is what models take.
-      history: one dict a report: `step`, `loss` (mean since the last report), and at times `validation.<figure>`.
-      seconds_training: in training steps alone, of this call.
-      seconds_compile: to compile them.
-      interrupted: Ctrl-C or SIGTERM ended it early, after a whole step; or before the first, while it was compiled.
+        state: the last state; `state.variables` is what models take.
+        history: one dict a report: `step`, `loss` (mean since the last report), and at times `validation.<figure>`.
+        seconds_training: in training steps alone, of this call.
+        seconds_compile: to compile them.
+        interrupted: Ctrl-C or SIGTERM ended it early, after a whole step; or before the first, while it was compiled.
     """
 
     state: TrainState
@@ -107,32 +107,32 @@ def fit(
     """Train a model on images: the one call for a notebook, and what the command `gon train` does.
 
     Args:
-      model: any model.
-      images: `[N, H, W, C]`, uint8 or floats in [0, 1]; or a dict of arrays `[N, ...]` with the images as "x".
-      num_steps: steps to make in all, those of a given `state` included.
-      key: typed key; the whole run follows from it. Not needed with `state`.
-      optimizer: any of optax's; by default `make_optimizer()`.
-      latent_optimizer: of the latents of the training data, where the model keeps them; see `init_state`.
-      batch_size: images a step.
-      validation: images to evaluate on every `validate_every` steps and at the end; or a dict as `images`, of which a
-        "target" is what their reconstructions are compared with.
-      validate_every: by default once an epoch.
-      ema_decay: above 0, also average the parameters; the average is then what is evaluated.
-      stats_decay: of the averages of batch statistics.
-      state: continue from this one, as if never interrupted. It is used up (donated).
-      on_report: called at least every `report_every` steps; the place to log and to save.
-      report_every: steps in one call of the device at most.
-      progress: show a progress bar.
+        model: any model.
+        images: `[N, H, W, C]`, uint8 or floats in [0, 1]; or a dict of arrays `[N, ...]` with the images as "x".
+        num_steps: steps to make in all, those of a given `state` included.
+        key: typed key; the whole run follows from it. Not needed with `state`.
+        optimizer: any of optax's; by default `make_optimizer()`.
+        latent_optimizer: of the latents of the training data, where the model keeps them; see `init_state`.
+        batch_size: images a step.
+        validation: images to evaluate on every `validate_every` steps and at the end; or a dict as `images`, of which a
+            "target" is what their reconstructions are compared with.
+        validate_every: by default once an epoch.
+        ema_decay: above 0, also average the parameters; the average is then what is evaluated.
+        stats_decay: of the averages of batch statistics.
+        state: continue from this one, as if never interrupted. It is used up (donated).
+        on_report: called at least every `report_every` steps; the place to log and to save.
+        report_every: steps in one call of the device at most.
+        progress: show a progress bar.
 
     Returns:
-      A `FitResult`. Ctrl-C or SIGTERM end it early with what was learned so far.
+        A `FitResult`. Ctrl-C or SIGTERM end it early with what was learned so far.
 
     Raises:
-      ValueError: for images of the wrong shape or range, or fewer than a batch, before any work.
-      NonFiniteLossError: if the loss is no longer a finite number.
+        ValueError: for images of the wrong shape or range, or fewer than a batch, before any work.
+        NonFiniteLossError: if the loss is no longer a finite number.
 
     >>> from gon_jax.models import gon
-    >>> from gon_jax.networks import conv_decoder
+    >>> from gon_jax.decoders import conv_decoder
     >>> model = gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
     >>> images = np.zeros((16, 8, 8, 1), np.uint8)
     >>> result = fit(model, images, 2, jax.random.key(0), batch_size=8, progress=False)

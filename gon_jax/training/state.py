@@ -1,4 +1,4 @@
-"""All that the next step needs, and what it starts from: parameters, optimisers, latents of the training data."""
+"""All that the next step needs, and what it starts from: parameters, optimizers, latents of the training data."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -6,18 +6,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gon_jax.models import Model, Variables
+from gon_jax.base import Model, Variables
 
 Schedule = Literal["constant", "cosine"]
 LATENT_LEARNING_RATE = 0.05  # of Adam on the latents of the training data, for models that keep them
 
 
 class Latents(NamedTuple):
-    """A latent for each of N training data, and what its optimiser keeps; a step reads and writes a batch's rows alone.
+    """A latent for each of N training data, and what its optimizer keeps; a step reads and writes a batch's rows alone.
 
     Attributes:
-      values: `[N, *latent]`.
-      opt_state: a state for each datum, every array `[N, ...]`: a row knows how many steps it has made itself.
+        values: `[N, *latent]`.
+        opt_state: a state for each datum, every array `[N, ...]`: a row knows how many steps it has made itself.
     """
 
     values: jax.Array
@@ -28,13 +28,13 @@ class TrainState(NamedTuple):
     """All that the next step needs, arrays only: what a checkpoint holds.
 
     Attributes:
-      step: steps made, int32.
-      params: what is optimised.
-      stats: averages of the model's batch statistics, or `None`.
-      opt_state: the optimiser's.
-      key: typed key from which each step's randomness and each epoch's order follow; it never changes.
-      ema: exponential moving average of the parameters, or `None`.
-      latents: those of the training data, for models that keep one for each (`Model.latents`), else `None`.
+        step: steps made, int32.
+        params: what is optimized.
+        stats: averages of the model's batch statistics, or `None`.
+        opt_state: the optimizer's.
+        key: typed key from which each step's randomness and each epoch's order follow; it never changes.
+        ema: exponential moving average of the parameters, or `None`.
+        latents: those of the training data, for models that keep one for each (`Model.latents`), else `None`.
     """
 
     step: jax.Array
@@ -64,16 +64,16 @@ def make_optimizer(
     """Return Adam with what is usually wanted around it, all of it optax's.
 
     Args:
-      learning_rate: the highest.
-      num_steps: length of the schedule, for "cosine".
-      schedule: "constant", or "cosine" down to 0 at `num_steps`.
-      warmup_steps: steps of linear rise from 0 before either.
-      clip_norm: largest global norm of the gradient, or `None`.
-      weight_decay: decoupled, as in AdamW.
-      epsilon: Adam's. The release's loss is a mean over H W pixels, ours a sum, so its 1e-8 is our 1e-8 H W.
+        learning_rate: the highest.
+        num_steps: length of the schedule, for "cosine".
+        schedule: "constant", or "cosine" down to 0 at `num_steps`.
+        warmup_steps: steps of linear rise from 0 before either.
+        clip_norm: largest global norm of the gradient, or `None`.
+        weight_decay: decoupled, as in AdamW.
+        epsilon: Adam's. The release's loss is a mean over H W pixels, ours a sum, so its 1e-8 is our 1e-8 H W.
 
     Raises:
-      ValueError: for an unknown schedule, or "cosine" without `num_steps`.
+        ValueError: for an unknown schedule, or "cosine" without `num_steps`.
 
     >>> optimizer = make_optimizer(1e-3, schedule="cosine", num_steps=1000, warmup_steps=100, clip_norm=1.0)
     """
@@ -91,7 +91,7 @@ def make_optimizer(
 
 
 def row_by_row(optimizer):
-    """Return the optimiser of latents `[B, *latent]`: each row is optimised by itself and has a state of its own."""
+    """Return the optimizer of latents `[B, *latent]`: each row is optimized by itself and has a state of its own."""
     optimizer = optimizer or make_optimizer(LATENT_LEARNING_RATE)
     return optax.GradientTransformation(jax.vmap(optimizer.init), jax.vmap(optimizer.update))
 
@@ -108,15 +108,15 @@ def init_state(
     """Return the state before the first step.
 
     Args:
-      model: any model.
-      optimizer: any of optax's.
-      key: typed key; initialisation and training take different parts of it.
-      ema_decay: above 0, the state also holds an average of the parameters.
-      num_examples: N, for models with a latent for each training datum.
-      latent_optimizer: of those latents, each by itself; by default `make_optimizer(LATENT_LEARNING_RATE)`.
+        model: any model.
+        optimizer: any of optax's.
+        key: typed key; initialization and training take different parts of it.
+        ema_decay: above 0, the state also holds an average of the parameters.
+        num_examples: N, for models with a latent for each training datum.
+        latent_optimizer: of those latents, each by itself; by default `make_optimizer(LATENT_LEARNING_RATE)`.
 
     Raises:
-      ValueError: for such a model without `num_examples`.
+        ValueError: for such a model without `num_examples`.
     """
     if model.latents is not None and num_examples is None:
         raise ValueError("expected num_examples for a model with a latent for each training datum, got None")

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gon_jax.base import Batch, Model, Variables
 from gon_jax.data import epoch_order, to_unit
-from gon_jax.models import Batch, Model, Variables
 from gon_jax.training.state import Latents, TrainState, row_by_row
 
 
@@ -25,15 +25,15 @@ def train_step(
     of the mean: their learning rate means the same for any batch size.
 
     Args:
-      model, optimizer, state: see `init_state`.
-      batch: what the model's loss takes; `batch["x"]` is `[B, ...]`. For models with latents `batch["index"]`, `[B]`,
-        are the places of the examples in the training set, no two the same.
-      ema_decay: of the average of the parameters, where the state holds one.
-      stats_decay: of the averages of batch statistics; until 1 / (1 - decay) steps are made it is their plain mean.
-      latent_optimizer: the one that the state was made with.
+        model, optimizer, state: see `init_state`.
+        batch: what the model's loss takes; `batch["x"]` is `[B, ...]`. For models with latents `batch["index"]`, `[B]`,
+            are the places of the examples in the training set, no two the same.
+        ema_decay: of the average of the parameters, where the state holds one.
+        stats_decay: of the averages of batch statistics; until 1 / (1 - decay) steps are made it is their plain mean.
+        latent_optimizer: the one that the state was made with.
 
     Returns:
-      The next state, and the loss (a scalar) before the step.
+        The next state, and the loss (a scalar) before the step.
     """
     key = jax.random.fold_in(state.key, state.step)
     rows = None if state.latents is None else jax.tree.map(lambda a: a[batch["index"]], state.latents)
@@ -74,17 +74,17 @@ def train_steps(
     calls in any way, or resumed, and comes out the same.
 
     Args:
-      model, optimizer, state: see `init_state`.
-      data: arrays `[N, ...]`, those of uint8 made floats in [0, 1] (labels are int32); batches of their rows are the
-        model's batches, with the rows' places in the data as "index".
-      num_steps: an int32 scalar, up to `most_steps`; not static, so that one compilation serves all.
-      batch_size: rows a batch; an epoch is `N // batch_size` batches, the rest of N left out of this epoch.
-      most_steps: length of the returned losses.
-      **step_options: of `train_step`.
+        model, optimizer, state: see `init_state`.
+        data: arrays `[N, ...]`, those of uint8 made floats in [0, 1] (labels are int32); batches of their rows are the
+            model's batches, with the rows' places in the data as "index".
+        num_steps: an int32 scalar, up to `most_steps`; not static, so that one compilation serves all.
+        batch_size: rows a batch; an epoch is `N // batch_size` batches, the rest of N left out of this epoch.
+        most_steps: length of the returned losses.
+        **step_options: of `train_step`.
 
     Returns:
-      The next state; the losses `[most_steps]`, of which the first `num_steps` are set; and whether all parameters (and
-      latents) are finite after the last step, which no loss has seen yet.
+        The next state; the losses `[most_steps]`, of which the first `num_steps` are set; and whether all parameters
+        (and latents) are finite after the last step, which no loss has seen yet.
     """
     num_examples = len(data["x"])
     steps_per_epoch = num_examples // batch_size

@@ -17,7 +17,7 @@ LATENT_SIZE, BASE_CHANNELS, BATCH_SIZE = 6, 2, 8
 NUM_IMAGES = 12  # a batch and a smaller one to evaluate on; the first and the last 8 to train on
 NUM_STEPS, LEARNING_RATE = 50, 1e-3
 NUM_INITIALISATIONS = 1000
-CASES = {"grey": (1, None), "colour": (3, None), "release": (1, 1 / (64 * 32 * 32))}  # channels, step size
+CASES = {"gray": (1, None), "color": (3, None), "release": (1, 1 / (64 * 32 * 32))}  # channels, step size
 
 
 def draw_weights(network, rng):
@@ -69,7 +69,7 @@ def run_case(channels, step_size, rng):
 
 
 def initial_statistics():
-    """Return [smallest, largest, standard deviation] of every parameter over many of torch's own initialisations."""
+    """Return [smallest, largest, standard deviation] of every parameter over many of torch's own initializations."""
     torch.manual_seed(0)
     networks = [torch_gon.decoder(LATENT_SIZE, BASE_CHANNELS, 1) for _ in range(NUM_INITIALISATIONS)]
     out = {}

@@ -13,7 +13,7 @@ import torch
 
 LATENT_SIZE, HIDDEN_DIM, BATCH_SIZE = 4, 16, 5
 NUM_IMAGES, NUM_STEPS, LEARNING_RATE = 8, 50, 1e-3  # the first and the last 5 images to train on
-CASES = {"grey": (7, 1, 4), "colour": (6, 3, 3)}  # image size, channels, hidden layers
+CASES = {"gray": (7, 1, 4), "color": (6, 3, 3)}  # image size, channels, hidden layers
 
 
 def draw_layers(channels, num_layers, rng):

@@ -1,0 +1,89 @@
+"""docs/reproduction.md, made from the JSON of reproductions and from nothing else."""
+
+import json
+from pathlib import Path
+
+from benchmarks.paper import EXPERIMENTS, SCALES, stem
+from benchmarks.paper.claims import CLAIMS, verdict
+from benchmarks.paper.experiment import markdown, table
+from benchmarks.paper.scales import NUM_TRAIN
+
+SHOWN = ("short", "paper")  # the scale "smoke" shows that experiments run, and nothing of the paper
+
+
+def load_results(folder: Path) -> dict[str, dict[str, dict[str, dict]]]:
+    """Return scale to experiment to dataset to what `reproduce` wrote into a folder."""
+    results: dict[str, dict[str, dict[str, dict]]] = {scale: {} for scale in SCALES}
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text())
+        results[result["scale"]].setdefault(result["experiment"], {})[result["dataset"]] = result
+    return results
+
+
+def _claims(results) -> list[str]:
+    rows = [["claim", *(f"verdict ({scale})" for scale in SHOWN if results[scale]), "the numbers"]]
+    for claim in CLAIMS:
+        verdicts = {scale: verdict(claim, results[scale]) for scale in SHOWN if results[scale]}
+        best = next((v for v in reversed(verdicts.values()) if v.findings), None)
+        numbers = (
+            [f"{dataset}{'' if holds else ' (not)'}: {number}" for dataset, holds, number in best.findings]
+            if best
+            else []
+        )
+        source = f" [{', '.join(claim.experiments)}]"
+        rows.append([claim.text + source, *(v.word for v in verdicts.values()), "<br>".join(numbers)])
+    return [markdown(rows)]
+
+
+def _hardware(result) -> str:
+    hardware = result["hardware"]
+    gpus = hardware.get("gpus")
+    cores = f"{hardware['affinity']} of {hardware['cores']} cores, {hardware['processor']}"
+    return ", ".join(gpus) if gpus else cores
+
+
+def _result(result, folder: str) -> list[str]:
+    name = stem(result["experiment"], result["scale"], result["dataset"])
+    first = next(iter(result["arms"].values()))["seeds"][0]
+    images = f"{first['num_train']:,} of {NUM_TRAIN[result['dataset']]:,} training images"
+    seeds = f"{images}, {result['num_seeds']} seed{'s' * (result['num_seeds'] > 1)}"
+    return [
+        f"**{result['dataset']}**, {result['scale']}: {result['protocol']}; {seeds}. {_hardware(result)}, "
+        f"{result['date'][:10]}, commit {result['commit'][:12]}. [JSON]({folder}/{name}.json), `{result['command']}`\n",
+        markdown(table(result)),
+        f"![{result['title']}: {result['dataset']}]({folder}/{name}.png)\n",
+    ]
+
+
+def document(results_folder: Path, link: str = "../benchmarks/results/reproduction") -> str:
+    """Return the text of docs/reproduction.md.
+
+    Args:
+        results_folder: with the JSON.
+        link: the same folder from the document's place.
+    """
+    results = load_results(results_folder)
+    lines = [
+        "# Reproduction\n",
+        "Made by `python -m benchmarks.reproduction` from the JSON of `gon reproduce`; nothing is filled in by hand. "
+        'A row of the paper is reproduced only at the scale "paper" (500 epochs, three seeds); "short" is 1,000 '
+        "equal steps of one seed on two CPU cores, which can decide large effects and no small ones. `gon reproduce "
+        "--list` says what each experiment is.\n",
+        "Squared errors are sums over an image, on the whole test set, intensities in [0, 1]; a few "
+        "hundred training images are held out for the curves. **CIFAR-10 here is its first 10,000 training images** "
+        "where a result says 9,500 of 50,000. Seconds are of machines that did other work too, and compare nothing.\n",
+        "The text of the paper's figures was not at hand when this was written: Tables 1 and 2 are the paper's; which "
+        "comparison stands under which figure's number is second-hand for 2a to 2c, 11, 14, 15, 16 and 17.\n",
+        "## The paper's claims\n",
+        *_claims(results),
+        "\n## Tables and figures\n",
+    ]
+    for name, experiment in EXPERIMENTS.items():
+        lines.append(f"### {name}: {experiment.title}\n")
+        lines.append(f"The paper: {experiment.claim} What it leaves unsaid: {experiment.unsaid}\n")
+        found = [result for scale in reversed(SHOWN) for result in results[scale].get(name, {}).values()]
+        for result in found:
+            lines += _result(result, link)
+        if not found:
+            lines.append(f"Not reproduced yet. `gon reproduce {name} --scale paper --seeds 3`\n")
+    return "\n".join(lines)

@@ -1,0 +1,269 @@
+"""What a reproduction is: arms to train and compare, figures to take of each, and how to show them.
+
+An experiment declares; `run` trains its arms, each a run's folder like any other, and writes
+
+    <results>/<name>_<scale>_<dataset>.json    all figures, with the paper's and where ours come from
+    <results>/<name>_<scale>_<dataset>.md      its table
+    <results>/<name>_<scale>_<dataset>.png     its picture
+
+Two experiments that train the same configuration share its folder; one that was interrupted goes on where it was.
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from benchmarks.provenance import provenance
+from gon_jax.checkpoints import write_file
+from gon_jax.data import Dataset, missing
+from gon_jax.runs.config import Config
+from gon_jax.runs.folder import METRIC, read_summary
+from gon_jax.runs.run import Run, load_run, train
+
+Scale = Literal["smoke", "short", "paper"]
+SCALES: tuple[Scale, ...] = ("smoke", "short", "paper")
+Table = list[list[str]]  # rows of cells, the first the header
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM ended a run, after it was saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One trained configuration of an experiment, of one seed; what was measured of it, once that is done."""
+
+    label: str
+    folder: Path
+    summary: Mapping[str, Any]
+    measured: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @cached_property
+    def run(self) -> Run:
+        """The trained model."""
+        return load_run(self.folder)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """What it was trained on."""
+        return self.run.dataset()
+
+    def curve(self, name: str = METRIC) -> tuple[list[int], list[float]]:
+        """Return steps and values of a figure of metrics.jsonl: the validation error, or "loss"."""
+        rows = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        return tuple(map(list, zip(*points, strict=True))) if points else ([], [])
+
+
+Arms = dict[str, list[Arm]]  # label to one arm a seed
+
+
+class Experiment(NamedTuple):
+    """The declaration of one of the paper's tables or figures.
+
+    Attributes:
+        name: "table1", "fig2a", ...
+        title: what is compared, in one line.
+        datasets: the paper's, or those of them that make sense, by our names; the first is the default.
+        arms: `(dataset, scale) -> label -> Config`, the seeds aside.
+        measure: `Arm -> dict`, figures beyond the summary's; numbers and lists, for JSON.
+        draw: `(path, Arms, title) -> None`, the picture.
+        columns: what the table shows of each arm: a figure's name in the summary or in `measure`, to its header.
+        paper: `dataset -> label -> value`, what the paper prints, of the first column; empty where it prints none.
+        claim: the paper's words on it, in ours.
+        unsaid: what the paper leaves open, and what we took.
+    """
+
+    name: str
+    title: str
+    datasets: tuple[str, ...]
+    arms: Callable[[str, Scale], dict[str, Config]]
+    draw: Callable[[Path, Arms, str], None]
+    columns: dict[str, str]
+    measure: Callable[[Arm], dict] = lambda arm: {}
+    paper: dict[str, dict[str, float]] = {}
+    claim: str = ""
+    unsaid: str = ""
+
+
+def stem(name: str, scale: Scale, dataset: str) -> str:
+    """Return the name of a result's files, without suffix.
+
+    >>> stem("fig8", "short", "lsun/bedroom")
+    'fig8_short_lsun_bedroom'
+    """
+    return f"{name}_{scale}_{dataset.replace('/', '_')}"
+
+
+def folder_of(config: Config, runs: Path) -> Path:
+    """Return the folder of a configuration's run: the same for the same configuration."""
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode()).hexdigest()
+    return runs / f"{config.dataset.replace('/', '_')}-{config.model}-{digest[:12]}"
+
+
+def train_arm(label: str, config: Config, runs: Path, *, progress: bool = True) -> Arm:
+    """Train a configuration, or finish it, or find it finished.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM, after the state was saved.
+    """
+    folder = folder_of(config, runs)
+    summary = read_summary(folder)
+    if summary is None:
+        begun = (folder / "checkpoints").is_dir()
+        summary = train(
+            config, folder, resume=begun, overwrite=folder.exists() and not begun, pictures=False, progress=progress
+        )
+    if summary is None:
+        raise Interrupted(folder)
+    return Arm(label, folder, summary)
+
+
+def reproduce(
+    experiment: Experiment,
+    dataset: str,
+    scale: Scale,
+    *,
+    num_seeds: int,
+    results: Path,
+    runs: Path,
+    progress: bool = True,
+    command: str | None = None,
+) -> dict:
+    """Train and measure all arms of an experiment on one dataset; write table, picture and JSON.
+
+    Args:
+        experiment: which.
+        dataset: one of its datasets; "digits" at the scale "smoke".
+        scale: see `benchmarks.paper.scales`.
+        num_seeds: seeds 0, 1, ...
+        results: folder of the result's three files.
+        runs: folder of the runs.
+        progress: show progress bars.
+        command: what to type to repeat it; by default this process's.
+
+    Returns:
+        What the JSON holds: with "status" "data absent", and the reason, where the dataset is not at hand.
+
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM; the same call goes on.
+    """
+    path = results / stem(experiment.name, scale, dataset)
+    header = {"experiment": experiment.name, "title": experiment.title, "scale": scale, "dataset": dataset}
+    if reason := missing(dataset):
+        return header | {"status": "data absent", "reason": reason}
+    made_by = provenance(command)
+    arms: Arms = {}
+    figures: dict[str, list[dict]] = {}
+    configs = experiment.arms(dataset, scale)
+    jobs = [
+        (label, dataclasses.replace(config, seed=seed))
+        for label, config in configs.items()
+        for seed in range(num_seeds)
+    ]
+    for i, (label, config) in enumerate(jobs, 1):
+        if progress:
+            tqdm.write(f"{path.name}: {i} of {len(jobs)}, {label}, seed {config.seed}", file=sys.stderr)
+        arm = train_arm(label, config, runs, progress=progress and scale != "smoke")
+        figures.setdefault(label, []).append(row := _figures(arm, experiment))
+        arms.setdefault(label, []).append(dataclasses.replace(arm, measured=row))
+    result = (
+        made_by
+        | header
+        | {
+            "status": "done",
+            "num_seeds": num_seeds,
+            "protocol": protocol(configs),
+            "arms": {label: {"config": changes(configs[label]), "seeds": rows} for label, rows in figures.items()},
+            "columns": experiment.columns,
+            "paper": experiment.paper.get(dataset, {}),
+            "claim": experiment.claim,
+            "unsaid": experiment.unsaid,
+        }
+    )
+    results.mkdir(parents=True, exist_ok=True)
+    experiment.draw(path.with_suffix(".png"), arms, f"{experiment.name} ({scale}, {dataset})")
+    write_file(path.with_suffix(".md"), lambda file: file.write(markdown(table(result)).encode()))
+    write_file(path.with_suffix(".json"), lambda file: file.write((json.dumps(result, indent=1) + "\n").encode()))
+    return result
+
+
+def _figures(arm: Arm, experiment: Experiment) -> dict:
+    """Return what the JSON keeps of an arm: its summary's numbers, the validation curve, and what is measured."""
+    numbers = {name: value for name, value in arm.summary.items() if isinstance(value, int | float)}
+    steps, errors = arm.curve()
+    return numbers | {"steps": steps, METRIC: errors} | experiment.measure(arm)
+
+
+def changes(config: Config) -> dict:
+    """Return the options of a configuration that are not the defaults."""
+    return {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != field.default
+    }
+
+
+def protocol(configs: Mapping[str, Config]) -> str:
+    """Return what all arms have in common, in words."""
+
+    def of(name):
+        values = dict.fromkeys(getattr(config, name) for config in configs.values())
+        return " or ".join(" ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values)
+
+    words = f"{of('num_steps')} steps of batch {of('batch_size')}, learning rate {of('learning_rate')}, "
+    words += f"latent {of('latent_shape')}, "
+    networks = {config.network for config in configs.values()}
+    words += f"width {of('base_channels')}" if networks == {"conv"} else f"hidden {of('hidden_dim')}"
+    sizes = of("image_size")
+    return words + (f", images {sizes}x{sizes}" if sizes.isdigit() else "")
+
+
+def values(result: dict, label: str, name: str) -> list[float]:
+    """Return a figure of an arm, one value a seed; empty where it isn't there."""
+    return [row[name] for row in result["arms"][label]["seeds"] if row.get(name) is not None]
+
+
+def cell(numbers: list[float]) -> str:
+    """Return the mean, and the range of several.
+
+    >>> cell([1.0, 2.0]), cell([74321]), cell([])
+    ('1.5 (1 to 2)', '74,321', '')
+    """
+    if not numbers:
+        return ""
+    shown = [
+        f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+        for value in (numbers if len(numbers) == 1 else [float(np.mean(numbers)), min(numbers), max(numbers)])
+    ]
+    return shown[0] if len(shown) == 1 or shown[1] == shown[2] else f"{shown[0]} ({shown[1]} to {shown[2]})"
+
+
+def table(result: dict) -> Table:
+    """Return the table of a result: an arm a row, the paper's value at the end where it prints one."""
+    with_paper = bool(result["paper"])
+    rows = [["", *result["columns"].values(), *(["paper"] if with_paper else [])]]
+    for label in result["arms"]:
+        row = [label, *(cell(values(result, label, name)) for name in result["columns"])]
+        rows.append(row + ([f"{result['paper'][label]:g}" if label in result["paper"] else ""] if with_paper else []))
+    return rows
+
+
+def markdown(rows: Table) -> str:
+    """Return a table in Markdown.
+
+    >>> print(markdown([["", "error"], ["GON", "1"]]), end="")
+    | | error |
+    |---|---|
+    | GON | 1 |
+    """
+    lines = ["|" + "|".join(f" {text} " if text else " " for text in row) + "|" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"

@@ -1,0 +1,99 @@
+"""Protocols by scale: the same comparison in seconds on digits, in minutes on real data, or as the paper has it.
+
+| scale | data | steps | for |
+|---|---|---|---|
+| smoke | scikit-learn's digits at 16x16, tiny networks | 8 | showing that every experiment runs |
+| short | real, at 32x32 | 1,000, equal for all methods | two CPU cores, a verdict on the larger effects |
+| paper | real, at the paper's sizes | 500 epochs (1,000 in Table 2) | a GPU |
+
+The paper leaves its latent size, width and batch size unsaid. We take those of published logs of the release's
+architecture: latent 256, width 16, batch 64, learning rate 2e-4.
+"""
+
+import dataclasses
+
+from benchmarks.paper.experiment import Scale
+from gon_jax.runs.config import Config
+
+NUM_TRAIN = {  # images to train on, of the complete dataset
+    "mnist": 60_000,
+    "fashion_mnist": 60_000,
+    "smallnorb": 24_300,
+    "coil20": 1_200,
+    "cifar10": 50_000,
+    "celeb_a": 162_770,
+    "lsun/bedroom": 60_000,
+}
+IMAGE_SIZES = {"celeb_a": 64, "lsun/bedroom": 128}  # the others 32
+SHORT_STEPS = 1000
+_SMOKE = Config(
+    dataset="digits",
+    image_size=16,
+    num_validation=64,
+    latent_shape=(8,),
+    base_channels=2,
+    num_steps=8,
+    batch_size=16,
+    learning_rate=5e-3,
+    adam_epsilon=256e-8,
+    validate_every=4,
+)
+
+
+def convolutional(dataset: str, scale: Scale, *, epochs: int = 500, steps: int | None = None, **changes) -> Config:
+    """Return the configuration of a convolutional model.
+
+    Args:
+        dataset, scale: of the reproduction.
+        epochs: at the scale "paper".
+        steps: in place of the scale's own number, but at "smoke".
+        **changes: options of `Config`; sizes are cut down at "smoke".
+
+    >>> convolutional("mnist", "short", model="vae", likelihood="bernoulli").num_steps
+    1000
+    """
+    if scale == "smoke":
+        config = dataclasses.replace(_SMOKE, **changes)
+        shape = config.latent_shape
+        shape = (min(shape[0], 8),) if len(shape) == 1 else (*shape[:2], 2)
+        return dataclasses.replace(config, latent_shape=shape, base_channels=2)
+    size = IMAGE_SIZES.get(dataset, 32)
+    steps_per_epoch = NUM_TRAIN[dataset] // 64
+    num_steps = steps or (SHORT_STEPS if scale == "short" else epochs * steps_per_epoch)
+    options = {
+        "dataset": dataset,
+        "image_size": size,
+        "num_validation": min(500, NUM_TRAIN[dataset] // 10),
+        "latent_shape": (256,),
+        "learning_rate": 2e-4,
+        "num_steps": num_steps,
+        "adam_epsilon": size**2 * 1e-8,
+        "validate_every": max(1, num_steps // 8) if scale == "short" else 10 * steps_per_epoch,
+    }
+    return Config(**options | changes)
+
+
+def implicit(dataset: str, scale: Scale, *, steps: int, **changes) -> Config:
+    """Return the configuration of an implicit model: the release's SIREN at the images' own size, 28 or 32.
+
+    Args:
+        dataset, scale, **changes: as for `convolutional`.
+        steps: at the scales "short" and "paper".
+
+    >>> implicit("mnist", "short", steps=800).hidden_dim
+    256
+    """
+    options = {"network": "siren", "latent_shape": (32,), "learning_rate": 1e-4, "hidden_dim": 256} | changes
+    if scale == "smoke":
+        options |= {"image_size": 8, "learning_rate": 1e-3, "hidden_dim": 8, "num_layers": 2}
+        return dataclasses.replace(_SMOKE, base_channels=16, adam_epsilon=1e-8, **options)
+    own_size = dataset in ("mnist", "fashion_mnist")
+    return Config(
+        dataset=dataset,
+        image_size=None if own_size else IMAGE_SIZES.get(dataset, 32),
+        num_validation=min(500, NUM_TRAIN[dataset] // 10),
+        num_steps=steps,
+        adam_epsilon=1e-8,
+        validate_every=max(1, steps // 4),
+        **options,
+    )

@@ -1,0 +1,103 @@
+"""The command `gon`: train a Gradient Origin Network and use it from its folder.
+
+Every subcommand is a function of `commands.py`. A mistake is answered in one line on standard error: exit status 2 for
+the command line, 1 for anything else, 130 when interrupted. With GON_TRACEBACK=1 in the environment, a mistake that
+isn't the command line's shows where it was met.
+"""
+
+import contextlib
+import functools
+import inspect
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import tyro
+
+import gon_jax
+from gon_jax.cli.commands import COMMANDS, close, fail, train
+from gon_jax.runs.presets import PRESETS
+
+
+def _overview() -> str:
+    lines = ["usage: gon COMMAND ...      (gon COMMAND --help tells more)", ""]
+    for name, function in COMMANDS.items():
+        lines.append(f"  {name:<12} {function.__doc__.splitlines()[0]}")
+    lines += ["", "gon train PRESET [options], or gon train --dataset ... [options]; presets:", ""]
+    for name, c in PRESETS.items():
+        shape = " ".join(map(str, c.latent_shape))
+        width = c.base_channels if c.network == "conv" else c.hidden_dim
+        lines.append(f"  {name:<20} {c.dataset}, latent {shape}, width {width}, {c.num_steps:,} steps")
+    return "\n".join(lines)
+
+
+class UsageError(Exception):
+    """A mistake on the command line, in one line."""
+
+
+def _parse(function: Callable[..., int], prog: str, words: list[str], **defaults) -> Callable[[], int]:
+    """Return a call of `function` with the options of a command line, by tyro, whose boxed messages become one line."""
+
+    @functools.wraps(function)
+    def later(*args, **kwargs):
+        return functools.partial(function, *args, **kwargs)
+
+    signature = inspect.signature(function)
+    parameters = [p.replace(default=defaults.get(p.name, p.default)) for p in signature.parameters.values()]
+    later.__signature__ = signature.replace(parameters=parameters)
+    screen = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(screen):
+            return tyro.cli(later, args=words, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as status:
+        if not status.code:  # --help
+            raise
+        lines = [line.strip(" │|") for line in screen.getvalue().splitlines()]
+        lines = [" ".join(line.split()) for line in lines if any(map(str.isalnum, line))][1:]  # without rules and title
+        end = next((i for i, line in enumerate(lines) if line.startswith(("For full help", "Argument help"))), None)
+        raise UsageError(f"{' '.join(lines[:end])} (see {prog} --help)") from None
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        print(f"gon_jax {gon_jax.__version__}")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        raise UsageError(f"{close(name, COMMANDS)} (see gon --help)")
+    if name == "train" and not rest:
+        raise UsageError("expected a preset or --dataset, got neither (see gon --help)")
+    if name != "train" or rest[0].startswith("-"):
+        return _parse(COMMANDS[name], f"gon {name}", rest)()
+    preset, *rest = rest
+    if preset not in PRESETS:
+        raise UsageError(f"preset: {close(preset, PRESETS)}")
+    return _parse(train, f"gon train {preset}", rest, config=PRESETS[preset], run=Path("runs") / preset)()
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    try:
+        return _run(sys.argv[1:] if words is None else words)
+    except SystemExit as status:
+        return int(status.code or 0)
+    except UsageError as error:
+        return fail(2, error)
+    except BrokenPipeError:  # `gon ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, ImportError, FloatingPointError, OverflowError) as error:
+        if os.environ.get("GON_TRACEBACK"):
+            raise
+        return fail(1, error)
+    except RuntimeError as error:
+        if "Out of memory" not in str(error):  # JAX's words
+            raise
+        return fail(1, f"out of memory, lower --batch-size or --base-channels ({str(error)[:150]})")
+    except KeyboardInterrupt:
+        return fail(130, "interrupted")

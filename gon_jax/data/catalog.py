@@ -1,0 +1,235 @@
+"""Datasets prepared by tensorflow-datasets: where they lie, and how they are read, without TensorFlow."""
+
+import io
+import json
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+from gon_jax.data import folders as files
+
+NUM_EXAMPLES = {  # of the complete dataset, or of what is read of it: train, test
+    "mnist": (60_000, 10_000),
+    "fashion_mnist": (60_000, 10_000),
+    "cifar10": (50_000, 10_000),
+    "coil20": (1_200, 240),
+    "smallnorb": (24_300, 24_300),
+    "celeb_a": (162_770, 19_962),
+    "lsun/bedroom": (60_000, 300),
+}
+NEEDED = {  # by tensorflow-datasets to prepare what we do not prepare ourselves
+    "smallnorb": "tensorflow-cpu and importlib_resources; 0.25 GiB to download",
+    "celeb_a": "tensorflow-cpu and importlib_resources; 1.4 GiB from Google Drive, which often refuses: then put the "
+    "five files into a folder and pass download_config=tfds.download.DownloadConfig(manual_dir=folder)",
+    "lsun/bedroom": "tensorflow-io, the tensorflow it is made for, and importlib_resources; 43 GiB to download",
+}
+NOT_SQUARE = {"celeb_a": "218x178", "lsun/bedroom": "many sizes"}
+CUT = ("lsun/bedroom",)  # of its 3,033,042 training images only the first are read
+CHUNK = 1000  # examples read at once
+
+
+def search_path() -> list[Path]:
+    """Return the folders in which prepared datasets are looked for, first those of `GON_DATA_DIR`.
+
+    `GON_DATA_DIR` holds folders separated by colons (`os.pathsep`); then come `TFDS_DATA_DIR` and
+    `~/tensorflow_datasets`.
+
+    Example:
+        >>> search_path()[-1].name
+        'tensorflow_datasets'
+    """
+    folders = os.environ.get("GON_DATA_DIR", "").split(os.pathsep)
+    folders += [os.environ.get("TFDS_DATA_DIR", ""), "~/tensorflow_datasets"]
+    return list(dict.fromkeys(Path(folder).expanduser() for folder in folders if folder))
+
+
+def prepare(name: str, data_dir, manual_dir=None) -> Path:
+    """Download a dataset, or take its original files from `manual_dir`, and prepare it under `data_dir`.
+
+    Name, version, features, contents and order are those of tensorflow-datasets' catalog, which reads the result too;
+    the file format is array_record. The original files must have the registered SHA-256. COIL-20 is not in the
+    catalog; whatever its archive, the pixels in it must have the SHA-256 known here. An interrupted preparation
+    leaves nothing that looks prepared; files that were downloaded whole are not downloaded again.
+
+    Args:
+        name: one of "mnist", "fashion_mnist", "cifar10", "coil20".
+        data_dir: a folder as in `search_path()`; made if missing.
+        manual_dir: folder of the original files, as they were published; None downloads them.
+
+    Returns:
+        The folder `data_dir/name/version`; at once if it is already prepared.
+
+    Raises:
+        ValueError: no such dataset, an original with another SHA-256, or the folder holds another file format.
+        FileNotFoundError: an original is missing, or cannot be downloaded.
+        ImportError: tensorflow-datasets is not installed.
+
+    Example:
+        >>> prepare("imagenet", ".")
+        Traceback (most recent call last):
+        ValueError: expected a dataset to prepare (mnist, fashion_mnist, cifar10, coil20), got 'imagenet'
+    """
+    if name not in NUM_EXAMPLES or name in NEEDED:
+        ours = [known for known in NUM_EXAMPLES if known not in NEEDED]
+        raise ValueError(
+            f"expected a dataset to prepare ({', '.join(ours)}), got {name!r}"
+            + (f", which tensorflow-datasets prepares: {_command(name)}" if name in NEEDED else "")
+        )
+    _import_tfds()
+    from gon_jax.data import builders
+
+    folder = Path(data_dir).expanduser() / name / str(builders.BUILDERS[name].VERSION)
+    if folder.exists() and not _is_prepared(folder):
+        raise ValueError(
+            f"expected no folder {folder}, or one prepared as array_record; it holds something else "
+            "(TFRecord cannot be read without TensorFlow): prepare into another folder"
+        )
+    return folder if folder.exists() else builders.prepare(name, folder.parents[1], manual_dir)
+
+
+def read(name: str, image_size: int | None = None, *, download: bool = True):
+    """Return `(images, labels)` of train and of test: uint8 `[N, H, W, C]`, int32 `[N]`, in the order of the records.
+
+    Labels are None where there are none. Images that are not square are cut about the center and resized to
+    `image_size` one by one, as they are read.
+
+    Raises:
+        FileNotFoundError: it is prepared nowhere on the search path, and not to be, or cannot be, downloaded.
+        ValueError: the folder does not hold what it declares, or images are not square and there is no `image_size`.
+        ImportError: tensorflow-datasets is not installed.
+    """
+    folder = _find(name) or _prepare_somewhere(name, download)
+    size = image_size if name in NOT_SQUARE else None
+    if name in NOT_SQUARE and size is None:
+        raise ValueError(
+            f"expected an image_size for {name}, whose images are not square ({NOT_SQUARE[name]}), got "
+            "None: give one, such as image_size=64, and their center squares are resized to it"
+        )
+    num_train, num_test = NUM_EXAMPLES[name]
+    return _read_split(name, folder, "train", num_train, size), _read_split(name, folder, "test", num_test, size)
+
+
+def missing(name: str) -> str | None:
+    """Return in one line why `read(name, download=False)` cannot work and what to do, or None if it can."""
+    if not _find(name):
+        return _absent(name)
+    try:
+        _import_tfds()
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def _find(name: str) -> Path | None:
+    """Return the folder of the newest version in the first folder of the search path that has one."""
+    for folder in search_path():
+        prepared = [path for path in _versions(folder / name) if _is_prepared(path)]
+        if prepared:
+            return max(prepared, key=lambda path: [int(number) for number in path.name.split(".")])
+    return None
+
+
+def _versions(folder: Path) -> list[Path]:
+    """Return the folders named like a version, `3.0.1`, which tfds names so when all is written."""
+    return [path for path in folder.glob("*.*.*") if path.name.replace(".", "").isdecimal()]
+
+
+def _is_prepared(folder: Path) -> bool:
+    try:
+        return json.loads((folder / "dataset_info.json").read_text())["fileFormat"] == "array_record"
+    except (OSError, ValueError, KeyError, TypeError):  # without a format: the TFRecord of old
+        return False
+
+
+def _prepare_somewhere(name: str, download: bool) -> Path:
+    if not download or name in NEEDED:
+        raise FileNotFoundError(_absent(name))
+    for folder in search_path():
+        if _is_writable(folder) and not _versions(folder / name):
+            return prepare(name, folder)
+    raise FileNotFoundError(
+        f"expected a folder to prepare {name} in, but in none of {_looked()} can one be written "
+        "(or it is there as TFRecord): set GON_DATA_DIR to a new folder"
+    )
+
+
+def _absent(name: str) -> str:
+    remedy = (
+        f"have tensorflow-datasets prepare it: {_command(name)}"
+        if name in NEEDED
+        else f"allow the download, as gon_jax.data.load({name!r}) does, or prepare it from its original files with "
+        f"gon_jax.data.prepare({name!r}, data_dir, manual_dir)"
+    )
+    return (
+        f"expected {name}, prepared as array_record, in one of {_looked()}; found none: set GON_DATA_DIR to the "
+        f"folder that has it, or {remedy}"
+    )
+
+
+def _looked() -> str:
+    return ", ".join(map(str, search_path()))
+
+
+def _command(name: str) -> str:
+    folder = str(next(filter(_is_writable, search_path()), "~/tensorflow_datasets"))
+    return (
+        f'python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={folder!r}, '
+        f"file_format='array_record').download_and_prepare()\" (needs {NEEDED[name]})"
+    )
+
+
+def _is_writable(folder: Path) -> bool:
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
+def _read_split(name: str, folder: Path, split: str, num_wanted: int, size: int | None = None):
+    from PIL import Image
+    from tqdm.auto import tqdm
+
+    tfds = _import_tfds()
+    try:
+        builder = tfds.builder_from_directory(folder)
+        features, splits = builder.info.features, builder.info.splits
+        label = next((key for key in ("label", "label_category") if key in features), None)
+        source_split = split if split in splits else "validation"  # LSUN has no other
+        num = splits[source_split].num_examples
+        num = min(num, num_wanted) if name in CUT else num
+        undecoded = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+        source = builder.as_data_source(source_split, decoders=dict.fromkeys(undecoded, tfds.decode.SkipDecoding()))
+        shape = (*((size, size) if size else features["image"].shape[:2]), features["image"].shape[2])
+        images, labels = np.empty([num, *shape], np.uint8), np.empty([num], np.int32) if label else None
+        with tqdm(total=num, desc=f"read {name} {split}", unit="image", leave=False, delay=2) as bar:
+            for start in range(0, num, CHUNK):
+                examples = source.__getitems__(range(start, min(start + CHUNK, num)))
+                for i, example in enumerate(examples, start):
+                    image = Image.open(io.BytesIO(example["image"]))
+                    images[i] = files._convert(image, shape[:2], shape[2]) if size else np.asarray(image).reshape(shape)
+                    if label:
+                        labels[i] = example[label]
+                bar.update(len(examples))
+    except Exception as error:  # array_record, tfds and Pillow each have their own
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        remedy = "prepare it" if name in NEEDED else "it is prepared"
+        raise ValueError(
+            f"expected {name} {split} as its dataset_info.json and features.json declare it in {folder}, "
+            f"which cannot be read ({reason}): remove that folder, and {remedy} anew"
+        ) from error
+    if num != num_wanted:
+        logging.getLogger(__name__).warning(
+            "%s in %s is a subset: %d of %d %s examples", name, folder, num, num_wanted, split
+        )
+    return images, labels
+
+
+def _import_tfds():
+    try:
+        import array_record  # noqa: F401  (missing where it has no wheel; tfds itself imports it late)
+        import tensorflow_datasets
+    except ImportError as error:
+        raise ImportError(
+            f"tensorflow-datasets with array_record is needed for this dataset ({error}): pip install 'gon_jax[data]'"
+        ) from error
+    return tensorflow_datasets

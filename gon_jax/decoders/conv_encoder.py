@@ -1,0 +1,160 @@
+"""The convolutional encoder of the baselines: the mirror image of `conv_decoder`, layer by layer.
+
+With w the base width and H the image size:
+
+    H (image channels) -> H/2 (w channels) -> ... -> 4x4 -> k
+
+each a strided convolution with a kernel of the shape of one of the decoder's, normalized and activated but for the
+last, which is a matrix product (4x4 to 1x1). A spatial latent `[h, w, c]` is where the layers end. Tied to a decoder, a
+layer takes its kernel too, and is the exact transpose of the decoder's but for biases of its own.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gon_jax.decoders.conv import _ACTIVATIONS, _NORMS, Activation, Norm, _lookup, _torch_uniform, conv_decoder
+from gon_jax.ops import activations as elementwise
+from gon_jax.ops.transposed_conv import strided_convolution
+
+Params = Any
+
+
+class EncoderNetwork(NamedTuple):
+    """An encoder of the usual kind, and what a model must know of it.
+
+    Attributes:
+        apply: `apply(params, x [B, ...]) -> z [B, *latent]`, rows independent; or, with `batch_statistics`,
+            `apply(params, x, stats=None) -> (z, stats)`, where `None` means "use this batch's statistics", and those
+            used are returned. A `tied` one takes the decoder's parameters too, as `decoder=`.
+        init: `init(key) -> params`, its own parameters.
+        latent_shape: `*latent`, `(k,)` or `(h, w, c)`.
+        batch_statistics: whether `apply` takes and returns statistics.
+        tied: whether it shares the decoder's kernels.
+
+    >>> linear = EncoderNetwork(lambda w, x: x.reshape(len(x), -1) @ w, lambda key: jnp.ones((64, 3)), (3,))
+    >>> linear.apply(linear.init(jax.random.key(0)), jnp.ones((5, 8, 8, 1))).shape
+    (5, 3)
+    """
+
+    apply: Callable[..., Any]
+    init: Callable[[jax.Array], Params]
+    latent_shape: tuple[int, ...]
+    batch_statistics: bool = False
+    tied: bool = False
+
+
+class StridedConv(nn.Module):
+    """Kernel 4, stride 2, padding 1: `[B, 2 H, 2 W, C]` to `[B, H, W, features]`; or 4x4 to a vector, `[B, features]`.
+
+    Attributes:
+        features: output channels.
+        to_vector: the product of the whole 4x4 image with the kernel.
+        add_bias: as in the decoder's `TransposedConv`: a parameter that is not added before batch normalization.
+    """
+
+    features: int
+    to_vector: bool = False
+    add_bias: bool = True
+
+    @nn.compact
+    def __call__(self, y, kernel=None):  # [features, 4, 4, C], the layout of the decoder's
+        initialize = _torch_uniform(16 * y.shape[-1])
+        if kernel is None:
+            kernel = self.param("kernel", initialize, (self.features, 4, 4, y.shape[-1]))
+        bias = self.param("bias", initialize, (self.features,))
+        if self.to_vector:
+            x = y.reshape(len(y), -1) @ kernel.reshape(len(kernel), -1).T
+        else:
+            x = strided_convolution(y, kernel)
+        return x + bias if self.add_bias else x
+
+
+class ConvEncoderLayers(nn.Module):
+    """The layers of `conv_encoder`, `widths` their output channels; see there."""
+
+    widths: tuple[int, ...]
+    to_vector: bool
+    norm: Norm
+    activation: Callable[[jax.Array], jax.Array]
+
+    @nn.compact
+    def __call__(self, x, kernels):  # a kernel for each layer, or None
+        *hidden, last = zip(self.widths, kernels, strict=True)
+        for width, kernel in hidden:
+            x = StridedConv(width, add_bias=self.norm != "batch")(x, kernel)
+            x = self.activation(_NORMS[self.norm]()(x))
+        return StridedConv(last[0], self.to_vector)(x, last[1])
+
+
+def _kernels(params):
+    """Return the kernels in a decoder's parameters, last layer first; its names sort in the order of its layers."""
+    leaves = jax.tree.leaves_with_path(params)
+    return [leaf for path, leaf in reversed(leaves) if jax.tree_util.keystr(path).endswith("['kernel']")]
+
+
+def conv_encoder(
+    image_shape: tuple[int, int, int] = (32, 32, 1),
+    latent_shape: tuple[int, ...] = (32,),
+    *,
+    base_channels: int = 16,
+    norm: Norm = "batch",
+    activation: Activation | Callable[[jax.Array], jax.Array] = "elu",
+    tied: bool = False,
+) -> EncoderNetwork:
+    """Return the mirror image of `conv_decoder` of the same arguments, in PyTorch's initialization.
+
+    Args:
+        image_shape, latent_shape, base_channels, norm, activation: as for `conv_decoder`. The last layer has neither
+            norm nor activation.
+        tied: take the kernels of such a decoder, each transposed; own are biases and normalization.
+
+    Raises:
+        ValueError: for what `conv_decoder` refuses; called on images of another shape, or tied to another decoder.
+
+    >>> encoder = conv_encoder((32, 32, 1), (256,))
+    >>> params = jax.eval_shape(encoder.init, jax.random.key(0))
+    >>> sum(leaf.size for leaf in jax.tree.leaves(params))  # the decoder's is 303,697
+    303952
+    """
+    mirrored = conv_decoder(image_shape, latent_shape, base_channels=base_channels, norm=norm, activation=activation)
+    shapes = [kernel.shape for kernel in _kernels(jax.eval_shape(mirrored.init, jax.random.key(0)))]
+    network = ConvEncoderLayers(
+        tuple(shape[0] for shape in shapes),
+        len(latent_shape) == 1,
+        norm,
+        elementwise.Activation(activation) if callable(activation) else _lookup(_ACTIVATIONS, activation, "activation"),
+    )
+
+    def init(key):
+        kernels = [jnp.zeros(shape) if tied else None for shape in shapes]
+        return network.init(key, jnp.zeros((1, *image_shape)), kernels)["params"]
+
+    def kernels_for(x, decoder):
+        if x.shape[1:] != image_shape:
+            raise ValueError(f"expected images {image_shape}, got {x.shape[1:]}; resize them")
+        if not tied:
+            return [None] * len(shapes)
+        kernels = _kernels(decoder)
+        if [kernel.shape for kernel in kernels] != shapes:
+            raise ValueError(
+                f"expected the parameters of a conv_decoder with kernels {shapes[::-1]} for a tied encoder, got "
+                f"{[kernel.shape for kernel in kernels[::-1]]}; give both the same image_shape, latent_shape and width"
+            )
+        return kernels
+
+    def apply(params, x, *, decoder=None):
+        return network.apply({"params": params}, x, kernels_for(x, decoder))
+
+    def apply_with_stats(params, x, stats=None, *, decoder=None):
+        kernels = kernels_for(x, decoder)
+        if stats is None:
+            z, collections = network.apply({"params": params}, x, kernels, mutable=["stats"])
+            return z, collections.get("stats", {})
+        return network.apply({"params": params, "stats": stats}, x, kernels), stats
+
+    batch_statistics = norm == "batch"
+    return EncoderNetwork(apply_with_stats if batch_statistics else apply, init, latent_shape, batch_statistics, tied)

@@ -1,0 +1,100 @@
+r"""An implicit decoder of random Fourier features of the coordinates, with a smooth activation.
+
+With m frequencies f_j drawn once from N(0, bandwidth^2 I), gamma(c) = sqrt(2) (sin(2 pi f c), cos(2 pi f c)) and
+a smooth activation a,
+
+    h_0 = a(gamma(c) W_0 + b_0 + z U),   h_i = a(h_{i-1} W_i + b_i),   F = h_{L-1} W_L + b_L.
+"""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gon_jax.base import Decoder
+from gon_jax.decoders.conv import _ACTIVATIONS, Activation, OutputActivation, _lookup
+from gon_jax.decoders.coordinate import Dense, add_per_code, for_every_code, implicit_decoder, uniform
+from gon_jax.ops import activations as elementwise
+from gon_jax.ops.sine import sine_cosine
+
+
+class FourierNetwork(nn.Module):
+    """The layers of `fourier_decoder`; see there."""
+
+    num_channels: int
+    hidden_dim: int
+    num_layers: int
+    num_frequencies: int
+    bandwidth: float
+    seed: int
+    activation: Callable[[jax.Array], jax.Array]
+
+    @nn.compact
+    def __call__(self, points, z, one_code_per_point=False):  # [N, d], and [B, k] or [N, k]
+        random = np.random.RandomState(self.seed)  # the generator whose numbers NumPy promises never to change
+        frequencies = 2 * math.pi * self.bandwidth * random.normal(size=(points.shape[-1], self.num_frequencies))
+        frequencies = jnp.asarray(frequencies, points.dtype)  # [d, m]
+        features = jnp.concatenate(sine_cosine(jnp.matmul(points, frequencies, precision="highest")), axis=-1)
+        fan_in, k = features.shape[-1], z.shape[-1]
+        kernel, bias = Dense(self.hidden_dim, math.sqrt(3 / fan_in))(fan_in)  # of unit features: unit arguments
+        x = (math.sqrt(2) * features).astype(kernel.dtype) @ kernel + bias  # [N, h]
+        x = x if one_code_per_point else for_every_code(x, len(z))  # [B N, h] or [N, h]
+        x = self.activation(add_per_code(x, z @ self.param("code", uniform(math.sqrt(3 / k)), (k, self.hidden_dim))))
+        bound = math.sqrt(6 / self.hidden_dim)  # He's: half of the second moment is lost in an activation
+        for _ in range(self.num_layers - 1):
+            kernel, bias = Dense(self.hidden_dim, bound)(self.hidden_dim)
+            x = self.activation(x @ kernel + bias)
+        kernel, bias = Dense(self.num_channels, 1 / math.sqrt(self.hidden_dim))(self.hidden_dim)
+        return x @ kernel + bias  # [B N, C] or [N, C]
+
+
+def fourier_decoder(
+    coordinates: jax.Array,
+    latent_size: int,
+    num_channels: int = 1,
+    *,
+    hidden_dim: int = 256,
+    num_layers: int = 4,
+    num_frequencies: int = 64,
+    bandwidth: float = 1.0,
+    seed: int = 0,
+    activation: Activation | Callable[[jax.Array], jax.Array] = "silu",
+    output_activation: OutputActivation = "none",
+) -> Decoder:
+    """Return a decoder of random Fourier features of the coordinates and of the code.
+
+    Args:
+        coordinates, latent_size, num_channels, hidden_dim, num_layers, output_activation: as for `siren_decoder`.
+        num_frequencies: m; there are 2 m features.
+        bandwidth: standard deviation of the frequencies, in cycles per unit of the coordinates. A grid of n points on
+            [-1, 1] holds up to n / 4; half of that or more draws noise between its points.
+        seed: of the frequencies, which are no parameters: the same number gives the same function of the parameters.
+        activation: a name or a function; smooth, since training differentiates its slope (ReLU's second derivative is
+            0).
+
+    Returns:
+        A decoder of `[B, k]` to `[B, *spatial, C]`, rows independent, pointwise; its `at` gives it at other points.
+
+    Raises:
+        ValueError: for coordinates that are not floats `[*spatial, d]`, a size below 1, a bandwidth that isn't above 0,
+            or an unknown activation.
+
+    References: Tancik et al., "Fourier features let networks learn high frequency functions in low dimensional
+    domains", NeurIPS 2020.
+
+    >>> from gon_jax.coordinates import grid
+    >>> decoder = fourier_decoder(grid(8, 8), 3, num_layers=2)
+    >>> decoder.apply(decoder.init(jax.random.key(0)), jnp.zeros((2, 3))).shape
+    (2, 8, 8, 1)
+    """
+    if not bandwidth > 0:
+        raise ValueError(f"expected a bandwidth above 0, got {bandwidth!r}")
+    smooth = elementwise.Activation(activation) if callable(activation) else None
+    smooth = smooth or _lookup(_ACTIVATIONS, activation, "activation")
+    network = FourierNetwork(num_channels, hidden_dim, num_layers, num_frequencies, bandwidth, seed, smooth)
+    counts = {"num_channels": num_channels, "hidden_dim": hidden_dim, "num_layers": num_layers}
+    counts["num_frequencies"] = num_frequencies
+    return implicit_decoder(network, coordinates, latent_size, output_activation, **counts)

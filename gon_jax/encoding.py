@@ -1,0 +1,132 @@
+"""The idea: the code of a datum is minus the gradient of its loss at the origin of latent space.
+
+`encode`, `reconstruct` and `gon_loss` are the definition, by `jax.grad`, right for any decoder: the oracle of the exact
+and cheaper forms in `linearization.py`, which need to know more of the decoder: the record `Decoder` says it.
+
+Notation: B examples; `x` `[B, ...]`; latents `[B, *latent]`; an origin `[*latent]`; k = latent size.
+References: Bond-Taylor & Willcocks, "Gradient Origin Networks", ICLR 2021, arXiv 2007.02798 ("the paper").
+"""
+
+import jax
+import jax.numpy as jnp
+
+from gon_jax.base import DecoderFn, LikelihoodFn, Params
+from gon_jax.likelihoods import squared_error
+
+
+def losses_of(likelihood: LikelihoodFn, output: jax.Array, x: jax.Array) -> jax.Array:
+    """Return each example's loss `[B]`, or say what is wrong with the likelihood."""
+    losses = likelihood(output, x)
+    if losses.shape != x.shape[:1]:
+        raise ValueError(
+            f"expected one loss per example, shape {x.shape[:1]}, got {losses.shape}; sum over the data axes and not "
+            "over the batch (a code must not depend on the batch it came in)"
+        )
+    return losses
+
+
+def check_batch(x: jax.Array, z0: jax.Array) -> None:
+    """Refuse data and start points that do not go together."""
+    if not (jnp.issubdtype(x.dtype, jnp.floating) and jnp.issubdtype(z0.dtype, jnp.floating)):
+        raise TypeError(f"expected floating-point x and z0, got {x.dtype} and {z0.dtype}; images as floats in [0, 1]?")
+    if x.shape[:1] != z0.shape[:1]:
+        raise ValueError(
+            f"expected x and z0 with the same number of examples, got x {x.shape} and z0 {z0.shape}; "
+            "z0 is a batch of start points, [B, *latent]"
+        )
+
+
+def encode(
+    decoder_fn: DecoderFn,
+    params: Params,
+    x: jax.Array,
+    z0: jax.Array,
+    *,
+    likelihood: LikelihoodFn = squared_error,
+    step_size: float | jax.Array = 1.0,
+    num_steps: int = 1,
+) -> jax.Array:
+    r"""Encode data by gradient steps on its loss, from `z0`. The definition, for any decoder.
+
+    One step from the origin is Eq. 7 of the paper,
+
+    $$ z = -\nabla_{z_0} \mathcal{L}(x, F(z_0)), \quad z_0 = 0. $$
+
+    In general z <- z - step_size * grad, so from a sampled or learned `z0` the result is "z0 - grad" of the paper's
+    Appendix C, and `encode(...) - z0` is its "-grad". Losses are summed over examples before differentiating, so
+    the code of an example does not depend on its company; the release divides by the batch size (and its first script
+    by the pixels), which is a `step_size` here. Differentiable in everything, any number of times.
+
+    Args:
+        decoder_fn: `decoder_fn(params, z [B, *latent]) -> output [B, ...]`, rows independent.
+        params: its parameters, any pytree.
+        x: data, `[B, ...]`, floating point.
+        z0: start points, `[B, *latent]`; fixes batch, latent shape and dtype; normally zeros.
+        likelihood: `(output, x) -> [B]`, a loss per example.
+        step_size: length of a step in latent space per unit of gradient of the summed loss.
+        num_steps: number of gradient steps; 1 in a GON.
+
+    Returns:
+        Latents, `[B, *latent]`.
+
+    Raises:
+        ValueError: if `x` and `z0` disagree on the batch, or the likelihood is not one number per example.
+        TypeError: if `x` or `z0` is not floating point.
+
+    >>> w = jnp.array([[1.0, 0.0, 2.0]])  # F(z) = z w
+    >>> encode(lambda w, z: z @ w, w, jnp.ones((1, 3)), jnp.zeros((1, 1)), step_size=0.5)  # w x
+    Array([[3.]], dtype=float32)
+    """
+    check_batch(x, z0)
+
+    def summed_loss(z):
+        return losses_of(likelihood, decoder_fn(params, z), x).sum()
+
+    def step(z, _):
+        return z - step_size * jax.grad(summed_loss)(z), None
+
+    if num_steps == 1:
+        return step(z0, None)[0]
+    return jax.lax.scan(step, z0, length=num_steps)[0]
+
+
+def reconstruct(decoder_fn: DecoderFn, params: Params, x: jax.Array, z0: jax.Array, **encode_options) -> jax.Array:
+    """Return the decoder's output at the code of `x`, `[B, ...]`.
+
+    Args:
+        decoder_fn, params, x, z0: as for `encode`.
+        **encode_options: `likelihood`, `step_size`, `num_steps` of `encode`.
+
+    >>> w = jnp.array([[1.0, 0.0]])
+    >>> reconstruct(lambda w, z: z @ w, w, jnp.ones((1, 2)), jnp.zeros((1, 1)), step_size=0.5)
+    Array([[1., 0.]], dtype=float32)
+    """
+    return decoder_fn(params, encode(decoder_fn, params, x, z0, **encode_options))
+
+
+def gon_loss(
+    decoder_fn: DecoderFn,
+    params: Params,
+    x: jax.Array,
+    z0: jax.Array,
+    *,
+    likelihood: LikelihoodFn = squared_error,
+    **encode_options,
+) -> jax.Array:
+    r"""Return each example's loss after encoding, `[B]`: Eq. 8 of the paper before its mean over the data.
+
+    $$ G(x) = \mathcal{L}\big(x, F(-\nabla_{z_0} \mathcal{L}(x, F(z_0)))\big) $$
+
+    Differentiate its mean in `params`: the gradient flows through the code too, which is never detached.
+
+    Args:
+        decoder_fn, params, x, z0: as for `encode`.
+        likelihood: the inner and the outer loss.
+        **encode_options: `step_size`, `num_steps` of `encode`.
+
+    >>> w, x = jnp.array([[1.0, 0.0]]), jnp.ones((1, 2))
+    >>> gon_loss(lambda w, z: z @ w, w, x, jnp.zeros((1, 1)), step_size=0.5)
+    Array([1.], dtype=float32)
+    """
+    output = reconstruct(decoder_fn, params, x, z0, likelihood=likelihood, **encode_options)
+    return losses_of(likelihood, output, x)

@@ -1,0 +1,1 @@
+"""Operations that a GON differentiates twice, fast on CPUs: products, transposed convolutions, activations, sines."""

@@ -1,0 +1,141 @@
+"""A run's folder: it holds a configuration, checkpoints, logs, pictures and, when the run is finished, a summary.
+
+    config.json       the configuration, and the shape of the images
+    checkpoints/      the best and the last state, each with the configuration
+    encoder.npz       the best state's encoder, a matrix and a bias for NumPy alone; its `note` is the formula
+    metrics.jsonl     one line a report: step, loss, validation figures
+    events.*          the same for TensorBoard
+    summary.json      held-out figures, written last: its presence says that the run is finished
+    *.png, .wav, .gif what to look at or listen to first
+"""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import gon_jax
+from gon_jax.checkpoints import write_file
+from gon_jax.runs.config import Config
+
+PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
+SIGNALS = tuple(path.replace("png", suffix) for path in PICTURES[:3] for suffix in ("wav", "gif"))
+# All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
+WRITTEN = ("summary.json", *PICTURES, "superresolution.png", "classes.png", *SIGNALS, "encoder.npz", "metrics.jsonl")
+WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
+METRIC = "validation.squared_error"
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_file(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, content) -> None:
+    """Write a file of JSON, all of it or nothing."""
+    _write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def _read_json(path: Path):
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"expected JSON in {path}, got something else ({error}); the file is damaged") from error
+
+
+def config_dict(config: Config, image_shape, num_train: int | None = None) -> dict:
+    """Return what config.json holds."""
+    shapes = {"latent_shape": list(config.latent_shape), "image_shape": list(image_shape)}
+    return dataclasses.asdict(config) | shapes | {"num_train": num_train}
+
+
+def read_config(folder: Path) -> tuple[Config, tuple[int, int, int], int | None]:
+    """Return the configuration, the shape of the images, and how many were trained on."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected a run in {folder}, got no {path}; give a folder that `gon train` wrote, as runs/gon-digits"
+        )
+    try:
+        values = dict(_read_json(path))
+        image_shape, num_train = tuple(values.pop("image_shape")), values.pop("num_train", None)
+        return Config(**values | {"latent_shape": tuple(values["latent_shape"])}), image_shape, num_train
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected the configuration of a run in {path}, got one with other fields ({error}); "
+            f"it is probably of another program, or of another version of gon_jax than {gon_jax.__version__}"
+        ) from error
+
+
+def read_summary(folder: Path) -> dict | None:
+    """Return the summary of a finished run, or `None` if it isn't finished."""
+    path = Path(folder) / "summary.json"
+    return _read_json(path) if path.is_file() else None
+
+
+def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> tuple[int, int, int] | None:
+    """Refuse a folder that holds something, unless told what to do with it; return the image shape of one to resume."""
+    if resume and overwrite:
+        raise ValueError("expected --resume or --overwrite, got both; the one keeps what the other removes")
+    if resume:
+        saved, image_shape, _ = read_config(folder)
+        ours, theirs = dataclasses.asdict(config), dataclasses.asdict(saved)
+        changed = [name for name in ours if ours[name] != theirs[name]]
+        if changed and not (changed == ["num_steps"] and config.schedule == "constant"):
+            name = changed[0]
+            raise ValueError(
+                f"expected the configuration that {folder} was trained with, got {name}={ours[name]} instead of "
+                f"{theirs[name]}; resume with the same options, or train into another folder"
+            )
+        return image_shape
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"expected a folder for the run, got the file {folder}; choose another")
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"expected a new or empty folder, got {folder}, which holds other things; choose another")
+        if not overwrite:
+            raise ValueError(
+                f"expected a folder without a run, got {folder}, which holds one; continue it with --resume, or remove "
+                "it with --overwrite"
+            )
+        read_config(folder)  # other programs write a config.json too
+    return None
+
+
+def remove_run(folder: Path) -> None:
+    """Remove what a run wrote, and nothing else."""
+    for pattern in WRITTEN:
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+class Log:
+    """What is written while training: metrics.jsonl and TensorBoard events."""
+
+    def __init__(self, folder: Path, step: int):
+        from tensorboardX import SummaryWriter
+
+        path = folder / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.is_file() else []
+        rows = [json.loads(line) for line in lines if line.endswith("}")]  # not one that a full disk cut off
+        self.rows = [row for row in rows if row["step"] <= step]  # later ones were made after the last checkpoint
+        _write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._file = path.open("a")
+        self._events = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
+
+    def write(self, row: dict) -> None:
+        self.rows.append(row)
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for name, value in row.items():
+            if name != "step":
+                self._events.add_scalar(name.replace(".", "/"), value, row["step"])
+
+    def close(self) -> None:
+        self._file.close()
+        self._events.close()
+
+    def curves(self) -> dict[str, tuple[list[int], list[float]]]:
+        """Return steps and values of the training loss, and of the validation error where there is one."""
+        rows = {"training": [(row["step"], row["loss"]) for row in self.rows]}
+        rows["validation"] = [(row["step"], row[METRIC]) for row in self.rows if METRIC in row]
+        return {name: tuple(map(list, zip(*points, strict=True))) for name, points in rows.items() if points}
