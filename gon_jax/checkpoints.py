@@ -10,15 +10,15 @@ import logging
 import math
 import zlib
 from collections import namedtuple
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from gon_jax._files import write_file
 from gon_jax.freezing import FrozenEncoder
 
 NOTE = "z = bias + (x.reshape(n, -1) @ matrix).reshape(n, *latent_shape), for n images x of data_shape in [0, 1]"
@@ -277,22 +277,6 @@ def _place(leaf, array):
     if isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)):
         return jax.device_put(array, leaf.sharding if getattr(leaf, "committed", False) else None)
     return array.item() if isinstance(leaf, (bool, int, float)) else array
-
-
-def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file in one rename, so that it is whole or not there.
-
-    Args:
-        path: the file, in a folder that exists.
-        write: called with the open binary file.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _fingerprint(tree):

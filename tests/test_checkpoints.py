@@ -17,7 +17,8 @@ import numpy as np
 import optax
 import pytest
 
-from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder, write_file
+from gon_jax._files import read_json, write_file, write_json
+from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder
 from gon_jax.freezing import FrozenEncoder, encode_frozen
 
 enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # the latter in jax 0.7
@@ -369,3 +370,12 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         write_file(path, fail)
     assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_read_back_and_a_damaged_file_is_named_in_one_line(tmp_path):
+    write_json(tmp_path / "above" / "a.json", {"a": [1, None]})
+    assert read_json(tmp_path / "above" / "a.json") == {"a": [1, None]}
+    for content in (b'{"a": ', b"\xff\xfe\xfd"):
+        (tmp_path / "a.json").write_bytes(content)
+        with raises_one_line(ValueError, r"expected JSON in .*a\.json, got something else .*damaged"):
+            read_json(tmp_path / "a.json")

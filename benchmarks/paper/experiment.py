@@ -22,7 +22,6 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from benchmarks.provenance import provenance
-from gon_jax.checkpoints import write_file
 from gon_jax.data import Dataset, missing
 from gon_jax.runs.config import Config
 from gon_jax.runs.folder import METRIC, read_summary
@@ -191,8 +190,8 @@ def reproduce(
     )
     results.mkdir(parents=True, exist_ok=True)
     experiment.draw(path.with_suffix(".png"), arms, f"{experiment.name} ({scale}, {dataset})")
-    write_file(path.with_suffix(".md"), lambda file: file.write(markdown(table(result)).encode()))
-    write_file(path.with_suffix(".json"), lambda file: file.write((json.dumps(result, indent=1) + "\n").encode()))
+    path.with_suffix(".md").write_text(markdown(table(result)))
+    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 

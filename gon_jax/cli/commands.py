@@ -504,9 +504,8 @@ def _check_output(path: Path | None, suffixes) -> None:
 
 def _write(path: Path, write: Callable) -> None:
     """Write a file in one rename, and the folders above it."""
-    from gon_jax.checkpoints import write_file
+    from gon_jax._files import write_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, write)
 
 

@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 
 import gon_jax
-from gon_jax.checkpoints import write_file
+from gon_jax._files import read_json, write_text
 from gon_jax.runs.config import Config
 
 PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
@@ -24,22 +24,6 @@ SIGNALS = tuple(path.replace("png", suffix) for path in PICTURES[:3] for suffix 
 WRITTEN = ("summary.json", *PICTURES, "superresolution.png", "classes.png", *SIGNALS, "encoder.npz", "metrics.jsonl")
 WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
 METRIC = "validation.squared_error"
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_file(path, lambda file: file.write(text.encode()))
-
-
-def write_json(path: Path, content) -> None:
-    """Write a file of JSON, all of it or nothing."""
-    _write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def _read_json(path: Path):
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"expected JSON in {path}, got something else ({error}); the file is damaged") from error
 
 
 def config_dict(config: Config, image_shape, num_train: int | None = None) -> dict:
@@ -56,7 +40,7 @@ def read_config(folder: Path) -> tuple[Config, tuple[int, int, int], int | None]
             f"expected a run in {folder}, got no {path}; give a folder that `gon train` wrote, as runs/gon-digits"
         )
     try:
-        values = dict(_read_json(path))
+        values = dict(read_json(path))
         image_shape, num_train = tuple(values.pop("image_shape")), values.pop("num_train", None)
         return Config(**values | {"latent_shape": tuple(values["latent_shape"])}), image_shape, num_train
     except (KeyError, TypeError) as error:
@@ -69,7 +53,7 @@ def read_config(folder: Path) -> tuple[Config, tuple[int, int, int], int | None]
 def read_summary(folder: Path) -> dict | None:
     """Return the summary of a finished run, or `None` if it isn't finished."""
     path = Path(folder) / "summary.json"
-    return _read_json(path) if path.is_file() else None
+    return read_json(path) if path.is_file() else None
 
 
 def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> tuple[int, int, int] | None:
@@ -118,7 +102,7 @@ class Log:
         lines = path.read_text().splitlines() if path.is_file() else []
         rows = [json.loads(line) for line in lines if line.endswith("}")]  # not one that a full disk cut off
         self.rows = [row for row in rows if row["step"] <= step]  # later ones were made after the last checkpoint
-        _write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = path.open("a")
         self._events = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
 

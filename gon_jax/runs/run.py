@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 import gon_jax
+from gon_jax._files import write_json
 from gon_jax.bounds import evaluate_bound
 from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder
 from gon_jax.data import Dataset, check_images, load
@@ -24,7 +25,6 @@ from gon_jax.runs.folder import (
     read_config,
     read_summary,
     remove_run,
-    write_json,
 )
 from gon_jax.runs.making import make_model, optimizer_of
 from gon_jax.runs.pictures import draw

@@ -1,0 +1,47 @@
+"""Files written whole: under a temporary name, then renamed, so that a reader sees all of a file or none of it."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+__all__ = ["read_json", "write_file", "write_json", "write_text"]
+
+
+def write_file(path: str | Path, write_fn: Callable[[BinaryIO], Any]) -> None:
+    """Write a file atomically: after an error or a crash, it is as it was before.
+
+    Args:
+        path: the file; missing folders above it are made.
+        write_fn: called with the open binary file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            write_fn(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text as UTF-8, atomically."""
+    write_file(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write indented JSON, atomically."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON, or raise ValueError if the file holds something else."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise ValueError(f"expected JSON in {path}, got something else ({error}); the file is damaged") from error
