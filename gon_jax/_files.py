@@ -2,11 +2,14 @@
 
 import json
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["read_json", "write_file", "write_json", "write_text"]
+import numpy as np
+
+__all__ = ["crc32", "read_json", "write_file", "write_json", "write_text"]
 
 
 def write_file(path: str | Path, write_fn: Callable[[BinaryIO], Any]) -> None:
@@ -45,3 +48,11 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_bytes())
     except ValueError as error:  # not JSON, or not UTF-8
         raise ValueError(f"expected JSON in {path}, got something else ({error}); the file is damaged") from error
+
+
+def crc32(*arrays: Any) -> int:
+    """Return the CRC-32 of the bytes of arrays, one after another."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), crc)
+    return crc

@@ -1,101 +1,36 @@
-"""Checkpoints of a run by Orbax: state, configuration and metrics in one step; the best and the last are kept.
+"""Checkpoints of a run, by Orbax: state, configuration and metrics in one step; the best and the last are kept.
 
-A run folder holds `checkpoints/<step>/` with the items `state` (the pytree, typed keys as their data), `config` and
-`scores` (JSON), and `leaves` (JSON: of every leaf the dtype and shape, the CRC-32 of its bytes, since Orbax restores
-flipped bits in silence, and a key's implementation). Beside it may lie the encoder of a checkpoint, for NumPy alone.
+`checkpoints/<step>/` holds the items `state` (the pytree, typed keys as their data) and, as JSON, `config`, `scores`
+and `leaves`: for each leaf dtype and shape, CRC-32 (Orbax does not notice flipped bits) and a key's implementation.
 """
 
-import contextlib
-import logging
 import math
-import zlib
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from gon_jax._files import write_file
-from gon_jax.freezing import FrozenEncoder
+from gon_jax._files import crc32
 
-NOTE = "z = bias + (x.reshape(n, -1) @ matrix).reshape(n, *latent_shape), for n images x of data_shape in [0, 1]"
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Orbax logs what it also raises, and much besides; here every problem is an exception."""
-    logger = logging.getLogger("absl")
-    disabled, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = disabled
-
-
-def _is_key(leaf):
-    return jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key)
-
-
-def _named_leaves(tree):
-    """The leaves of a pytree by path, such as 'params/dense/kernel'."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
-    }
-
-
-def _describe(leaf):
-    """Dtype and shape in words: 'float32[3, 4]', 'key<fry>[]'."""
-    leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-    return f"{leaf.dtype}{list(leaf.shape)}"
-
-
-def _without_unused(state):
-    """Leave out fields that are None by default: Orbax takes None for structure, and older states had fewer fields."""
-    defaults = getattr(state, "_field_defaults", {})
-    if not defaults:
-        return state
-    used = {name: value for name, value in state._asdict().items() if value is not None or name not in defaults}
-    return namedtuple("Used", used)(**used)
-
-
-def _crc(array):
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-
-
-def _one_line(error):
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-class _BestAndLast:
-    """An Orbax preservation policy. (With Orbax's own metrics, one damaged file keeps the folder from opening.)"""
-
-    def __init__(self, best_fn):
-        self.best_fn = best_fn
-
-    def should_preserve(self, checkpoints, *, context):
-        steps = [checkpoint.step for checkpoint in checkpoints]
-        return [step in (self.best_fn(steps), steps[-1]) for step in steps]
+__all__ = ["Checkpoints"]
 
 
 class Checkpoints:
     """The checkpoints of one run, open for saving or reading; a context manager.
 
-    Saving is synchronous and atomic: a checkpoint is written under a temporary name and renamed, so that a process
-    killed while it saves, or a full disk, leaves the earlier ones as they were. One process on one host saves; others
-    may read.
+    Saving is synchronous and atomic: a process killed while it saves, or a full disk, leaves the earlier checkpoints
+    as they were. One process on one host saves; others may read.
 
     Args:
-        folder: the run's folder; the checkpoints lie in its `checkpoints/`.
-        metric: the metric that the best checkpoint has the lowest value of; one that is missing, NaN or
-            unreadable is never best while another can. Of equal ones the latest is the best.
-        create: make the folder where it is missing, and remove what an interrupted save left. A writer says True.
+        folder: the run's folder; the checkpoints are in its `checkpoints/`.
+        metric: what the best checkpoint is lowest in, the latest of equal ones; NaN and unreadable ones come last.
+        create: for writers: make the folder if it is missing, and remove what an interrupted save left.
 
     Raises:
-        FileNotFoundError: the folder holds no `checkpoints/`, and `create` is False.
+        FileNotFoundError: the folder has no `checkpoints/`, and `create` is False.
 
     Example:
         >>> import tempfile
@@ -115,37 +50,25 @@ class Checkpoints:
                 "the path is probably wrong, or no training has saved there yet"
             )
         options = ocp.CheckpointManagerOptions(
-            create=create,
-            cleanup_tmp_directories=create,
-            enable_async_checkpointing=False,
-            preservation_policy=_BestAndLast(self._best),
+            create=create, cleanup_tmp_directories=create, enable_async_checkpointing=False
         )
-        with _quiet():
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
 
-    def __enter__(self):
+    def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_):
-        self.close()
-
-    def close(self) -> None:
-        """Release what Orbax holds. Nothing is pending: saving is synchronous."""
-        with _quiet():
-            self._manager.close()
+        self._manager.close()
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The steps that have a checkpoint, ascending; possibly none."""
+        """The steps that have a checkpoint, ascending."""
         return tuple(self._manager.all_steps())
 
     @property
     def best_step(self) -> int | None:
         """The step whose checkpoint has the lowest metric; None without checkpoints."""
-        return self._best(self.steps)
-
-    def _best(self, steps):
-        return min(reversed(steps), key=self._score, default=None)
+        return min(reversed(self.steps), key=self._score, default=None)
 
     def _score(self, step):
         try:
@@ -160,7 +83,7 @@ class Checkpoints:
         Args:
             step: the training step, after every step saved before.
             state: a pytree of arrays; typed PRNG keys and 64-bit arrays included.
-            config: the run's configuration, of what JSON holds.
+            config: the run's configuration, serializable as JSON.
             metrics: name to number; includes the metric that chooses the best.
 
         Raises:
@@ -177,21 +100,22 @@ class Checkpoints:
                 f"expected metrics to hold {self.metric!r}, which chooses the best checkpoint, got "
                 f"{sorted(metrics)}: add it, or name another with Checkpoints(..., metric=...)"
             )
-        arrays = jax.device_get(jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state))
-        arrays = jax.tree.map(np.asarray, arrays)
+        arrays = jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
+        arrays = jax.tree.map(np.asarray, jax.device_get(arrays))
         leaves = {
-            name: [_describe(leaf), _crc(array), str(jax.random.key_impl(leaf)) if _is_key(leaf) else None]
+            name: [_describe(leaf), crc32(array), str(jax.random.key_impl(leaf)) if _is_key(leaf) else None]
             for (name, leaf), array in zip(_named_leaves(state).items(), jax.tree.leaves(arrays), strict=True)
         }
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(_without_unused(arrays)),
             config=ocp.args.JsonSave(config),
             leaves=ocp.args.JsonSave(leaves),
-            scores=ocp.args.JsonSave({k: float(v) for k, v in metrics.items()}),
+            scores=ocp.args.JsonSave({name: float(value) for name, value in metrics.items()}),
         )
         try:
-            with _quiet():
-                self._manager.save(step, args=items, force=True)
+            self._manager.save(step, args=items, force=True)
+            for other in set(self.steps) - {self.best_step, step}:  # Orbax's own policies fail on a damaged checkpoint
+                self._manager.delete(other)
         except (OSError, ValueError) as error:  # tensorstore reports a full disk as ValueError
             raise OSError(
                 f"expected to write checkpoint {step} to {self.folder}, got {_one_line(error)}; the earlier "
@@ -199,15 +123,12 @@ class Checkpoints:
             ) from error
 
     def restore(self, template: Any, which: str | int = "last") -> Any:
-        """Read a state back, bit for bit.
+        """Read a state back, bit for bit, in the structure of a template.
 
         Args:
             template: a pytree with the structure, shapes and dtypes of the state that was saved: such a state, or its
-                `jax.eval_shape`. It is not changed. JAX leaves are placed as in the template, NumPy leaves stay NumPy.
+                `jax.eval_shape`. JAX leaves are placed as in the template, NumPy leaves stay NumPy.
             which: "last", "best" or a step.
-
-        Returns:
-            The state, with the template's structure.
 
         Raises:
             FileNotFoundError: there is no such checkpoint.
@@ -216,9 +137,8 @@ class Checkpoints:
         """
         step = self._resolve(which)
         saved, expected = self._read(step, "leaves", ocp.args.JsonRestore()), _named_leaves(template)
-        for name in [*expected, *(name for name in saved if name not in expected)]:
-            want = _describe(expected[name]) if name in expected else "nothing"
-            got = saved[name][0] if name in saved else "nothing"
+        for name in expected | saved:
+            want, got = _describe(expected.get(name)), saved.get(name, ["nothing"])[0]
             if want != got:
                 raise ValueError(
                     f"expected {want} at {name}, got {got} in checkpoint {step} of {self.folder}: it is "
@@ -229,17 +149,17 @@ class Checkpoints:
         leaves = []
         for (name, leaf), array in zip(expected.items(), jax.tree.leaves(arrays), strict=True):
             _, crc, key_impl = saved[name]
-            if _crc(array) != crc:
+            if crc32(array) != crc:
                 raise self._damaged(step, f"other bytes at {name} than were saved")
             leaves.append(_place(leaf, jax.random.wrap_key_data(array, impl=key_impl) if key_impl else array))
         return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
     def read_config(self, which: str | int = "last") -> dict:
-        """Read the configuration saved with a checkpoint ("last", "best" or a step); raises as `restore` does."""
+        """Read the configuration saved with a checkpoint; `which` and errors as for `restore`."""
         return self._read(self._resolve(which), "config", ocp.args.JsonRestore())
 
     def read_metrics(self, which: str | int = "last") -> dict[str, float]:
-        """Read the metrics saved with a checkpoint ("last", "best" or a step); raises as `restore` does."""
+        """Read the metrics saved with a checkpoint; `which` and errors as for `restore`."""
         return self._read(self._resolve(which), "scores", ocp.args.JsonRestore())
 
     def _resolve(self, which):
@@ -253,9 +173,8 @@ class Checkpoints:
 
     def _read(self, step, item, args):
         try:
-            with _quiet():
-                return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
-        except Exception as error:  # whatever Orbax, tensorstore or json make of damaged files
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+        except Exception as error:  # Orbax, tensorstore and json raise many kinds for damaged files
             raise self._damaged(step, _one_line(error)) from error
 
     def _damaged(self, step, what):
@@ -266,10 +185,38 @@ class Checkpoints:
         )
 
 
+def _is_key(leaf):
+    return jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key)
+
+
+def _typed(leaf):
+    return leaf if hasattr(leaf, "dtype") else np.asarray(leaf)  # a Python number
+
+
+def _named_leaves(tree):
+    """Return the leaves of a pytree by path, such as 'params/dense/kernel'."""
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _describe(leaf):
+    """Return dtype and shape: 'float32[3, 4]', 'key<fry>[]'; 'nothing' for None."""
+    return "nothing" if leaf is None else f"{_typed(leaf).dtype}{list(_typed(leaf).shape)}"
+
+
+def _without_unused(state):
+    """Leave out fields that are None by default: Orbax takes None for structure, and older states had fewer fields."""
+    defaults = getattr(state, "_field_defaults", {})
+    if not defaults:
+        return state
+    used = {name: value for name, value in state._asdict().items() if value is not None or name not in defaults}
+    return namedtuple("Used", used)(**used)
+
+
 def _empty_like(leaf):
-    """An empty NumPy array for Orbax to fill, of the shape and dtype in which a leaf is saved."""
-    leaf = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    return np.empty(np.shape(leaf), leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype)
+    """Return an empty NumPy array for Orbax to fill, of the shape and dtype in which a leaf is saved."""
+    leaf = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else _typed(leaf)
+    return np.empty(leaf.shape, leaf.dtype)
 
 
 def _place(leaf, array):
@@ -279,55 +226,5 @@ def _place(leaf, array):
     return array.item() if isinstance(leaf, (bool, int, float)) else array
 
 
-def _fingerprint(tree):
-    crc = 0
-    for leaf in jax.tree.leaves(jax.device_get(tree)):
-        crc = zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8), crc)
-    return crc
-
-
-def write_encoder(path: Path, encoder: FrozenEncoder, variables: Any, step: int, data_shape: tuple[int, ...]) -> None:
-    """Write an encoder as an .npz that needs NumPy alone: `matrix` [m, k], `bias` [*latent], and what they are.
-
-    Args:
-        path: the file.
-        encoder: one that acts on the data.
-        variables: what it was computed from; its CRC-32 is kept, to know the file by.
-        step: the training step of the variables.
-        data_shape: of one example, m entries.
-
-    >>> import tempfile
-    >>> encoder = FrozenEncoder(jnp.ones((4, 2)), jnp.zeros(2))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "encoder.npz"
-    ...     write_encoder(path, encoder, {}, 100, (2, 2, 1))
-    ...     with np.load(path) as file:
-    ...         np.ones((1, 4)) @ file["matrix"] + file["bias"], int(file["step"])
-    ...     read_encoder(path, {}, 100, (2, 2, 1), (2,)).bias, read_encoder(path, {}, 200, (2, 2, 1), (2,))
-    (array([[4., 4.]]), 100)
-    (Array([0., 0.], dtype=float32), None)
-    """
-    arrays = {"matrix": np.asarray(encoder.matrix), "bias": np.asarray(encoder.bias), "step": step}
-    arrays |= {"latent_shape": encoder.bias.shape, "data_shape": data_shape, "note": NOTE}
-    write_file(path, lambda file: np.savez(file, **arrays, variables_crc32=_fingerprint(variables)))
-
-
-def read_encoder(
-    path: Path, variables: Any, step: int, data_shape: tuple[int, ...], latent_shape: tuple[int, ...]
-) -> FrozenEncoder | None:
-    """Read an encoder back, if it is whole and that of these variables; otherwise return `None`.
-
-    Args:
-        path, variables, step, data_shape: as for `write_encoder`.
-        latent_shape: of a code.
-    """
-    try:
-        with path.open("rb") as content, np.load(content) as file:  # a zip, which holds a CRC-32 of every array
-            matrix, bias, *known = (file[name] for name in ("matrix", "bias", "step", "variables_crc32"))
-    except Exception:  # whatever zipfile and NumPy make of damaged files
-        return None
-    shapes = (math.prod(data_shape), math.prod(latent_shape)), tuple(latent_shape)
-    if (matrix.shape, bias.shape) != shapes or {matrix.dtype, bias.dtype} != {np.dtype(np.float32)}:
-        return None
-    known = [number.tolist() for number in known]
-    return FrozenEncoder(jnp.asarray(matrix), jnp.asarray(bias)) if known == [step, _fingerprint(variables)] else None
+def _one_line(error):
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

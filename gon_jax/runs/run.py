@@ -13,9 +13,10 @@ import numpy as np
 import gon_jax
 from gon_jax._files import write_json
 from gon_jax.bounds import evaluate_bound
-from gon_jax.checkpoints import Checkpoints, read_encoder, write_encoder
+from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Dataset, check_images, load
 from gon_jax.runs.config import Config
+from gon_jax.runs.encoder_file import read_encoder, write_encoder
 from gon_jax.runs.examples import arrays_of, dataset_of, pca_errors_of, sources_of
 from gon_jax.runs.folder import (
     METRIC,
