@@ -1,4 +1,4 @@
-"""Latent codes: slerp against its definition and at its singular points, fitted priors against numpy and scipy."""
+"""Latents: slerp against its definition and at its singular points, fitted priors against numpy and scipy."""
 
 import jax
 import jax.experimental
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial import geometric_slerp
 
-from gon_jax.latents import priors as latents
+from gon_jax import latents
 
 enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # the latter in jax 0.7
 RNG = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def test_slerp_gradient_agrees_with_finite_differences_and_jits():
         jax.test_util.check_grads(jax.jit(latents.slerp), (a, b, 0.3), order=2, modes=("rev",))
 
 
-def test_slerp_refuses_codes_of_different_shapes_and_too_few_points():
+def test_slerp_refuses_latents_of_different_shapes_and_too_few_points():
     with pytest.raises(ValueError, match="got .* probably has a batch axis"):
         latents.slerp(jnp.ones((1, 4)), jnp.ones(4), 0.5)
     with pytest.raises(ValueError, match="at least 2"):
@@ -88,7 +88,7 @@ def test_gaussian_agrees_with_numpy_at_any_scale(scale):
 
 
 @pytest.mark.parametrize("num", [1, 2, 5, 8])
-def test_gaussian_of_few_codes_stays_in_their_span(num):
+def test_gaussian_of_few_latents_stays_in_their_span(num):
     z = correlated(num, 8)
     prior = latents.fit_gaussian(z)
     samples = latents.sample_prior(prior, jax.random.key(0), 100, (8,)) - prior.mean
@@ -98,7 +98,7 @@ def test_gaussian_of_few_codes_stays_in_their_span(num):
     assert np.abs(outside).max(initial=0) < 1e-2 * max(np.abs(samples).max(), 1e-6)
 
 
-def test_samples_have_the_moments_of_the_codes():
+def test_samples_have_the_moments_of_the_latents():
     z = correlated(2000, 3, 1e-3)
     for prior in (latents.fit_gaussian(z), latents.fit_mixture(z, 3)):
         draw = jax.jit(latents.sample_prior, static_argnums=(2, 3))
@@ -123,19 +123,19 @@ def test_mixture_finds_clusters_and_does_not_depend_on_scale():
         np.testing.assert_allclose(prior.chols, scale * priors[0].chols, rtol=1e-4, atol=1e-6 * scale)
 
 
-def test_mixture_size_by_default_and_degenerate_codes():
+def test_mixture_size_by_default_and_degenerate_latents():
     assert latents.fit_mixture(correlated(10, 4)).weights.shape == (1,)
     assert latents.fit_mixture(correlated(90, 3)).weights.shape == (3,)
-    same = latents.fit_mixture(np.ones((40, 1), "f4"))  # every code equal: sampled as it is
+    same = latents.fit_mixture(np.ones((40, 1), "f4"))  # all latents equal: sampled as they are
     np.testing.assert_allclose(latents.sample_prior(same, jax.random.key(0), 9, (1,)), 1, atol=1e-2)
 
 
 def test_priors_refuse_what_cannot_be_fitted():
-    with pytest.raises(ValueError, match="expected at least 5 codes for 5 components, got 3"):
+    with pytest.raises(ValueError, match="expected at least 5 latents, got 3"):
         latents.fit_mixture(np.ones((3, 2), "f4"), 5)
     with pytest.raises(ValueError, match="got 1 of 4 with NaN"):
         latents.fit_mixture(np.array([[0], [1], [np.nan], [2]], "f4"))
     with pytest.raises(ValueError, match="N >= 1"):
         latents.fit_gaussian(jnp.zeros((0, 3)))
-    with pytest.raises(ValueError, match="latent_shape of 4 entries"):
+    with pytest.raises(ValueError, match="latent_shape of the prior's 4 entries"):
         latents.sample_prior(latents.fit_gaussian(jnp.eye(4)), jax.random.key(0), 2, (3,))

@@ -1,4 +1,4 @@
-"""Latents: paths between them, distributions fitted to them, and what they are like."""
+"""Paths between latents, distributions fitted to them, and their statistics (`gon_jax.latents.statistics`)."""
 
 from gon_jax.latents.interpolation import slerp, slerp_path
 from gon_jax.latents.priors import Gaussian, Mixture, fit_gaussian, fit_mixture, sample_prior

@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 
+__all__ = ["slerp", "slerp_path"]
+
 
 def _safe_norm(z):
-    """The Euclidean norm over all axes; 0, with gradient 0, where its square underflows."""
+    """Return the Euclidean norm over all axes; 0, with gradient 0, where its square underflows."""
     square = jnp.sum(z * z)
     positive = square > jnp.finfo(z.dtype).tiny
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
@@ -14,23 +16,21 @@ def _safe_norm(z):
 def slerp(z_a: jax.Array, z_b: jax.Array, t: float | jax.Array) -> jax.Array:
     r"""Interpolate from z_a to z_b with the direction on the great circle and the norm linear in t.
 
-    With theta the angle between the codes and r(t) = (1 - t) |z_a| + t |z_b|,
+    With theta the angle between the latents and r(t) = (1 - t) |z_a| + t |z_b|,
 
     .. math:: z(t) = \frac{r(t)}{\sin\theta} \left( \sin((1-t)\theta) \frac{z_a}{|z_a|}
               + \sin(t\theta) \frac{z_b}{|z_b|} \right).
 
-    The ends are exact. Parallel, opposite and zero codes fix no great circle: there the path is the straight line
-    (through the origin, between opposite codes), so values and gradients are finite everywhere.
+    The ends are exact. Parallel, opposite and zero latents fix no great circle: there the path is the straight line,
+    so values and gradients are finite everywhere.
 
     Args:
-        z_a, z_b: codes [*latent], floating point; for a batch, vmap or `slerp_path`.
+        z_a: latent [*latent], floating point; for a batch, use vmap or `slerp_path`.
+        z_b: likewise.
         t: position, scalar; 0 gives z_a and 1 gives z_b.
 
     Returns:
-        The code at t, [*latent].
-
-    Raises:
-        ValueError: the shapes of the two codes differ.
+        The latent at t, [*latent].
 
     Example:
         >>> slerp(jnp.array([1., 0.]), jnp.array([0., 3.]), 0.5).round(4)  # the norm is 2, at 45 degrees
@@ -38,10 +38,8 @@ def slerp(z_a: jax.Array, z_b: jax.Array, t: float | jax.Array) -> jax.Array:
     """
     z_a, z_b = jnp.asarray(z_a), jnp.asarray(z_b)
     if z_a.shape != z_b.shape:
-        raise ValueError(
-            f"slerp: expected two codes of one shape, got {z_a.shape} and {z_b.shape}: "
-            "one of them probably has a batch axis; use vmap or slerp_path"
-        )
+        cause = "one probably has a batch axis; use vmap or slerp_path"
+        raise ValueError(f"expected two latents of one shape, got {z_a.shape} and {z_b.shape}: {cause}")
     t = jnp.asarray(t, z_a.dtype)
     norm_a, norm_b = _safe_norm(z_a), _safe_norm(z_b)
     nonzero = (norm_a > 0) & (norm_b > 0)
@@ -61,24 +59,22 @@ def slerp(z_a: jax.Array, z_b: jax.Array, t: float | jax.Array) -> jax.Array:
 
 
 def slerp_path(z_a: jax.Array, z_b: jax.Array, num_points: int) -> jax.Array:
-    """Interpolate between pairs of codes at evenly spaced points, both ends included.
+    """Interpolate between pairs of latents at evenly spaced points, both ends included.
 
     Args:
-        z_a, z_b: codes [B, *latent].
+        z_a: latents [B, *latent].
+        z_b: likewise.
         num_points: P, at least 2.
 
     Returns:
         The paths [B, P, *latent]; `[:, 0]` is z_a and `[:, -1]` is z_b.
-
-    Raises:
-        ValueError: the shapes differ, or num_points is below 2.
 
     Example:
         >>> slerp_path(jnp.ones((4, 8)), -jnp.ones((4, 8)), 10).shape
         (4, 10, 8)
     """
     if num_points < 2:
-        raise ValueError(f"slerp_path: expected num_points of at least 2, the two ends, got {num_points}")
+        raise ValueError(f"expected num_points of at least 2, the two ends, got {num_points}")
     z_a, z_b = jnp.asarray(z_a), jnp.asarray(z_b)
     t = jnp.linspace(0, 1, num_points, dtype=z_a.dtype)
     return jax.vmap(jax.vmap(slerp, (None, None, 0)), (0, 0, None))(z_a, z_b, t)

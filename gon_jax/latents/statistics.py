@@ -1,111 +1,123 @@
-"""What codes are like: how normal, of how many dimensions, and how much of the labels they tell.
+"""How normal latents are, how many dimensions they use, and how well they tell labels apart.
 
-NumPy in and out, on the host, deterministic. Shapes: N codes `[N, *latent]`, k = prod(latent).
+NumPy in and out, on the host, deterministic. Shapes: N latents z [N, *latent], k = prod(latent). Every function raises
+ValueError for latents that are not finite, and where noted for too few or equal ones.
 """
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-CONSTANT = 1e-6  # a standard deviation below this part of the largest entry is rounding
-NUM_PAIRED = 5_000  # codes that every pair of is looked at, at most
+__all__ = [
+    "effective_rank",
+    "jacobian_spectrum",
+    "knn_accuracy",
+    "latent_spectrum",
+    "linear_probe",
+    "moments",
+    "normality",
+    "participation_ratio",
+    "qq",
+    "standardize",
+]
+
+_CONSTANT = 1e-6  # a standard deviation below this part of the largest entry is rounding
+_MAX_PAIRED = 5_000  # latents whose pairs are all compared
+_MAX_TRAINING = 10_000  # latents that classifiers are fitted to
 
 
-def _codes(name, z, at_least=1):
-    """Return codes as float64 `[N, k]`, or say what is wrong with them."""
+def _flatten(z, at_least=1):
+    """Return latents as float64 [N, k], or raise ValueError."""
     z = np.asarray(z)
     if z.ndim < 2 or not z.size:
-        raise ValueError(f"{name}: expected codes [N, *latent] with N >= 1, got shape {z.shape}")
+        raise ValueError(f"expected latents [N, *latent] with N >= 1, got shape {z.shape}")
     if len(z) < at_least:
-        raise ValueError(f"{name}: expected at least {at_least} codes, got {len(z)}: encode more data")
+        raise ValueError(f"expected at least {at_least} latents, got {len(z)}: encode more data")
     z = z.reshape(len(z), -1).astype(np.float64)
-    bad = np.count_nonzero(~np.isfinite(z).all(1))
-    if bad:
-        raise ValueError(
-            f"{name}: expected finite codes, got {bad} of {len(z)} with NaN or infinity: "
-            "the training has probably diverged"
-        )
+    if bad := np.count_nonzero(~np.isfinite(z).all(1)):
+        raise ValueError(f"expected finite latents, got {bad} of {len(z)} with NaN or infinity: has training diverged?")
     return z
 
 
-def _standardized(name, z):
-    """Return the dimensions that vary `[N, j]`, of mean 0 and variance 1 (divisor N), and which they are `[k]`."""
+def _thin(values, at_most):
+    """Return at most that many of the values, evenly spaced."""
+    return values[np.linspace(0, len(values) - 1, min(len(values), at_most)).astype(int)]
+
+
+def standardize(z: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Shift and scale each dimension to mean 0 and variance 1 (divisor N), without the dimensions that do not vary.
+
+    Returns:
+        The standardized dimensions, float64 [N, j], and which of all dimensions they are, booleans [k].
+
+    Raises:
+        ValueError: the latents are all equal.
+
+    Example:
+        >>> standardize(np.array([[1.0, 5.0], [3.0, 5.0]]))
+        (array([[-1.], [ 1.]]), array([ True, False]))
+    """
+    z = _flatten(z)
     std = z.std(0)
-    varies = std > CONSTANT * np.abs(z).max(0)
+    varies = std > _CONSTANT * np.abs(z).max(0)
     if not varies.any():
-        raise ValueError(f"{name}: expected codes that differ, got {len(z)} equal ones: the codes have collapsed")
+        raise ValueError(f"expected latents that differ, got {len(z)} equal ones: the latents have collapsed")
     return ((z - z.mean(0)) / np.where(varies, std, 1))[:, varies], varies
 
 
-def _spread(num, at_most):
-    """Return indices of up to `at_most` of `num` rows, spread evenly."""
-    return np.linspace(0, num - 1, min(num, at_most)).astype(int)
+def moments(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return the skewness and the excess kurtosis along the first axis, both 0 for a normal distribution.
 
-
-class Normality(NamedTuple):
-    """How far codes are from a normal distribution; NaN for dimensions that do not vary.
-
-    Attributes:
-        skewness: `[k]`, third moment of the standardized codes; 0 for a normal distribution.
-        excess_kurtosis: `[k]`, fourth moment less 3; 0 for a normal distribution.
-        p_value: `[k]`, of D'Agostino and Pearson's test that combines the two. With many codes it rejects any
-            departure, however small; how large they are is what the moments say.
-        multivariate_skewness, multivariate_kurtosis: Mardia's, over their means for as many normal codes of that many
-            dimensions: 1 for a normal distribution, whatever its covariance. NaN where N <= k.
+    Example:
+        >>> moments([[-1.0], [1.0]])
+        (array([0.]), array([-2.]))
     """
-
-    skewness: np.ndarray
-    excess_kurtosis: np.ndarray
-    p_value: np.ndarray
-    multivariate_skewness: float
-    multivariate_kurtosis: float
-
-    def summary(self) -> dict[str, float]:
-        """Return one number of each: means of absolute values, and the part of dimensions rejected at 5 %."""
-        varies = np.isfinite(self.p_value)
-        return {
-            "mean_abs_skewness": float(np.abs(self.skewness[varies]).mean()),
-            "mean_abs_excess_kurtosis": float(np.abs(self.excess_kurtosis[varies]).mean()),
-            "rejected": float((self.p_value[varies] < 0.05).mean()),
-            "multivariate_skewness": self.multivariate_skewness,
-            "multivariate_kurtosis": self.multivariate_kurtosis,
-        }
+    y = np.asarray(values, np.float64)
+    y = (y - y.mean(0)) / y.std(0)
+    return (y**3).mean(0), (y**4).mean(0) - 3
 
 
-def normality(z) -> Normality:
-    r"""Measure how far codes are from a normal distribution, dimension by dimension and together.
+def normality(z: ArrayLike) -> dict[str, float]:
+    r"""Measure how far at least 20 latents, not all equal, are from a normal distribution.
 
-    Each dimension can look normal where the codes together do not; Mardia's moments see that. With the codes whitened
-    to w, and their means for normal w in k dimensions below the lines,
+    Each dimension can be normal where all together are not; Mardia's moments show that. Of the whitened latents w (at
+    most 5,000, evenly spaced) they are, relative to their means for normal w (the denominators),
 
-    $$ \frac{\frac1{N^2}\sum_{ij} (w_i \cdot w_j)^3}{k (k + 2) ((N + 1)(k + 1) - 6) / ((N + 1)(N + 3))}, \quad
-       \frac{\frac1N \sum_i |w_i|^4}{k (k + 2) (N - 1) / (N + 1)}. $$
+    .. math:: \frac{\frac1{N^2}\sum_{ij} (w_i \cdot w_j)^3}{k (k + 2) ((N + 1)(k + 1) - 6) / ((N + 1)(N + 3))}, \quad
+              \frac{\frac1N \sum_i |w_i|^4}{k (k + 2) (N - 1) / (N + 1)}.
 
-    Args:
-        z: codes `[N, *latent]`, N >= 20. The multivariate figures take 5,000 of them at most, spread evenly.
+    Returns:
+        mean_abs_skewness and mean_abs_excess_kurtosis over the dimensions that vary; the fraction of these rejected at
+        5 % by D'Agostino and Pearson's test (with many latents it rejects any departure, however small);
+        multivariate_skewness and multivariate_kurtosis, Mardia's: 1 for a normal distribution of any covariance, NaN
+        where N <= k.
 
-    Raises:
-        ValueError: fewer than 20 codes, codes that are not finite, or that are all equal.
+    Example:
+        >>> round(normality(np.linspace(-1, 1, 100)[:, None])["mean_abs_excess_kurtosis"], 2)  # uniform: -1.2
+        1.2
 
-    >>> normality(np.linspace(-1, 1, 100)[:, None]).excess_kurtosis.round(2)  # a uniform distribution's
-    array([-1.2])
-
-    References: D'Agostino & Pearson, Biometrika 60 (1973); Mardia, Biometrika 57 (1970).
+    References:
+        D'Agostino & Pearson, Biometrika 60 (1973); Mardia, Biometrika 57 (1970).
     """
-    from scipy import stats
+    from scipy.stats import normaltest
 
-    z = _codes("normality", z, at_least=20)
-    y, varies = _standardized("normality", z)
-    figures = np.full((3, z.shape[1]), np.nan)
-    figures[:, varies] = stats.skew(y), stats.kurtosis(y), stats.normaltest(y).pvalue
-    return Normality(*figures, *_mardia(y[_spread(len(y), NUM_PAIRED)]))
+    y, _ = standardize(_flatten(z, at_least=20))
+    marginal_skewness, marginal_kurtosis = (float(np.abs(moment).mean()) for moment in moments(y))
+    skewness, kurtosis = _mardia(_thin(y, _MAX_PAIRED))
+    return {
+        "mean_abs_skewness": marginal_skewness,
+        "mean_abs_excess_kurtosis": marginal_kurtosis,
+        "rejected": float((normaltest(y).pvalue < 0.05).mean()),
+        "multivariate_skewness": skewness,
+        "multivariate_kurtosis": kurtosis,
+    }
 
 
 def _mardia(y):
-    """Return Mardia's skewness and kurtosis over what normal codes have on average."""
+    """Return Mardia's skewness and kurtosis, relative to their means for normal latents."""
     u, size, _ = np.linalg.svd(y - y.mean(0), full_matrices=False)
-    n, k = len(y), np.count_nonzero(size > CONSTANT * size.max())
+    n, k = len(y), np.count_nonzero(size > _CONSTANT * size.max())
     if n <= y.shape[1]:
         return float("nan"), float("nan")
     w = u[:, :k] * np.sqrt(n)
@@ -116,197 +128,172 @@ def _mardia(y):
     return float(skewness / normal_skewness), float(kurtosis / (k * (k + 2) * (n - 1) / (n + 1)))
 
 
-def qq(z, num_points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """Return quantiles of the normal distribution, and of each dimension of the standardized codes at the same levels.
+def qq(z: ArrayLike, num_points: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Return quantiles of the normal distribution and of each standardized dimension, at the same levels.
 
-    Plotted against each other they lie on the diagonal for normal codes.
+    Plotted against each other they lie on the diagonal for normal latents.
 
     Args:
-        z: codes `[N, *latent]`, N >= 2.
+        z: latents [N, *latent], not all equal.
         num_points: P at most; never more than N. The levels are (i + 1/2) / P.
 
     Returns:
-        Theoretical `[P]` and sample quantiles `[P, k]`; NaN for dimensions that do not vary.
+        Quantiles of the normal distribution [P], and of the j dimensions that vary [P, j].
 
-    Raises:
-        ValueError: fewer than 2 codes, codes that are not finite, or that are all equal.
-
-    >>> theoretical, sample = qq(np.array([[1.0], [3.0], [2.0]]))
-    >>> theoretical.round(2), sample[:, 0].round(2)
-    (array([-0.97,  0.  ,  0.97]), array([-1.22,  0.  ,  1.22]))
+    Example:
+        >>> normal, sample = qq(np.array([[1.0], [3.0], [2.0]]))
+        >>> normal.round(2), sample[:, 0].round(2)
+        (array([-0.97,  0.  ,  0.97]), array([-1.22,  0.  ,  1.22]))
     """
     from scipy.stats import norm
 
-    z = _codes("qq", z, at_least=2)
-    y, varies = _standardized("qq", z)
+    y, _ = standardize(z)
     num_points = min(num_points, len(y))
     levels = (np.arange(num_points) + 0.5) / num_points
-    sample = np.full((num_points, z.shape[1]), np.nan)
-    sample[:, varies] = np.quantile(y, levels, axis=0, method="hazen")  # with P = N, the sorted codes themselves
-    return norm.ppf(levels), sample
+    return norm.ppf(levels), np.quantile(y, levels, axis=0, method="hazen")  # with P = N, the sorted y themselves
 
 
-def code_spectrum(z) -> np.ndarray:
-    """Return the standard deviations of codes along their principal axes `[min(N, k)]`, largest first (divisor N - 1).
+def latent_spectrum(z: ArrayLike) -> np.ndarray:
+    """Return standard deviations [min(N, k)] along the principal axes of N >= 2 latents, largest first (divisor N - 1).
 
-    Args:
-        z: codes `[N, *latent]`, N >= 2.
-
-    Raises:
-        ValueError: fewer than 2 codes, or codes that are not finite.
-
-    >>> code_spectrum(np.array([[0.0, 1.0], [6.0, 1.0], [3.0, 1.0]]))
-    array([3., 0.])
+    Example:
+        >>> latent_spectrum(np.array([[0.0, 1.0], [6.0, 1.0], [3.0, 1.0]]))
+        array([3., 0.])
     """
-    z = _codes("code_spectrum", z, at_least=2)
-    triangle = np.linalg.qr(z - z.mean(0), mode="r")  # the same singular values, of k rows in place of N
+    z = _flatten(z, at_least=2)
+    triangle = np.linalg.qr(z - z.mean(0), mode="r")  # the same singular values, of a [k, k] matrix
     return np.linalg.svd(triangle, compute_uv=False) / np.sqrt(len(z) - 1)
 
 
 def jacobian_spectrum(encoder) -> np.ndarray:
-    """Return the singular values of a frozen encoder's matrix `[min(m, k)]`, largest first.
+    """Return the singular values [min(m, k)] of a frozen encoder's matrix, largest first.
 
-    An encoder from one origin is affine, so this matrix is its Jacobian everywhere: in the data, or, where the
-    likelihood could not be folded into it, in the loss's gradient at the origin. Its rank is how many latents the codes
-    can use.
+    An encoder from one origin is affine, so its matrix is its Jacobian everywhere: in the data, or, where the
+    likelihood could not be folded into it, in the loss's gradient at the origin. Its rank bounds the dimensions used.
 
     Args:
-        encoder: `gon_jax.FrozenEncoder`, anything else with a `matrix`, or a matrix `[m, k]` itself.
+        encoder: `gon_jax.FrozenEncoder`, anything else with a `matrix`, or a matrix [m, k] itself, finite.
 
-    Raises:
-        ValueError: a matrix that is no matrix, or not finite.
-
-    >>> jacobian_spectrum(np.diag([1.0, 3.0, 0.0]))
-    array([3., 1., 0.])
+    Example:
+        >>> jacobian_spectrum(np.diag([1.0, 3.0, 0.0]))
+        array([3., 1., 0.])
     """
     matrix = np.asarray(getattr(encoder, "matrix", encoder))
-    if matrix.ndim != 2:
-        raise ValueError(f"jacobian_spectrum: expected a matrix [m, k], got shape {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        raise ValueError("jacobian_spectrum: expected a finite matrix, got NaN or infinity: the training has diverged")
+    if matrix.ndim != 2 or not np.isfinite(matrix).all():
+        bad = np.count_nonzero(~np.isfinite(matrix))
+        raise ValueError(
+            f"expected a finite matrix [m, k], got shape {matrix.shape} with {bad} NaN or infinite entries"
+        )
     return np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
 
 
-def _singular_values(name, singular_values):
+def _relative(singular_values):
+    """Return singular values relative to the largest, or raise ValueError."""
     s = np.asarray(singular_values, np.float64)
     if s.ndim != 1 or not s.size or not (np.isfinite(s).all() and (s >= 0).all()):
-        raise ValueError(f"{name}: expected finite singular values of at least 0, a vector, got {s}")
+        raise ValueError(f"expected finite singular values of at least 0, a vector, got {s}")
     return s / (s.max() or 1)
 
 
-def effective_rank(singular_values) -> float:
-    r"""Return exp of the entropy of the normalized singular values: how many directions are in use; 0 if all are 0.
+def effective_rank(singular_values: ArrayLike) -> float:
+    r"""Return exp of the entropy of normalized singular values: the number of directions in use; 0 if all are 0.
 
-    $$ \exp\Big(-\sum_i p_i \log p_i\Big), \quad p_i = s_i / \sum_j s_j $$
-
-    Args:
-        singular_values: `[n]`, from `jacobian_spectrum` or `code_spectrum`.
-
-    Raises:
-        ValueError: negative or not finite.
-
-    >>> round(effective_rank([2, 2, 2, 0]), 6)
-    3.0
-
-    References: Roy & Vetterli, "The effective rank", EUSIPCO 2007.
-    """
-    s = _singular_values("effective_rank", singular_values)
-    s = s[s > 0]
-    if not s.size:
-        return 0.0
-    p = s / s.sum()
-    return float(np.exp(-(p * np.log(p)).sum()))
-
-
-def participation_ratio(singular_values) -> float:
-    r"""Return the participation ratio of the variances s^2, (sum s^2)^2 / sum s^4; 0 if all are 0.
-
-    Like `effective_rank` between 1 and the rank, but of variances, so that small directions count less.
+    .. math:: \exp\Big(-\sum_i p_i \log p_i\Big), \quad p_i = s_i / \sum_j s_j
 
     Args:
-        singular_values: `[n]`, from `jacobian_spectrum` or `code_spectrum`.
+        singular_values: [n], at least 0, from `jacobian_spectrum` or `latent_spectrum`.
 
-    Raises:
-        ValueError: negative or not finite.
+    Example:
+        >>> round(effective_rank([2, 2, 2, 0]), 6)
+        3.0
 
-    >>> participation_ratio([2, 2, 2, 0])
-    3.0
+    References:
+        Roy & Vetterli, "The effective rank", EUSIPCO 2007.
     """
-    variances = _singular_values("participation_ratio", singular_values) ** 2
+    s = _relative(singular_values)
+    p = s[s > 0] / (s.sum() or 1)
+    return float(np.exp(-(p * np.log(p)).sum())) if p.size else 0.0
+
+
+def participation_ratio(singular_values: ArrayLike) -> float:
+    r"""Return the participation ratio of the variances, :math:`(\sum s^2)^2 / \sum s^4`; 0 if all are 0.
+
+    Like `effective_rank`, of the same argument, it lies between 1 and the rank, but small directions count less.
+
+    Example:
+        >>> participation_ratio([2, 2, 2, 0])
+        3.0
+    """
+    variances = _relative(singular_values) ** 2
     return float(variances.sum() ** 2 / ((variances**2).sum() or 1))
 
 
-def _labeled(name, z_train, y_train, z_test, y_test, max_codes):
-    """Return both sets, checked, the training set cut down to `max_codes` spread evenly."""
+def _check_labeled(z_train, y_train, z_test, y_test):
+    """Return both sets, the training set cut to _MAX_TRAINING, or raise ValueError."""
     sets = []
-    for words, z, y in (("training", z_train, y_train), ("test", z_test, y_test)):
+    for name, z, y in (("training", z_train, y_train), ("test", z_test, y_test)):
         if y is None:
-            raise ValueError(f"{name}: expected labels of the {words} codes, got None: these data have no labels")
-        z, y = _codes(name, z), np.asarray(y)
+            raise ValueError(f"expected labels of the {name} latents, got None: these data have no labels")
+        z, y = _flatten(z), np.asarray(y)
         if y.shape != (len(z),):
-            raise ValueError(f"{name}: expected one label for each of {len(z)} {words} codes, got shape {y.shape}")
-        sets.append((z, y))
-    (z, y), (z_test, y_test) = sets
+            raise ValueError(f"expected one label for each of {len(z)} {name} latents, got shape {y.shape}")
+        sets += [z, y]
+    z, y, z_test, y_test = sets
     if z.shape[1] != z_test.shape[1]:
-        raise ValueError(
-            f"{name}: expected codes of one size, got {z.shape[1]} in training and {z_test.shape[1]} in test: "
-            "of two models?"
-        )
-    index = _spread(len(z), max_codes)
-    return z[index], y[index], z_test, y_test
+        sizes = f"{z.shape[1]} in training and {z_test.shape[1]} in test"
+        raise ValueError(f"expected latents of one size, got {sizes}: do they come from two models?")
+    return _thin(z, _MAX_TRAINING), _thin(y, _MAX_TRAINING), z_test, y_test
 
 
-def linear_probe(z_train, y_train, z_test, y_test, *, max_codes: int = 10_000) -> float:
-    """Return the accuracy on test codes of a logistic regression fitted to training codes.
+def linear_probe(z_train: ArrayLike, y_train: ArrayLike, z_test: ArrayLike, y_test: ArrayLike) -> float:
+    """Return the test accuracy of a logistic regression from latents to labels.
 
-    How much of the labels lies open in the codes. Dimensions are standardized by the training codes; the penalty is
+    Dimensions are standardized by the training latents (at most 10,000, evenly spaced over the set); the penalty is
     scikit-learn's default.
 
     Args:
-        z_train, z_test: codes `[N, *latent]`, `[M, *latent]`.
-        y_train, y_test: labels `[N]`, `[M]`, at least two different ones.
-        max_codes: training codes at most, spread evenly over the set.
+        z_train: latents [N, *latent].
+        y_train: labels [N], at least two different ones.
+        z_test: latents [M, *latent].
+        y_test: labels [M].
 
     Raises:
-        ValueError: no labels, not one a code, or all the same; codes that are not finite, or of different sizes.
+        ValueError: shapes do not fit, or labels are missing or all the same.
 
-    >>> z = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
-    >>> linear_probe(z, [0, 0, 0, 1, 1, 1], z[1:5], [0, 0, 1, 0])  # the last label is wrong
-    0.75
+    Example:
+        >>> z = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
+        >>> linear_probe(z, [0, 0, 0, 1, 1, 1], z[1:5], [0, 0, 1, 0])  # the last label is wrong
+        0.75
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    z, y, z_test, y_test = _labeled("linear_probe", z_train, y_train, z_test, y_test, max_codes)
+    z, y, z_test, y_test = _check_labeled(z_train, y_train, z_test, y_test)
     if (y == y[0]).all():
-        raise ValueError(f"linear_probe: expected at least two labels, got {y[0]} alone: is the set sorted or cut?")
+        raise ValueError(f"expected at least two labels, got {y[0]} alone: is the set sorted or cut?")
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 500 iterations do for an accuracy
         return float(probe.fit(z, y).score(z_test, y_test))
 
 
-def knn_accuracy(z_train, y_train, z_test, y_test, *, k: int = 5, max_codes: int = 10_000) -> float:
-    """Return the accuracy on test codes of the majority among the k nearest training codes, by Euclidean distance.
+def knn_accuracy(
+    z_train: ArrayLike, y_train: ArrayLike, z_test: ArrayLike, y_test: ArrayLike, *, num_neighbors: int = 5
+) -> float:
+    """Return the test accuracy of the majority label among the nearest training latents, by Euclidean distance.
 
-    How well distance in latent space, as it is, tells the labels apart.
+    See `linear_probe` for the other arguments; here one label will do.
 
-    Args:
-        z_train, y_train, z_test, y_test, max_codes: as for `linear_probe`.
-        k: neighbors.
-
-    Raises:
-        ValueError: as `linear_probe`, though one label will do; or fewer training codes than k.
-
-    >>> z = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
-    >>> knn_accuracy(z, [0, 0, 0, 1, 1, 1], z + 0.1, [0, 0, 0, 1, 1, 1], k=3)
-    1.0
+    Example:
+        >>> z, y = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]]), [0, 0, 0, 1, 1, 1]
+        >>> knn_accuracy(z, y, z + 0.1, y, num_neighbors=3)
+        1.0
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    z, y, z_test, y_test = _labeled("knn_accuracy", z_train, y_train, z_test, y_test, max_codes)
-    if not 1 <= k <= len(z):
-        raise ValueError(f"knn_accuracy: expected k from 1 to {len(z)}, the training codes, got {k}")
-    return float(KNeighborsClassifier(k).fit(z, y).score(z_test, y_test))
+    z, y, z_test, y_test = _check_labeled(z_train, y_train, z_test, y_test)
+    if not 1 <= num_neighbors <= len(z):
+        raise ValueError(f"expected num_neighbors from 1 to {len(z)}, the training latents, got {num_neighbors}")
+    return float(KNeighborsClassifier(num_neighbors).fit(z, y).score(z_test, y_test))

@@ -4,7 +4,7 @@ import numpy as np
 
 from gon_jax.latents import statistics
 from gon_jax.runs.run import Run
-from gon_jax.metrics import encode_images
+from gon_jax.inference import encode_dataset
 
 
 def describe_codes(run: Run, *, progress: bool = False) -> tuple[dict[str, float | int], np.ndarray, dict]:
@@ -16,19 +16,19 @@ def describe_codes(run: Run, *, progress: bool = False) -> tuple[dict[str, float
     """
     dataset, model, variables = run.dataset(), run.model, run.variables
     codes = [
-        encode_images(
+        encode_dataset(
             model, variables, run.sources(part.images), encoder=run.encoder, progress=words if progress else None
         )
         for part, words in ((dataset.train, "encode training set"), (dataset.test, "encode test set"))
     ]
-    spectra = {"codes": statistics.code_spectrum(codes[1])}
+    spectra = {"codes": statistics.latent_spectrum(codes[1])}
     if run.encoder is not None:
         spectra["Jacobian of the encoder"] = statistics.jacobian_spectrum(run.encoder)
     table = {
         "codes": len(codes[1]),
         "latent size": int(np.prod(model.latent_shape)),
     }
-    moments = statistics.normality(codes[1]).summary()
+    moments = statistics.normality(codes[1])
     table |= {name.replace("_", " ").replace("abs", "absolute"): value for name, value in moments.items()}
     for name, values in spectra.items():
         table[f"effective rank, {name}"] = statistics.effective_rank(values)
