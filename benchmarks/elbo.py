@@ -16,9 +16,9 @@ import jax
 from tqdm.auto import tqdm
 
 from benchmarks import report
-from gon_jax.bounds import evaluate_bound
 from gon_jax.data import load
 from gon_jax.decoders import conv_decoder
+from gon_jax.metrics import evaluate_bound
 from gon_jax.models import vgon
 from gon_jax.runs.config import Config
 from gon_jax.runs.making import make_likelihood

@@ -36,7 +36,7 @@ def accuracy_after(config: Config, digits: Dataset, scale: float, num_steps: int
     data = {"x": digits.train.images, "y": digits.train.labels}
     options = {"optimizer": make_optimizer(1e-3), "batch_size": 64, "progress": False}
     state = fit(model, data, num_steps, jax.random.key(seed), **options).state
-    return accuracy(model, state.variables, digits.test.images, digits.test.labels)
+    return accuracy(model, state.variables, {"x": digits.test.images, "y": digits.test.labels})
 
 
 def main(argv=None):

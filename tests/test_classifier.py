@@ -87,8 +87,8 @@ def test_learns_to_classify_and_alone_as_in_company():
     order = jnp.asarray(np.random.default_rng(0).integers(len(images), size=(150, 64)))
     state, _ = jax.jit(partial(jax.lax.scan, step))(init_state(model, optimizer, jax.random.key(0)), order)
     test = digits.test
-    running = accuracy(model, state.variables, test.images, test.labels)
-    by_batch = accuracy(model, state.variables, test.images, test.labels, evaluation="batch")
+    running = accuracy(model, state.variables, {"x": test.images, "y": test.labels})
+    by_batch = accuracy(model, state.variables, {"x": test.images, "y": test.labels}, evaluation="batch")
     assert running > 0.85 and abs(running - by_batch) < 0.05
     x = jnp.asarray(test.images[:5] / 255, jnp.float32)
     logits = model.classify(state.variables, x)
@@ -107,14 +107,14 @@ def test_accuracy_counts_every_image_once_and_refuses_what_is_wrong():
     labels = np.array([1, 0, 1, 1, 0, 0, 1])
     images = np.broadcast_to(200 * labels[:, None, None, None], (7, 2, 2, 1)).astype(np.uint8)
     given = Variables({}, jnp.zeros(()))
-    assert accuracy(model, given, images, labels, batch_size=3) == 1.0
-    assert accuracy(model, given, images, 1 - labels, batch_size=3) == 0.0
-    assert accuracy(model, given, images, [1, 0, 1, 1, 1, 1, 1], batch_size=3) == pytest.approx(5 / 7)
-    assert accuracy(model, given, images, labels, batch_size=3, evaluation="batch") == pytest.approx(4 / 7)
-    with pytest.raises(ValueError, match="a label for each of 7 images"):
-        accuracy(model, given, images, labels[:3])
+    assert accuracy(model, given, {"x": images, "y": labels}, batch_size=3) == 1.0
+    assert accuracy(model, given, {"x": images, "y": 1 - labels}, batch_size=3) == 0.0
+    assert accuracy(model, given, {"x": images, "y": [1, 0, 1, 1, 1, 1, 1]}, batch_size=3) == pytest.approx(5 / 7)
+    assert accuracy(model, given, {"x": images, "y": labels}, batch_size=3, evaluation="batch") == pytest.approx(4 / 7)
+    with pytest.raises(ValueError, match='"y" of 7 examples, got an array'):
+        accuracy(model, given, {"x": images, "y": labels[:3]})
     with pytest.raises(ValueError, match="without `classify`"):
-        accuracy(model._replace(classify=None), given, images, labels)
+        accuracy(model._replace(classify=None), given, {"x": images, "y": labels})
     model = gon_classifier(conv((3,)), 2)
     with pytest.raises(ValueError, match=r"labels in batch\['y'\], got a batch of x"):
         jax.eval_shape(lambda: model.loss(model.init(jax.random.key(0)), {"x": jnp.zeros((5, 8, 8, 1))}, None)[0])

@@ -22,7 +22,7 @@ from PIL import Image
 import gon_jax
 from gon_jax import cli, commands
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.metrics import decode_latents
+from gon_jax.inference import decode_latents
 from gon_jax.runs import run as run_module
 from gon_jax.runs.config import Config
 from gon_jax.runs.presets import PRESETS

@@ -9,7 +9,8 @@ from gon_jax.base import Variables
 from gon_jax.coordinates import grid, morton_order, stratified_subset
 from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.encoding import encode
-from gon_jax.metrics import check_memory, decode_at, evaluate
+from gon_jax.inference import check_memory, decode_at
+from gon_jax.metrics import evaluate
 from gon_jax.models import gon, implicit_gon
 
 SIZE = 4

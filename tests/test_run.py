@@ -19,7 +19,7 @@ from gon_jax.checkpoints import Checkpoints
 from gon_jax.runs import run as run_module
 from gon_jax.runs.config import Config
 from gon_jax.runs.folder import PICTURES, read_summary
-from gon_jax.runs.pictures import pairs_of_labels, sample
+from gon_jax.inference import pairs_of_labels, sample
 from gon_jax.runs.run import OF_MODEL, load_run, train
 from gon_jax.training import NonFiniteLossError
 
@@ -364,7 +364,7 @@ def test_any_model_on_few_images_of_any_channels(tmp_path, shape, options, pictu
     saved, x = encoder_of(run.folder), run.dataset().test.images / np.float32(255)
     z = (x.reshape(len(x), -1) @ saved["matrix"]).reshape(-1, *saved["latent_shape"]) + saved["bias"]
     np.testing.assert_allclose(z, run.model.encode(run.variables, x), rtol=1e-4, atol=1e-5 * np.abs(z).max())
-    samples = sample(run.model, run.variables, run.dataset().train.images, 5, jax.random.key(0), "gaussian")
+    samples = sample(run.model, run.variables, run.dataset().train.images, 5, jax.random.key(0), prior="gaussian")
     assert samples.shape == (5, *run.model.data_shape) and 0 <= samples.min() and samples.max() <= 1
 
 

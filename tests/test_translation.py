@@ -10,8 +10,9 @@ import pytest
 from gon_jax.base import Variables
 from gon_jax.data import DEGRADATIONS, gray, low_resolution, noisy
 from gon_jax.decoders import conv_decoder
+from gon_jax.inference import frozen_encoder, reconstruct_dataset
 from gon_jax.likelihoods import Likelihood, bernoulli, gaussian, gaussian_scale, squared_error
-from gon_jax.metrics import evaluate, frozen_encoder, reconstruct_images
+from gon_jax.metrics import evaluate
 from gon_jax.models import gon
 from gon_jax.models.translation import translation_gon
 
@@ -75,14 +76,14 @@ def test_sources_are_encoded_by_their_own_likelihood_and_errors_are_the_targets(
         z, x_hat = jax.jit(lambda x: (z := model.encode(by_batch, x), model.decode(by_batch, z)))(x)  # noqa: B023
         codes = jax.jit(model.encode)(variables, x)
         np.testing.assert_allclose(codes, z, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))
-        np.testing.assert_allclose(reconstruct_images(model, variables, x), x_hat, atol=1e-5)
-        figures = evaluate(model, variables, x, targets=batch["target"], batch_size=2)
+        np.testing.assert_allclose(reconstruct_dataset(model, variables, x), x_hat, atol=1e-5)
+        figures = evaluate(model, variables, {"x": x, "target": batch["target"]}, batch_size=2)
         errors = np.square(x_hat - TARGET).sum(axis=(1, 2, 3))
         assert figures["squared_error"] == pytest.approx(errors.mean(), rel=1e-4)
         assert figures["psnr"] == pytest.approx((-10 * np.log10(errors / 64)).mean(), rel=1e-4)
     assert (translation_gon(conv()).freeze is None, model.freeze is None) == (False, True)
-    with pytest.raises(ValueError, match="a target for each image, got 3 for 5 images"):
-        evaluate(model, variables, x, targets=batch["target"][:3])
+    with pytest.raises(ValueError, match='"target" of 5 examples, got an array'):
+        evaluate(model, variables, {"x": x, "target": batch["target"][:3]})
     with pytest.raises(ValueError, match="sources and targets of one shape"):
         translation_gon(
             conv_decoder((8, 8, 2), (3,), base_channels=2), likelihood=gaussian_scale, source_likelihood=squared_error

@@ -10,7 +10,8 @@ from benchmarks.paper.experiment import Arm, Arms, Experiment, Scale
 from benchmarks.paper.scales import convolutional
 from gon_jax import plotting as figures
 from gon_jax.data import to_unit
-from gon_jax.metrics import evaluate, in_batches
+from gon_jax.inference import in_batches
+from gon_jax.metrics import evaluate
 
 ERROR = "test.squared_error_batch"  # the release's protocol: each batch of 64 by its own statistics
 STEPS, SQUARED_ERROR = "training step", "validation squared error per image"

@@ -6,8 +6,8 @@ import numpy as np
 from benchmarks.paper.experiment import Arm, Experiment
 from benchmarks.paper.scales import convolutional, implicit
 from gon_jax import plotting as figures
-from gon_jax.latents.statistics import moments, normality
 from gon_jax.inference import encode_dataset
+from gon_jax.latents.statistics import moments, normality
 from gon_jax.models.classifier import HEAD_SCALE
 
 

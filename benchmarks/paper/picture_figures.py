@@ -6,8 +6,7 @@ from benchmarks.paper.error_figures import COLUMNS, GRAY
 from benchmarks.paper.experiment import Experiment
 from benchmarks.paper.scales import convolutional, implicit
 from gon_jax import plotting as figures
-from gon_jax.metrics import reconstruct_images
-from gon_jax.runs.pictures import interpolate, pairs_of_labels, sample, spread, superresolve
+from gon_jax.inference import interpolate, pairs_of_labels, reconstruct_dataset, sample, spread_indices, superresolve
 
 PLAIN = {"test.squared_error": "squared error per test image", "pca.squared_error": "PCA, as many components"}
 PLAIN |= {"num_parameters": "parameters", "seconds_training": "seconds"}
@@ -17,17 +16,17 @@ BOUND |= {"seconds_training": "seconds"}
 
 def _reconstructions(path, arms, title):
     first = next(iter(arms.values()))[0]
-    x = first.dataset.test.images[spread(len(first.dataset.test.images), 10)]
+    x = first.dataset.test.images[spread_indices(len(first.dataset.test.images), 10)]
     rows = {"original": x}
     for label, seeds in arms.items():
         run = seeds[0].run
-        rows[label] = reconstruct_images(run.model, run.variables, x, encoder=run.encoder)
+        rows[label] = reconstruct_dataset(run.model, run.variables, x, encoder=run.encoder)
     figures.save_image_rows(path, rows)
 
 
 def _superresolution(path, arms, title):
     ((arm, *_),) = arms.values()
-    x = arm.dataset.test.images[spread(len(arm.dataset.test.images), 4)]
+    x = arm.dataset.test.images[spread_indices(len(arm.dataset.test.images), 4)]
     size = 256 if len(x[0]) > 8 else 64
     figures.save_superresolution(path, x, superresolve(arm.run.model, arm.run.variables, x, size))
 
@@ -44,7 +43,13 @@ def _samples(prior):
         for label, (arm, *_) in arms.items():
             run = arm.run
             x = sample(
-                run.model, run.variables, arm.dataset.train.images, 36, jax.random.key(0), prior, encoder=run.encoder
+                run.model,
+                run.variables,
+                arm.dataset.train.images,
+                36,
+                jax.random.key(0),
+                prior=prior,
+                encoder=run.encoder,
             )
             for part in x.reshape(3, 12, *x.shape[1:]):
                 rows[" " * len(rows) if label in rows else label] = part  # the label stands at the first row

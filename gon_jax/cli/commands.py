@@ -135,8 +135,7 @@ def evaluate(
     """
     import jax
 
-    from gon_jax.bounds import evaluate_bound
-    from gon_jax.metrics import accuracy, pca_errors
+    from gon_jax.metrics import accuracy, evaluate_bound, pca_errors
     from gon_jax.metrics import evaluate as evaluate_images
 
     _check_counts(batch_size=batch_size, num_samples=num_samples)
@@ -155,8 +154,7 @@ def evaluate(
     result = evaluate_images(
         loaded.model,
         loaded.variables,
-        sources,
-        targets=None if sources is images else images,
+        {"x": sources, "target": images},
         evaluation=evaluation,
         batch_size=batch_size,
         encoder=loaded.encoder if evaluation == "running" else None,
@@ -164,7 +162,7 @@ def evaluate(
     )
     if loaded.model.classify is not None and labels is not None:
         options = {"evaluation": evaluation, "batch_size": batch_size}
-        result["accuracy"] = accuracy(loaded.model, loaded.variables, images, labels, **options)
+        result["accuracy"] = accuracy(loaded.model, loaded.variables, {"x": images, "y": labels}, **options)
     pca = pca_errors(data.train.images, images, math.prod(loaded.config.latent_shape))
     result |= {f"pca.{name}": value for name, value in pca.items()}
     result |= bound | {"num_images": len(images), "step": loaded.step, "evaluation": evaluation, "split": split}
@@ -192,18 +190,18 @@ def reconstruct(
     import numpy as np
 
     from gon_jax.data import to_unit
-    from gon_jax.metrics import reconstruct_images
-    from gon_jax.runs.pictures import save_reconstructions, spread
+    from gon_jax.inference import reconstruct_dataset, spread_indices
+    from gon_jax.runs.pictures import save_reconstructions
 
     _check_counts(num=num)
     _check_output(output, (".png", ".npz"))
     loaded = _load(run)
     images = _inputs(loaded, input, split).images
-    images = images if input else images[spread(len(images), num)]
+    images = images if input else images[spread_indices(len(images), num)]
     sources = loaded.sources(images)
     x = np.asarray(to_unit(images))
     model, variables, encoder = loaded.model, loaded.variables, loaded.encoder
-    x_hat = reconstruct_images(model, variables, sources, encoder=encoder, progress="reconstruct")
+    x_hat = reconstruct_dataset(model, variables, sources, encoder=encoder, progress="reconstruct")
     errors = np.square(x - x_hat).reshape(len(x), -1).sum(axis=1)
     if output.suffix == ".png":
         name = loaded.config.model.replace("_", " ").upper()
@@ -226,13 +224,13 @@ def encode(run: RunFolder, output: Path, input: tuple[Path, ...] = (), split: Sp
     """
     import numpy as np
 
-    from gon_jax.metrics import encode_images
+    from gon_jax.inference import encode_dataset
 
     _check_output(output, (".npz",))
     loaded = _load(run)
     images, labels = _inputs(loaded, input, split)
     sources = loaded.sources(images)
-    z = encode_images(loaded.model, loaded.variables, sources, encoder=loaded.encoder, progress="encode")
+    z = encode_dataset(loaded.model, loaded.variables, sources, encoder=loaded.encoder, progress="encode")
     arrays = {"latents": z} | ({} if labels is None else {"labels": labels})
     _write(output, lambda file: np.savez_compressed(file, **arrays))
     print(f"{output}: latents {list(arrays['latents'].shape)}")
@@ -255,8 +253,9 @@ def interpolate(
         num_pairs: Rows, without --input.
         num_points: Columns, along the sphere, the two ends included.
     """
-    from gon_jax.runs.pictures import interpolate as interpolate_images
-    from gon_jax.runs.pictures import pairs_of_labels, save_interpolation
+    from gon_jax.inference import interpolate as interpolate_images
+    from gon_jax.inference import pairs_of_labels
+    from gon_jax.runs.pictures import save_interpolation
 
     output = output or run / "interpolation.png"
     _check_counts(num_pairs=num_pairs)
@@ -289,7 +288,7 @@ def sample(
     import jax
     import numpy as np
 
-    from gon_jax.runs.pictures import sample as sample_images
+    from gon_jax.inference import sample as sample_images
     from gon_jax.runs.pictures import save_samples, shown_of
 
     output = output or run / "samples.png"
@@ -299,7 +298,7 @@ def sample(
     dataset = loaded.dataset()
     images, num = loaded.sources(dataset.train.images), num or shown_of(dataset).samples
     model, variables, key = loaded.model, loaded.variables, jax.random.key(seed)
-    x_hat = sample_images(model, variables, images, num, key, prior, encoder=loaded.encoder)
+    x_hat = sample_images(model, variables, images, num, key, prior=prior, encoder=loaded.encoder)
     if output.suffix == ".png":
         save_samples(output, dataset, x_hat)
     else:
@@ -325,14 +324,14 @@ def superres(
     import numpy as np
 
     from gon_jax import plotting as figures
-    from gon_jax.runs.pictures import spread, superresolve
+    from gon_jax.inference import spread_indices, superresolve
 
     output = output or run / "superresolution.png"
     _check_counts(size=size, num=num)
     _check_output(output, (".png", ".npz"))
     loaded = _load(run)
     images = _inputs(loaded, input, "test").images
-    images = images if input else images[spread(len(images), num)]
+    images = images if input else images[spread_indices(len(images), num)]
     x_hat = superresolve(loaded.model, loaded.variables, images, size, progress="decode")
     if output.suffix == ".png":
         figures.save_superresolution(output, images, x_hat)
@@ -365,16 +364,18 @@ def inpaint(
         seed: Of the random pixels.
     """
     from gon_jax import plotting as figures
-    from gon_jax.runs import pictures
+    from gon_jax.inference import hide as hide_part
+    from gon_jax.inference import inpaint as inpaint_images
+    from gon_jax.inference import spread_indices
 
     output = output or run / "inpainting.png"
     _check_counts(num=num)
     _check_output(output, (".png",))
     loaded = _load(run)
     images = _inputs(loaded, input, "test").images
-    images = images if input else images[pictures.spread(len(images), num)]
-    known = pictures.hide(images, hide, fraction, seed)
-    completed = pictures.inpaint(loaded.model, loaded.variables, images, known)
+    images = images if input else images[spread_indices(len(images), num)]
+    known = hide_part(images, hide, fraction, seed)
+    completed = inpaint_images(loaded.model, loaded.variables, images, known)
     figures.save_inpainting(output, images, known, completed)
     print(output)
     return 0

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from gon_jax.inference import encode_dataset
 from gon_jax.latents import statistics
 from gon_jax.runs.run import Run
-from gon_jax.inference import encode_dataset
 
 
 def describe_codes(run: Run, *, progress: bool = False) -> tuple[dict[str, float | int], np.ndarray, dict]:

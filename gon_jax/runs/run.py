@@ -12,7 +12,6 @@ import numpy as np
 
 import gon_jax
 from gon_jax._files import write_json
-from gon_jax.bounds import evaluate_bound
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Dataset, check_images, load
 from gon_jax.runs.config import Config
@@ -31,7 +30,8 @@ from gon_jax.runs.making import make_model, optimizer_of
 from gon_jax.runs.pictures import draw
 from gon_jax.likelihoods import sum_per_example
 from gon_jax.freezing import FrozenEncoder
-from gon_jax.metrics import accuracy, evaluate, frozen_encoder
+from gon_jax.inference import frozen_encoder
+from gon_jax.metrics import accuracy, evaluate, evaluate_bound
 from gon_jax.base import Model, Variables
 from gon_jax.training import TrainState, fit, init_state, make_optimizer
 
@@ -235,8 +235,8 @@ def _summarize(run: Run, dataset: Dataset, progress: bool) -> dict:
     """Return the held-out figures of a trained model, and what they were made with."""
     config, test = run.config, dataset.test.images
     x = run.sources(test)
-    options = {"targets": None if x is test else test, "batch_size": config.batch_size}
-    measure = partial(evaluate, run.model, run.variables, x, **options)
+    data = {"x": x, "target": test}
+    measure = partial(evaluate, run.model, run.variables, data, batch_size=config.batch_size)
     running = measure(encoder=run.encoder, progress="evaluate" if progress else None)
     by_batch = measure(evaluation="batch") if run.variables.stats is not None else running
     more = {}
@@ -246,7 +246,7 @@ def _summarize(run: Run, dataset: Dataset, progress: bool) -> dict:
         names = ("negative_elbo", "nll", "kl", "bits_per_dim")
         more |= {f"test.{name}": bound[name] for name in names if name in bound}
     if run.model.classify is not None:
-        more["test.accuracy"] = accuracy(run.model, run.variables, test, dataset.test.labels)
+        more["test.accuracy"] = accuracy(run.model, run.variables, {"x": test, "y": dataset.test.labels})
     if x is not test:
         error = sum_per_example((x / np.float32(255) - test / np.float32(255)) ** 2).mean()
         more["source.squared_error"] = float(error)

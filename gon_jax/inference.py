@@ -1,0 +1,361 @@
+"""What one does with a trained model, batch by batch and on the host: encode, decode, sample, interpolate, inpaint.
+
+Arguments that several functions share:
+
+- `model`, `variables`: a trained model, and its variables, with averaged statistics where it has batch statistics.
+- `data`: examples `[N, ...]`, uint8 or floats in [0, 1]; or a dict of arrays `[N, ...]` with the examples as "x".
+- `encoder`: `frozen_encoder(model, variables)`, where it is at hand; by default it is computed.
+- `progress`: the label of a progress bar, or `None` for no bar.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from tqdm.auto import tqdm
+
+from gon_jax.base import Model, Variables
+from gon_jax.coordinates import check_mask, grid
+from gon_jax.data import Split, check_images, to_unit
+from gon_jax.freezing import FrozenEncoder
+from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
+
+__all__ = ["check_data", "check_memory", "encode_batch", "frozen_encoder", "in_batches"]
+__all__ += ["decode_at", "decode_latents", "encode_dataset", "reconstruct_dataset"]
+__all__ += ["hide", "inpaint", "interpolate", "pairs_of_labels", "sample", "spread_indices", "superresolve"]
+
+MAX_MATRIX_SIZE = 2**26  # entries of a frozen encoder's matrix, 256 MiB; computing a larger one takes gigabytes
+MAX_PRIOR_LATENTS = 10_000  # latents that a prior is fitted to; the cost of fitting a mixture grows with their number
+
+
+def check_data(model: Model, data) -> dict[str, Any]:
+    """Return data as a dict of arrays with the examples as "x".
+
+    Raises:
+        ValueError: for examples of another shape than the model's or out of range, or arrays of different lengths.
+    """
+    data = dict(data) if isinstance(data, dict) else {"x": data}
+    if "x" not in data:
+        raise ValueError(f'expected a dict with the examples as "x", got {sorted(data)}; rename the array')
+    num_examples = len(check_images(data["x"], model.data_shape))
+    for name, array in data.items():
+        if np.shape(array)[:1] != (num_examples,):
+            raise ValueError(f'expected "{name}" of {num_examples} examples, got an array {list(np.shape(array))}')
+    return data
+
+
+def check_memory(num_bytes: int) -> None:
+    """Raise a `ValueError` for a result that would not fit into the memory of this machine."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
+    if num_bytes > total:
+        gib, total = num_bytes / 2**30, total / 2**30
+        raise ValueError(
+            f"expected a result that fits into {total:.0f} GiB of memory, got one of {gib:,.0f} GiB; ask for less"
+        )
+
+
+def in_batches(batch_fn: Callable, arrays, *, batch_size: int = 64, pad: bool = True, progress: str | None = None):
+    """Apply a function to consecutive batches of arrays, and concatenate its results on the host.
+
+    Args:
+        batch_fn: `arrays [B, ...] -> pytree of arrays [B, ...]`.
+        arrays: a pytree of arrays `[N, ...]`.
+        batch_size: examples per call.
+        pad: fill up the last batch by repeating an example, so that one compilation serves all; for functions that
+            treat each example by itself. Otherwise the last batch is smaller.
+        progress: as above.
+
+    >>> in_batches(lambda a: a * 2, np.arange(5), batch_size=2)
+    array([0, 2, 4, 6, 8])
+    """
+    arrays = jax.tree.map(np.asarray, arrays)
+    num_examples = len(jax.tree.leaves(arrays)[0])
+    results = []
+    for start in tqdm(range(0, num_examples, batch_size), progress, disable=progress is None, leave=False, delay=1):
+        num = min(batch_size, num_examples - start)
+        index = start + np.arange(batch_size if pad else num) % num
+        result = jax.device_get(batch_fn(jax.tree.map(lambda a: a[index], arrays)))  # noqa: B023
+        results.append(jax.tree.map(lambda a: a[:num], result))  # noqa: B023
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+
+
+# -- encode and decode -----------------------------------------------------------------------------------------------
+
+
+def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
+    """Compute the encoder by averaged statistics, once for any number of examples: a matrix that acts on the data.
+
+    Returns:
+        The encoder; or `None` where `model.encode` is to be used: the model has none, its likelihood cannot be folded
+        into the matrix, or the matrix would have more than 2^26 entries.
+
+    Raises:
+        ValueError: for a model with batch statistics and variables without.
+
+    >>> from gon_jax.models import gon
+    >>> from gon_jax.decoders import conv_decoder
+    >>> model = gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
+    >>> frozen_encoder(model, model.init(jax.random.key(0))).matrix.shape
+    (64, 3)
+    """
+    size = math.prod(model.data_shape) * math.prod(model.latent_shape)
+    if model.capabilities.freeze is None or not getattr(model.likelihood, "affine", False) or size > MAX_MATRIX_SIZE:
+        return None
+    try:
+        return model.jit(_freeze)(variables)
+    except ValueError as error:
+        if variables.stats is not None:
+            raise
+        raise ValueError(
+            "expected variables with averaged statistics, got stats=None; take a trained state's, or evaluate by each "
+            f"batch's own with evaluation='batch' ({error})"
+        ) from error
+
+
+def encode_batch(model: Model, variables: Variables, encoder: FrozenEncoder | None, x: jax.Array) -> jax.Array:
+    """Return the latents `[B, *latent]` of a batch of data, by the frozen encoder where there is one; pure."""
+    return model.encode(variables, to_unit(x)) if encoder is None else encoder(to_unit(x))
+
+
+def encode_dataset(
+    model: Model, variables: Variables, data, *, encoder: FrozenEncoder | None = None, progress: str | None = None
+) -> np.ndarray:
+    """Return the latents `[N, *latent]` of examples, by averaged statistics."""
+    x = check_data(model, data)["x"]
+    encoder = encoder or frozen_encoder(model, variables)
+    batch_size = 64 if encoder is None else 256  # one matrix product: larger batches, fewer calls
+    batch_fn = partial(model.jit(encode_batch), variables, encoder)
+    return in_batches(batch_fn, x, batch_size=batch_size, progress=progress)
+
+
+def decode_latents(model: Model, variables: Variables, z, *, progress: str | None = None) -> np.ndarray:
+    """Return the means `[N, ...]` of the data given latents `[N, *latent]`."""
+    return in_batches(partial(model.jit(_decode), variables), z, progress=progress)
+
+
+def reconstruct_dataset(
+    model: Model, variables: Variables, data, *, encoder: FrozenEncoder | None = None, progress: str | None = None
+) -> np.ndarray:
+    """Return the reconstructions `[N, ...]` of examples, as floats, by averaged statistics."""
+    x = check_data(model, data)["x"]
+    encoder = encoder or frozen_encoder(model, variables)
+    return in_batches(partial(model.jit(_reconstruct), variables, encoder), x, progress=progress)
+
+
+def decode_at(
+    model: Model, variables: Variables, z, coordinates, *, chunk_size: int = 4096, progress: str | None = None
+) -> np.ndarray:
+    """Decode latents at any points, with an implicit model: at any resolution, in device memory of a fixed size.
+
+    Args:
+        model, variables, progress: as above.
+        z: latents `[N, *latent]`.
+        coordinates: `[*spatial, d]`, such as `gon_jax.coordinates.grid(256, 256)`.
+        chunk_size: points per call, for 16 latents each.
+
+    Returns:
+        Means of the data there, `[N, *spatial, C]`.
+
+    Raises:
+        ValueError: for a model that is not implicit, coordinates of another dimension than its own, or, before any
+            work, a result that would not fit into memory.
+
+    >>> from gon_jax.models import implicit_gon
+    >>> from gon_jax.decoders import siren_decoder
+    >>> model = implicit_gon(siren_decoder(grid(8, 8), 3, hidden_dim=16))
+    >>> decode_at(model, model.init(jax.random.key(0)), np.zeros((5, 3)), grid(100, 50)).shape
+    (5, 100, 50, 1)
+    """
+    _check_implicit(model)
+    spatial, num_channels = coordinates.shape[:-1], model.data_shape[-1]
+    check_memory(4 * len(z) * math.prod(spatial) * num_channels)
+    points = np.asarray(coordinates, np.float32).reshape(-1, coordinates.shape[-1])
+    chunk_size = min(chunk_size, len(points))
+    z, result = np.asarray(z), np.empty((len(z), len(points), num_channels), np.float32)
+    starts = [(i, j) for i in range(0, len(z), 16) for j in range(0, len(points), chunk_size)]
+    for i, j in tqdm(starts, progress, disable=progress is None, leave=False, delay=1):
+        j = min(j, len(points) - chunk_size)  # the last chunk overlaps, so that one compilation serves all
+        part = model.jit(_decode_at)(variables, z[i : i + 16], points[j : j + chunk_size])
+        result[i : i + 16, j : j + chunk_size] = part
+    return result.reshape(len(z), *spatial, num_channels)
+
+
+# -- interpolate, sample, superresolve, inpaint ----------------------------------------------------------------------
+
+
+def interpolate(
+    model: Model, variables: Variables, data, num_points: int = 10, *, encoder: FrozenEncoder | None = None
+) -> np.ndarray:
+    """Decode spherical interpolations between the latents of consecutive pairs of examples, `[N / 2, num_points, ...]`.
+
+    The first example is interpolated to the second, the third to the fourth, ...; the decoded ends are included.
+
+    Raises:
+        ValueError: for an odd number of examples.
+    """
+    z = encode_dataset(model, variables, data, encoder=encoder)
+    if len(z) % 2:
+        raise ValueError(f"expected pairs of examples, an even number of them, got {len(z)}")
+    paths = np.asarray(slerp_path(z[0::2], z[1::2], num_points))
+    decoded = decode_latents(model, variables, paths.reshape(-1, *paths.shape[2:]))
+    return decoded.reshape(*paths.shape[:2], *decoded.shape[1:])
+
+
+def sample(
+    model: Model,
+    variables: Variables,
+    data,
+    num_samples: int,
+    key: jax.Array,
+    *,
+    prior: Literal["model", "gaussian", "mixture"] | None = None,
+    encoder: FrozenEncoder | None = None,
+) -> np.ndarray:
+    """Decode samples `[num_samples, ...]` of the model's own prior, or of one fitted to latents of training data.
+
+    Args:
+        model, variables, encoder: as above.
+        data: training data, of which the first 10,000 examples at most are encoded; "model" does not look at them.
+        num_samples: how many.
+        key: typed key.
+        prior: "model", for a model that has its own; "gaussian" or "mixture", fitted with full covariances. By default
+            the model's where it has one, and else a mixture.
+
+    Raises:
+        ValueError: for another prior, or the model's of a model without one.
+    """
+    prior = prior or ("mixture" if model.capabilities.sample is None else "model")
+    if prior not in ("gaussian", "mixture", "model"):
+        raise ValueError(f"expected prior 'gaussian', 'mixture' or 'model', got {prior!r}")
+    if prior == "model":
+        if model.capabilities.sample is None:
+            raise ValueError("expected a model with a prior, a vgon, for prior 'model'; fit a 'mixture' to the latents")
+        return np.asarray(model.jit(_sample, num_samples=num_samples)(variables, key))
+    x = check_data(model, data)["x"][:MAX_PRIOR_LATENTS]
+    z = encode_dataset(model, variables, x, encoder=encoder)
+    fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
+    return decode_latents(model, variables, sample_prior(fitted, key, num_samples, model.latent_shape))
+
+
+def superresolve(model: Model, variables: Variables, data, size: int, *, progress: str | None = None) -> np.ndarray:
+    """Decode images on a grid with `size` points on the longer side, with an implicit model.
+
+    Raises:
+        ValueError: for a model that is not implicit, data that are no images, or, before any work, a result too large.
+    """
+    _check_implicit(model)
+    *spatial, num_channels = model.data_shape
+    if len(spatial) != 2:
+        raise ValueError(f"expected an implicit model of images, got one of data {model.data_shape}")
+    x = check_data(model, data)["x"]
+    sizes = [max(1, round(size * n / max(spatial))) for n in spatial]
+    check_memory(4 * math.prod(sizes) * (len(x) * num_channels + 2))
+    return decode_at(model, variables, encode_dataset(model, variables, x), grid(*sizes), progress=progress)
+
+
+def hide(
+    images: np.ndarray, part: Literal["random", "center", "right"], fraction: float = 0.5, seed: int = 0
+) -> np.ndarray:
+    """Return what is still known of images `[N, H, W, C]` of which a part is hidden, `[N, H, W]` booleans.
+
+    Args:
+        images: the images.
+        part: hide "random" pixels, the "center" or the "right".
+        fraction: how much of each image to hide.
+        seed: of the random pixels.
+
+    Raises:
+        ValueError: for another part, data that are no images, or a fraction that hides nothing or all.
+
+    >>> hide(np.zeros((1, 2, 4, 1)), "right", 0.5)[0, 0]
+    array([ True,  True, False, False])
+    """
+    if images.ndim != 4:
+        raise ValueError(f"expected images [N, H, W, C] to hide a part of, got data {list(images.shape)}")
+    height, width = images.shape[1:3]
+    known = np.ones(images.shape[:3], bool)
+    if part == "random":
+        known = np.random.default_rng(seed).uniform(size=known.shape) >= fraction
+    elif part == "right":
+        known[:, :, width - round(fraction * width) :] = False
+    elif part == "center":
+        margin = (1 - math.sqrt(fraction)) / 2
+        rows, columns = (slice(round(margin * n), n - round(margin * n)) for n in (height, width))
+        known[:, rows, columns] = False
+    else:
+        raise ValueError(f"expected to hide 'random', 'center' or 'right', got {part!r}")
+    if known.all() or not known.any(axis=(1, 2)).all():
+        raise ValueError(f"expected a fraction that hides a part of every image, got {fraction}")
+    return known
+
+
+def inpaint(model: Model, variables: Variables, data, known: np.ndarray) -> np.ndarray:
+    """Complete examples, with an implicit model: decode the latents of what is known, `[N, *spatial]` booleans.
+
+    Raises:
+        ValueError: for a model that is not implicit, or an example of which nothing is known.
+    """
+    _check_implicit(model)
+    x = check_data(model, data)["x"]
+    check_mask(known, x.shape[:-1])
+    return np.asarray(model.jit(_complete)(variables, x, known.astype(np.float32)))
+
+
+# -- which examples to show ------------------------------------------------------------------------------------------
+
+
+def pairs_of_labels(split: Split, num_pairs: int = 8) -> np.ndarray:
+    """Return `[2 num_pairs, ...]`: pairs of different labels where there are labels; few examples are repeated."""
+    images, labels = split
+    if labels is None:
+        return images[np.arange(2 * num_pairs) % len(images)]
+    classes = np.unique(labels)
+    of_class = [np.flatnonzero(labels == c) for c in classes]
+    turns = [divmod(i, len(classes)) for i in range(2 * num_pairs)]
+    return images[[of_class[c][turn % len(of_class[c])] for turn, c in turns]]
+
+
+def spread_indices(num_examples: int, num: int) -> np.ndarray:
+    """Return up to `num` indices spread evenly over a set.
+
+    >>> spread_indices(100, 4)
+    array([ 0, 33, 66, 99])
+    """
+    return np.unique(np.linspace(0, num_examples - 1, min(num, num_examples)).astype(int))
+
+
+# -- compiled by `model.jit` -----------------------------------------------------------------------------------------
+
+
+def _freeze(model, variables):
+    return model.capabilities.freeze(variables)
+
+
+def _decode(model, variables, z):
+    return model.decode(variables, z)
+
+
+def _reconstruct(model, variables, encoder, x):
+    return model.decode(variables, encode_batch(model, variables, encoder, x))
+
+
+def _decode_at(model, variables, z, points):
+    return model.capabilities.at(points).decode(variables, z)
+
+
+def _sample(model, variables, key, *, num_samples):
+    return model.capabilities.sample(variables, key, num_samples)
+
+
+def _complete(model, variables, x, known):
+    masked = model.capabilities.at(grid(*model.data_shape[:-1]), known)
+    return model.decode(variables, masked.encode(variables, to_unit(x)))
+
+
+def _check_implicit(model):
+    if model.capabilities.at is None:
+        raise ValueError("expected an implicit model, got one of data of a fixed size; train one with --network siren")
