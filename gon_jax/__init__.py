@@ -3,60 +3,118 @@
     z = gon_jax.encode(decoder_fn, params, x, z0)              # minus the gradient at the origin
     loss = gon_jax.gon_loss(decoder_fn, params, x, z0).mean()  # differentiate this in params
 
-This package loads jax and nothing heavier. Decoders in Flax are in `gon_jax.decoders`, models in `gon_jax.models`,
-`fit` in `gon_jax.training`, datasets in `gon_jax.data`.
+`import gon_jax` loads jax and nothing heavier; what needs more (`gon_jax.models`, `gon_jax.training`, `gon_jax.data`,
+...) is loaded when it is first used.
 """
 
-from gon_jax.base import Decoder
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gon_jax.base import Decoder, Model, Variables
 from gon_jax.checks import compare_with_definition
 from gon_jax.encoding import encode, gon_loss, reconstruct
-from gon_jax.freezing import FrozenEncoder, encode_frozen, freeze
-from gon_jax.gauss_newton import encode_least_squares, least_squares_encoder
 from gon_jax.likelihoods import (
     Likelihood,
     bernoulli,
-    bits_per_dim,
     categorical,
     continuous_bernoulli,
-    dequantize,
     discretized_logistic,
     discretized_logistic_mixture,
     gaussian,
     gaussian_scale,
     squared_error,
-    weighted,
 )
-from gon_jax.linearization import Encoder, choose_strategy, cotangents, encode_shared, gradient_encoder, strategy_costs
+from gon_jax.linearization import encode_shared
+
+if TYPE_CHECKING:
+    from gon_jax import (
+        checkpoints,
+        coordinates,
+        data,
+        decoders,
+        inference,
+        latents,
+        metrics,
+        models,
+        ops,
+        plotting,
+        runs,
+        training,
+    )
+    from gon_jax.metrics import evaluate
+    from gon_jax.models import gon, vgon
+    from gon_jax.runs import load_run
+    from gon_jax.training import fit
 
 __version__ = "0.1.0"
 
+_SUBMODULES = (
+    "base",
+    "checkpoints",
+    "checks",
+    "coordinates",
+    "data",
+    "decoders",
+    "freezing",
+    "gauss_newton",
+    "inference",
+    "latents",
+    "likelihoods",
+    "linearization",
+    "metrics",
+    "models",
+    "ops",
+    "plotting",
+    "runs",
+    "training",
+)
+_LAZY = {"gon": "models", "vgon": "models", "fit": "training", "evaluate": "metrics", "load_run": "runs"}
+
 __all__ = [
     "Decoder",
-    "Encoder",
-    "FrozenEncoder",
     "Likelihood",
+    "Model",
+    "Variables",
     "bernoulli",
-    "bits_per_dim",
     "categorical",
-    "choose_strategy",
+    "checkpoints",
     "compare_with_definition",
     "continuous_bernoulli",
-    "cotangents",
-    "dequantize",
+    "coordinates",
+    "data",
+    "decoders",
     "discretized_logistic",
     "discretized_logistic_mixture",
     "encode",
-    "encode_frozen",
-    "encode_least_squares",
     "encode_shared",
-    "freeze",
+    "evaluate",
+    "fit",
     "gaussian",
     "gaussian_scale",
+    "gon",
     "gon_loss",
-    "gradient_encoder",
-    "least_squares_encoder",
+    "inference",
+    "latents",
+    "load_run",
+    "metrics",
+    "models",
+    "ops",
+    "plotting",
     "reconstruct",
+    "runs",
     "squared_error",
-    "strategy_costs",
-    "weighted",
+    "training",
+    "vgon",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"gon_jax.{_LAZY[name]}"), name)
+    if name in _SUBMODULES:
+        return importlib.import_module(f"gon_jax.{name}")
+    raise AttributeError(f"module 'gon_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

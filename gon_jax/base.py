@@ -1,86 +1,260 @@
-"""The records that everything else is made of: a decoder, a model as pure functions, and what they compute with."""
+"""The records that everything else is made of: a decoder, a model as pure functions, and what a model computes with.
 
+Notation: B examples; data `x` `[B, ...]`; latents `z` `[B, *latent]`; an origin `[*latent]`; k = latent size.
+"""
+
+import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gon_jax.likelihoods import Likelihood
 
+__all__ = [
+    "Batch",
+    "Bound",
+    "Capabilities",
+    "Decoder",
+    "DecoderFn",
+    "EncoderNetwork",
+    "LikelihoodFn",
+    "Model",
+    "Params",
+    "Stats",
+    "Variables",
+    "integral_weights",
+    "match",
+]
+
 Params = Any
 Stats = Any
-DecoderFn = Callable[..., Any]
+DecoderFn = Callable[[Params, jax.Array], jax.Array]
 LikelihoodFn = Callable[[jax.Array, jax.Array], jax.Array]
-Rows = Literal["unknown", "independent", "batch_statistics"]
-Batch = dict[str, jax.Array]
+Batch = dict[str, Any]
 
 
 class Decoder(NamedTuple):
-    """A decoder and what the fast forms must know of it.
+    """A decoder, and what the fast forms may rely on.
+
+    Every decoder has one form, `apply(params, z, stats=None) -> (output, stats)`. `gon_jax.decoders.from_function`
+    makes one of a plain function `(params, z) -> output`; `from_linen`, `from_nnx` and `from_equinox` of a module.
 
     Attributes:
-        apply: `apply(params, z [B, *latent]) -> output [B, ...]`; or, where `rows` is "batch_statistics",
-            `apply(params, z, stats=None) -> (output, stats)`, where `None` means "use this batch's statistics" and the
-            statistics used are returned. Given statistics make rows independent.
+        apply: takes latents `[B, *latent]`; returns the output `[B, ...]` and the batch statistics that this pass used
+            (`None` for a decoder without). `stats=None` asks for the statistics of this batch.
         init: `init(key) -> params`.
         latent_shape: `*latent`, `(k,)` or `(h, w, c)`.
-        rows: what couples the rows of a batch: nothing ("independent"), or means over the batch of the form above
-            ("batch_statistics"). It is your word, and the fast forms rely on it; "unknown" is encoded by definition.
-            `gon_jax.compare_with_definition` puts the word to the test.
-        pointwise: for a decoder that computes each of its N points (pixels, say) from the code and that point's
-            coordinates alone: `pointwise(params, z [N, *latent]) -> [N, C]`, where each point has a code of its own.
-            The output `[B, ..., C]` of `apply` is the same points, all with one code. `None` for any other decoder.
+        independent: an example's output depends on no other example, given `stats` or without batch statistics. The
+            fast forms rely on it; where it is False, latents are computed by definition. `compare_with_definition`
+            tests it.
+        batch_statistics: with `stats=None` the examples are coupled, by means over the batch and by nothing else.
+        output_range: lowest and highest output, where an output activation bounds it; `None` for real numbers, or
+            where nobody knows.
+        logits: `apply` without its output activation, where the choice of one is left to the likelihood; see `match`.
+        step_size: the latent step size that suits this decoder; `None` for the default of
+            `gon_jax.models.default_step_size`.
+        pointwise: for a decoder that computes each of its N points (pixels, say) from the latent and that point's
+            coordinates alone: `pointwise(params, z [N, *latent]) -> [N, C]`, where each point has a latent of its own.
+            The output `[B, ..., C]` of `apply` is the same points, all with one latent. `None` for any other decoder.
         coordinates: `[*spatial, d]`, the points of a decoder that is a function of coordinates; `None` for any other.
-        at: `coordinates [*spatial, d] -> Decoder`, the same function, of the same parameters, at other points.
+        at: `coordinates [*spatial, d] -> Decoder`, the same function, with the same parameters, at other points.
 
-    >>> linear = Decoder(lambda w, z: z @ w, lambda key: jax.random.normal(key, (2, 3)), (2,), rows="independent")
-    >>> linear.apply(linear.init(jax.random.key(0)), jnp.zeros((5, 2))).shape
-    (5, 3)
+    >>> linear = Decoder(lambda w, z, stats=None: (z @ w, None), None, (2,), independent=True)
+    >>> linear.apply(jnp.ones((2, 3)), jnp.ones((1, 2)))
+    (Array([[2., 2., 2.]], dtype=float32), None)
     """
 
-    apply: DecoderFn
-    init: Callable[[jax.Array], Params]
+    apply: Callable[..., tuple[Any, Stats]]
+    init: Callable[[jax.Array], Params] | None
     latent_shape: tuple[int, ...]
-    rows: Rows = "unknown"
+    independent: bool = False
+    batch_statistics: bool = False
+    output_range: tuple[float, float] | None = None
+    logits: Callable[..., tuple[Any, Stats]] | None = None
+    step_size: float | None = None
     pointwise: DecoderFn | None = None
     coordinates: jax.Array | None = None
     at: Callable[[jax.Array], "Decoder"] | None = None
 
-    @property
-    def batch_statistics(self) -> bool:
-        """Whether `apply` takes and returns statistics."""
-        return self.rows == "batch_statistics"
+    def output(self, params: Params, z: jax.Array, stats: Stats = None) -> Any:
+        """Return the output of `apply` alone, `[B, ...]`."""
+        return self.apply(params, z, stats)[0]
 
-    def forward(self, params: Params, z: jax.Array, stats: Stats = None) -> tuple[jax.Array, Stats]:
-        """Return the output `[B, ...]` and the statistics of this pass, `None` where rows have none.
+    def init_params(self, key: jax.Array) -> Params:
+        """Return the initial parameters, or say that the decoder has no `init`."""
+        if self.init is None:
+            raise ValueError("expected a decoder with `init`, got one without; give Decoder(..., init=...)")
+        return self.init(key)
+
+
+class EncoderNetwork(NamedTuple):
+    """An encoder with parameters of its own, as autoencoders have it.
+
+    Attributes:
+        apply: `apply(params, x [B, ...], stats=None) -> (z [B, *latent], stats)`, as `Decoder.apply`; a `tied` one
+            also takes the decoder's parameters, `decoder=`.
+        init: `init(key) -> params`, its own parameters.
+        latent_shape: `*latent`, `(k,)` or `(h, w, c)`.
+        batch_statistics: as for `Decoder`.
+        tied: whether it shares the decoder's kernels.
+
+    >>> linear = EncoderNetwork(lambda w, x, stats=None: (x.reshape(len(x), -1) @ w, None), None, (3,))
+    >>> linear.apply(jnp.ones((64, 3)), jnp.ones((5, 8, 8, 1)))[0].shape
+    (5, 3)
+    """
+
+    apply: Callable[..., tuple[jax.Array, Stats]]
+    init: Callable[[jax.Array], Params] | None
+    latent_shape: tuple[int, ...]
+    batch_statistics: bool = False
+    tied: bool = False
+
+
+class Variables(NamedTuple):
+    """What a model computes with.
+
+    Attributes:
+        params: what is optimized, any pytree.
+        stats: averages over training batches that evaluation uses; `None` asks the model to use the statistics of the
+            batch at hand, as the authors' implementation does. Models without batch statistics ignore it.
+    """
+
+    params: Params
+    stats: Stats = None
+
+
+class Bound(NamedTuple):
+    """One draw of a bound on log p(x), each field `[B]`, in nats.
+
+    Attributes:
+        nll: -log p(x given z) at the draw of z.
+        kl: KL divergence from q(z given x) to the prior, in closed form.
+        log_weight: log p(x given z) + log p(z) - log q(z given x) at the draw. -ELBO is minus its mean, and the
+            importance-weighted bound the logarithm of the mean of its exponential.
+    """
+
+    nll: jax.Array
+    kl: jax.Array
+    log_weight: jax.Array
+
+
+class Capabilities(NamedTuple):
+    """What some models can do and others cannot: each field is `None` where a model cannot.
+
+    Attributes:
+        freeze: `Variables -> FrozenEncoder`, an encoder that is one matrix product per batch and equals `encode`.
+        sample: `(Variables, key, num) -> [num, ...]`, the mean of p(x given z) at draws from the model's own prior.
+            For a model without one, fit one to its latents: `gon_jax.latents`.
+        bound: `(Variables, x [B, ...], keys [B]) -> Bound`, for models with an approximate posterior. An example's
+            numbers depend on its own key alone.
+        at: `(coordinates [*spatial, d], weights=None) -> Model`, the same model, with the same variables, of data at
+            other points, for implicit models. Weights `[*spatial]` or `[B, *spatial]` multiply the points' terms of
+            the inner loss, 0 where nothing is known; only their ratios matter.
+        classify: `(Variables, x [B, ...]) -> logits [B, num_classes]`.
+        init_latents: `(key, num) -> [num, *latent]`, for models that keep a latent for each training example. Training
+            passes those of the batch as `batch["z"]`, and optimizes them too.
+    """
+
+    freeze: Callable[[Variables], Any] | None = None
+    sample: Callable[[Variables, jax.Array, int], jax.Array] | None = None
+    bound: Callable[[Variables, jax.Array, jax.Array], Bound] | None = None
+    at: Callable[..., "Model"] | None = None
+    classify: Callable[[Variables, jax.Array], jax.Array] | None = None
+    init_latents: Callable[[jax.Array, int], jax.Array] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A model as pure functions.
+
+    Attributes:
+        init: `key -> Variables`.
+        loss: `(Variables, batch, key) -> (scalar, stats)`: the mean over the batch of each example's loss, and the
+            statistics of this batch that training averages (`None` where there are none). `batch["x"]` is `[B, ...]`;
+            `batch["step"]`, where it is there, is the number of steps made, for schedules.
+        encode: `(Variables, x [B, ...]) -> z [B, *latent]`.
+        decode: `(Variables, z [B, *latent]) -> x_hat [B, ...]`, the mean of p(x given z).
+        data_shape: `...`, the shape of one example.
+        latent_shape: `*latent`.
+        likelihood: p(x given z), which knows whether bits per dimension mean something.
+        capabilities: what else this model can do.
+    """
+
+    init: Callable[[jax.Array], Variables]
+    loss: Callable[[Variables, Batch, jax.Array], tuple[jax.Array, Stats]]
+    encode: Callable[[Variables, jax.Array], jax.Array]
+    decode: Callable[[Variables, jax.Array], jax.Array]
+    data_shape: tuple[int, ...]
+    latent_shape: tuple[int, ...]
+    likelihood: Likelihood
+    capabilities: Capabilities = Capabilities()
+    _compiled: dict[Hashable, Callable] = dataclasses.field(default_factory=dict, init=False, repr=False)
+
+    def jit(self, function: Callable, **static: Hashable) -> Callable:
+        """Return `jax.jit` of `function(model, ...)`, kept with this model: compiled once, and freed with the model.
 
         Args:
-            params: the decoder's.
-            z: latents, `[B, *latent]`.
-            stats: as for `apply`: `None` is "this batch's"; what has no statistics ignores them.
+            function: `function(model, *arguments, **static)`.
+            **static: keyword arguments that are constants of the program.
 
-        >>> linear = Decoder(lambda w, z: z @ w, None, (2,), rows="independent")
-        >>> linear.forward(jnp.ones((2, 3)), jnp.ones((1, 2)))
-        (Array([[2., 2., 2.]], dtype=float32), None)
+        >>> from gon_jax.likelihoods import squared_error
+        >>> model = Model(None, None, lambda v, x: x, lambda v, z: z, (2,), (2,), squared_error)
+        >>> model.jit(lambda model, x: model.encode(None, x))(jnp.ones(2))
+        Array([1., 1.], dtype=float32)
         """
-        return self.apply(params, z, stats) if self.batch_statistics else (self.apply(params, z), None)
+        key = (function, tuple(sorted(static.items())))
+        if key not in self._compiled:
+            self._compiled[key] = jax.jit(partial(function, self, **static))
+        return self._compiled[key]
 
-    def plain(self, params: Params, z: jax.Array) -> jax.Array:
-        """Return the output alone; statistics, where there are any, are this batch's."""
-        return self.forward(params, z)[0]
 
+def match(decoder: Decoder, likelihood: Likelihood) -> tuple[Decoder, tuple[int, ...]]:
+    """Return the decoder whose outputs a likelihood reads, and the shape of one example of the data.
 
-def data_shape_of(decoder: Decoder, likelihood: Likelihood) -> tuple[int, ...]:
-    """Return the shape of one example of the data that a decoder and a likelihood are for."""
-    z = jnp.zeros((1, *decoder.latent_shape))
-    output = jax.eval_shape(lambda key: decoder.plain(decoder.init(key), z), jax.random.key(0))
-    return jax.eval_shape(likelihood.mean, output).shape[1:]
+    A likelihood that reads a mean takes the decoder as it is. One that reads logits or other real numbers takes it
+    without its output activation, if that was left open (`conv_decoder` by default); a bounded output is refused.
+
+    Raises:
+        TypeError: for a likelihood that is not a `Likelihood`.
+        ValueError: for a bounded output with a likelihood of real outputs, or batch statistics without `independent`.
+
+    >>> from gon_jax.likelihoods import bernoulli
+    >>> squashed = Decoder(lambda w, z, stats=None: (jax.nn.sigmoid(z), None), None, (3,), output_range=(0, 1))
+    >>> match(squashed, bernoulli)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: expected a decoder of real outputs for bernoulli, got outputs in (0, 1); ...
+    """
+    if not isinstance(likelihood, Likelihood):
+        raise TypeError(
+            f"expected a Likelihood for a model, got {likelihood!r}; make one of your function's terms: "
+            "gon_jax.Likelihood('name', terms, mean=lambda output: output)"
+        )
+    if decoder.batch_statistics and not decoder.independent:
+        raise ValueError(
+            "expected independent=True of a decoder with batch statistics, got False; say it if an example's output "
+            "depends on no other example once statistics are given, which evaluation relies on"
+        )
+    if decoder.output_range is not None and likelihood.reads_mean is False:
+        if decoder.logits is None:
+            raise ValueError(
+                f"expected a decoder of real outputs for {likelihood.name}, got outputs in {decoder.output_range}; its "
+                "output activation would be applied twice: leave it out (output_activation='none'), or take a "
+                "likelihood that reads a mean, such as squared_error"
+            )
+        decoder = decoder._replace(apply=decoder.logits, output_range=None)
+    z = jax.ShapeDtypeStruct((1, *decoder.latent_shape), jnp.float32)
+    params = jax.eval_shape(decoder.init_params, jax.random.key(0))
+    output = jax.eval_shape(decoder.output, params, z)
+    return decoder, jax.eval_shape(likelihood.mean, output).shape[1:]
 
 
 def integral_weights(decoder: Decoder, coordinates: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Return what each point counts in a loss that stands for that over a decoder's own N points, `[..., *spatial, 1]`.
+    """Return the weights `[..., *spatial, 1]` by which a sum over n points stands for that over a decoder's N points.
 
     Args:
         decoder: with coordinates, N points.
@@ -101,73 +275,3 @@ def integral_weights(decoder: Decoder, coordinates: jax.Array, weights: jax.Arra
     if not isinstance(total, jax.core.Tracer) and not (total > 0).all():
         raise ValueError("expected weights of at least one point of each example above 0, got none; nothing is known")
     return (weights * (num_all / total))[..., None]
-
-
-class Variables(NamedTuple):
-    """What a model computes with.
-
-    Attributes:
-        params: what is optimized, any pytree.
-        stats: averages over training batches that evaluation uses ("running"); `None` asks the model to use the batch
-            at hand ("batch", the release's protocol). Models without batch statistics ignore it.
-    """
-
-    params: Any
-    stats: Any = None
-
-
-class Bound(NamedTuple):
-    """One draw of a bound on log p(x), each `[B]`, in nats.
-
-    Attributes:
-        nll: -log p(x given z) at the draw of z.
-        kl: from q(z given x) to the prior, in closed form.
-        log_weight: log p(x given z) + log p(z) - log q(z given x) at the draw, of which -ELBO is minus the mean and the
-            importance-weighted bound the logarithm of a mean.
-    """
-
-    nll: jax.Array
-    kl: jax.Array
-    log_weight: jax.Array
-
-
-class Model(NamedTuple):
-    """A model as pure functions. B denotes the batch.
-
-    Attributes:
-        init: `key -> Variables`.
-        loss: `(Variables, batch, key) -> (scalar, stats)`; the mean over the batch of each example's loss, and the
-            statistics of this batch that training averages (`None` where there are none). `batch["x"]` is `[B, ...]`;
-            `batch["step"]`, where it is there, the number of steps made, for schedules.
-        encode: `(Variables, x [B, ...]) -> z [B, *latent]`.
-        decode: `(Variables, z [B, *latent]) -> x_hat [B, ...]`, the mean of p(x given z).
-        data_shape: `...`, the shape of one example.
-        latent_shape: `*latent`.
-        likelihood: p(x given z), which knows whether bits per dimension mean something.
-        freeze: `Variables -> FrozenEncoder`, an encoder that is one matrix product a batch and equals `encode` with
-            these variables; `None` for a model that has none.
-        sample: `(Variables, key, num) -> [num, ...]`, the mean of p(x given z) at draws from the model's own prior;
-            `None` for a model without one (fit one to its codes: `gon_jax.latents`).
-        bound: `(Variables, x [B, ...], keys [B]) -> Bound`, for models with an approximate posterior; else `None`. A
-            row depends on its own key alone.
-        at: `(coordinates [*spatial, d], weights=None) -> Model`, the same model, of the same variables, of data at
-            other points, for implicit models; else `None`. Weights `[*spatial]` or `[B, *spatial]` are of the points in
-            the inner loss, 0 where nothing is known; only their ratios matter.
-        classify: `(Variables, x [B, ...]) -> logits [B, num_classes]`, for models with a classifier; else `None`.
-        latents: `(key, num) -> [num, *latent]`, what the latents of the training data start from, for models that keep
-            one for each; else `None`. Training gives the loss those of the batch as `batch["z"]`, and trains them too.
-    """
-
-    init: Callable[[jax.Array], Variables]
-    loss: Callable[[Variables, Batch, jax.Array], tuple[jax.Array, Any]]
-    encode: Callable[[Variables, jax.Array], jax.Array]
-    decode: Callable[[Variables, jax.Array], jax.Array]
-    data_shape: tuple[int, ...]
-    latent_shape: tuple[int, ...]
-    likelihood: Likelihood
-    freeze: Callable[[Variables], Any] | None = None
-    sample: Callable[[Variables, jax.Array, int], jax.Array] | None = None
-    bound: Callable[[Variables, jax.Array, jax.Array], Bound] | None = None
-    at: Callable[..., "Model"] | None = None
-    classify: Callable[[Variables, jax.Array], jax.Array] | None = None
-    latents: Callable[[jax.Array, int], jax.Array] | None = None

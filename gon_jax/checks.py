@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from gon_jax.base import Decoder, LikelihoodFn, Params
 from gon_jax.encoding import losses_of
 from gon_jax.likelihoods import squared_error
-from gon_jax.linearization import Strategy, _costs_of, _output_shape, encode_shared
+from gon_jax.linearization import Strategy, encode_shared, possible_strategies
+
+__all__ = ["compare_with_definition"]
 
 
 def compare_with_definition(
@@ -20,33 +22,35 @@ def compare_with_definition(
     step_size: float = 1.0,
     batch_size: int = 4,
 ) -> dict[Strategy, float]:
-    """Put a decoder's record to the test: encode random data by every strategy that it admits, and by definition.
+    """Encode random data by every strategy that a decoder admits, and by definition; return the differences.
 
     Args:
-        decoder: its `rows` is the claim.
+        decoder: its `independent` is the claim.
         params: parameters to test at, away from kinks of the activations.
-        key: typed key, of the random data, uniform in [0, 1] and of the shape of the likelihood's mean, or the output.
-        likelihood, step_size: as for `encode`.
-        batch_size: examples; a coupling of rows shows with two.
+        key: typed key for random data, uniform in [0, 1] and of the shape of the likelihood's mean, or of the output.
+        likelihood, step_size: as for `gon_jax.encode`.
+        batch_size: examples; a coupling of examples shows with two.
 
     Returns:
-        For each fast strategy the largest difference of codes, and of the gradient in `params` of the outer loss (Eq.
-        8), relative to the largest entry of each array. Rounding leaves about 1e-5 in float32 and 1e-12 in float64; a
-        claim that is wrong, a number near 1.
+        For each fast strategy the largest difference of latents, and of the gradient in `params` of the outer loss
+        (Eq. 8), relative to the largest entry of each array. Rounding leaves about 1e-5 in float32 and 1e-12 in
+        float64; a claim that is wrong, a number near 1.
 
-    >>> centered = Decoder(lambda w, z: z @ w - (z @ w).mean(axis=0), None, (2,), rows="independent")  # it is not
-    >>> errors = compare_with_definition(centered, jnp.eye(2), jax.random.key(0))
+    >>> def centered(w, z, stats=None):
+    ...     return z @ w - (z @ w).mean(axis=0), None
+    >>> wrong = Decoder(centered, None, (2,), independent=True)  # it is not
+    >>> errors = compare_with_definition(wrong, jnp.eye(2), jax.random.key(0))
     >>> all(error > 0.1 for error in errors.values())
     True
     """
     origin = jnp.zeros(decoder.latent_shape)
-    output = jax.ShapeDtypeStruct((batch_size, *_output_shape(decoder, params)), jnp.float32)
+    z = jax.ShapeDtypeStruct((batch_size, *decoder.latent_shape), origin.dtype)
     mean = getattr(likelihood, "mean", lambda output: output)  # of the shape of the data
-    x = jax.random.uniform(key, jax.eval_shape(mean, output).shape)
+    x = jax.random.uniform(key, jax.eval_shape(lambda params, z: mean(decoder.output(params, z)), params, z).shape)
 
     def outer(params, strategy):
         z = encode_shared(decoder, params, x, origin, likelihood=likelihood, step_size=step_size, strategy=strategy)
-        return losses_of(likelihood, decoder.plain(params, z), x).mean(), z
+        return losses_of(likelihood, decoder.output(params, z), x).mean(), z
 
     def run(strategy):
         (_, z), gradient = jax.jit(jax.value_and_grad(partial(outer, strategy=strategy), has_aux=True))(params)
@@ -57,5 +61,5 @@ def compare_with_definition(
         return float(jnp.abs(ours - definition).max() / largest)
 
     definition = run("definition")
-    fast = [strategy for strategy in _costs_of(decoder, params, batch_size) if strategy != "definition"]
+    fast = [strategy for strategy in possible_strategies(decoder, params, batch_size) if strategy != "definition"]
     return {strategy: max(map(difference, run(strategy), definition)) for strategy in fast}

@@ -1,11 +1,12 @@
-"""The idea: the code of a datum is minus the gradient of its loss at the origin of latent space.
+r"""The definition: the latent of a datum is minus the gradient of its loss at the origin of latent space.
 
-`encode`, `reconstruct` and `gon_loss` are the definition, by `jax.grad`, right for any decoder: the oracle of the exact
-and cheaper forms in `linearization.py`, which need to know more of the decoder: the record `Decoder` says it.
+`encode`, `reconstruct` and `gon_loss` are the definition by `jax.grad`, right for any decoder. They are the reference
+for the exact and cheaper forms in `linearization.py`, which need to know more about the decoder.
 
-Notation: B examples; `x` `[B, ...]`; latents `[B, *latent]`; an origin `[*latent]`; k = latent size.
-References: Bond-Taylor & Willcocks, "Gradient Origin Networks", ICLR 2021, arXiv 2007.02798 ("the paper").
+Reference: Bond-Taylor & Willcocks, "Gradient Origin Networks", ICLR 2021, arXiv 2007.02798 ("the paper").
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,20 +14,31 @@ import jax.numpy as jnp
 from gon_jax.base import DecoderFn, LikelihoodFn, Params
 from gon_jax.likelihoods import squared_error
 
+__all__ = ["check_batch", "encode", "gon_loss", "losses_of", "reconstruct"]
 
-def losses_of(likelihood: LikelihoodFn, output: jax.Array, x: jax.Array) -> jax.Array:
-    """Return each example's loss `[B]`, or say what is wrong with the likelihood."""
+
+def losses_of(likelihood: LikelihoodFn, output: Any, x: jax.Array) -> jax.Array:
+    """Return each example's loss `[B]`.
+
+    Raises:
+        ValueError: if the likelihood does not return one number per example.
+    """
     losses = likelihood(output, x)
     if losses.shape != x.shape[:1]:
         raise ValueError(
             f"expected one loss per example, shape {x.shape[:1]}, got {losses.shape}; sum over the data axes and not "
-            "over the batch (a code must not depend on the batch it came in)"
+            "over the batch (an example's latent must not depend on its batch)"
         )
     return losses
 
 
 def check_batch(x: jax.Array, z0: jax.Array) -> None:
-    """Refuse data and start points that do not go together."""
+    """Refuse data and start points that do not go together.
+
+    Raises:
+        ValueError: if `x` and `z0` disagree on the batch, or the batch is empty.
+        TypeError: if `x` or `z0` is not floating point.
+    """
     if not (jnp.issubdtype(x.dtype, jnp.floating) and jnp.issubdtype(z0.dtype, jnp.floating)):
         raise TypeError(f"expected floating-point x and z0, got {x.dtype} and {z0.dtype}; images as floats in [0, 1]?")
     if x.shape[:1] != z0.shape[:1]:
@@ -53,12 +65,12 @@ def encode(
     $$ z = -\nabla_{z_0} \mathcal{L}(x, F(z_0)), \quad z_0 = 0. $$
 
     In general z <- z - step_size * grad, so from a sampled or learned `z0` the result is "z0 - grad" of the paper's
-    Appendix C, and `encode(...) - z0` is its "-grad". Losses are summed over examples before differentiating, so
-    the code of an example does not depend on its company; the release divides by the batch size (and its first script
-    by the pixels), which is a `step_size` here. Differentiable in everything, any number of times.
+    Appendix C, and `encode(...) - z0` is its "-grad". Losses are summed over examples before differentiating, so the
+    latent of an example does not depend on its batch; the authors' implementation divides by the batch size (and its
+    first script by the pixels), which is a `step_size` here. Differentiable in everything, any number of times.
 
     Args:
-        decoder_fn: `decoder_fn(params, z [B, *latent]) -> output [B, ...]`, rows independent.
+        decoder_fn: `decoder_fn(params, z [B, *latent]) -> output [B, ...]`, examples independent.
         params: its parameters, any pytree.
         x: data, `[B, ...]`, floating point.
         z0: start points, `[B, *latent]`; fixes batch, latent shape and dtype; normally zeros.
@@ -70,7 +82,8 @@ def encode(
         Latents, `[B, *latent]`.
 
     Raises:
-        ValueError: if `x` and `z0` disagree on the batch, or the likelihood is not one number per example.
+        ValueError: if `x` and `z0` disagree on the batch, the likelihood does not return one number per example, or
+            `num_steps` is below 1.
         TypeError: if `x` or `z0` is not floating point.
 
     >>> w = jnp.array([[1.0, 0.0, 2.0]])  # F(z) = z w
@@ -78,6 +91,8 @@ def encode(
     Array([[3.]], dtype=float32)
     """
     check_batch(x, z0)
+    if num_steps < 1:
+        raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
 
     def summed_loss(z):
         return losses_of(likelihood, decoder_fn(params, z), x).sum()
@@ -90,8 +105,8 @@ def encode(
     return jax.lax.scan(step, z0, length=num_steps)[0]
 
 
-def reconstruct(decoder_fn: DecoderFn, params: Params, x: jax.Array, z0: jax.Array, **encode_options) -> jax.Array:
-    """Return the decoder's output at the code of `x`, `[B, ...]`.
+def reconstruct(decoder_fn: DecoderFn, params: Params, x: jax.Array, z0: jax.Array, **encode_options: Any) -> jax.Array:
+    """Return the decoder's output at the latents of `x`, `[B, ...]`.
 
     Args:
         decoder_fn, params, x, z0: as for `encode`.
@@ -111,13 +126,13 @@ def gon_loss(
     z0: jax.Array,
     *,
     likelihood: LikelihoodFn = squared_error,
-    **encode_options,
+    **encode_options: Any,
 ) -> jax.Array:
     r"""Return each example's loss after encoding, `[B]`: Eq. 8 of the paper before its mean over the data.
 
     $$ G(x) = \mathcal{L}\big(x, F(-\nabla_{z_0} \mathcal{L}(x, F(z_0)))\big) $$
 
-    Differentiate its mean in `params`: the gradient flows through the code too, which is never detached.
+    Differentiate its mean in `params`: the gradient flows through the latent too, which is never detached.
 
     Args:
         decoder_fn, params, x, z0: as for `encode`.

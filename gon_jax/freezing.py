@@ -1,45 +1,75 @@
 """Encoders as arrays: a matrix and a bias, computed once for any number of examples."""
 
-from typing import NamedTuple
+import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from gon_jax.base import LikelihoodFn
-from gon_jax.likelihoods import squared_error
-from gon_jax.linearization import Encoder, cotangents
+from gon_jax.linearization import AffineEncoder, cotangents
+
+__all__ = ["FrozenEncoder", "freeze"]
 
 
-class FrozenEncoder(NamedTuple):
-    """An encoder as arrays alone, one matrix product a batch: `z = bias + y @ matrix`, rows independent.
+@partial(jax.tree_util.register_dataclass, data_fields=["matrix", "bias", "output"], meta_fields=["likelihood"])
+@dataclasses.dataclass(frozen=True)
+class FrozenEncoder:
+    """An encoder as arrays alone, one matrix product per batch: `z = bias + y @ matrix`, examples independent.
+
+    Call it with data `[B, ...]` for latents `[B, *latent]`. It is a pytree of its arrays.
 
     Attributes:
         matrix: `[m, k]`, for the m entries of an example.
         bias: `[*latent]`.
         output: `None` where y is the data itself, flattened; else F(z0), and y are the cotangents there, flattened.
+        likelihood: the inner loss that makes these cotangents; `None` where y is the data itself.
     """
 
     matrix: jax.Array
     bias: jax.Array
     output: jax.Array | None = None
+    likelihood: LikelihoodFn | None = None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Encode a batch by one matrix product.
+
+        Raises:
+            ValueError: for data of another number of entries than the matrix has rows.
+        """
+        y = x if self.likelihood is None or self.output is None else cotangents(self.likelihood, self.output, x)
+        y = y.reshape(len(y), -1)
+        if y.shape[1] != len(self.matrix):
+            raise ValueError(
+                f"expected examples of {len(self.matrix)} entries, got data of shape {x.shape}; these are other data "
+                "than the encoder was made for"
+            )
+        return self.bias + (y @ self.matrix).reshape(-1, *self.bias.shape)
 
 
-def freeze(encoder: Encoder, likelihood: LikelihoodFn, mean_cotangent: jax.Array | None = None) -> FrozenEncoder:
-    """Compute an encoder's matrix and bias, once; folded to act on the data where the likelihood allows.
+def freeze(encoder: AffineEncoder, likelihood: LikelihoodFn, mean_cotangent: jax.Array | None = None) -> FrozenEncoder:
+    """Compute an encoder's matrix and bias, once; folded to act on the data where the likelihood allows it.
 
     Args:
-        encoder: from `gradient_encoder` or `least_squares_encoder`.
-        likelihood: the inner loss; where its record says `affine`, the result takes the data itself.
+        encoder: from `gradient_encoder` or `least_squares_encoder`, with a matrix.
+        likelihood: the inner loss, a function `(output, x) -> [B]`; where its record says `affine`, the result acts on
+            the data itself, and else it keeps the likelihood.
         mean_cotangent: `[...]`, the mean over data of `cotangents`; needed under batch statistics.
 
     Raises:
-        ValueError: under batch statistics without `mean_cotangent`.
+        TypeError: for a likelihood that is not a function.
+        ValueError: under batch statistics without `mean_cotangent`, or for an encoder without a matrix.
 
-    >>> linear = Decoder(lambda w, z: z @ w, None, (1,), rows="independent")
+    >>> from gon_jax.base import Decoder
+    >>> from gon_jax.likelihoods import squared_error
+    >>> from gon_jax.linearization import gradient_encoder
+    >>> linear = Decoder(lambda w, z, stats=None: (z @ w, None), None, (1,), independent=True)
     >>> encoder = gradient_encoder(linear, jnp.array([[1.0, 0.0, 2.0]]), jnp.zeros(1), step_size=0.5)
-    >>> encode_frozen(freeze(encoder, squared_error), jnp.ones((1, 3)))
+    >>> freeze(encoder, squared_error)(jnp.ones((1, 3)))
     Array([[3.]], dtype=float32)
     """
+    if not callable(likelihood):
+        raise TypeError(f"expected a likelihood, a function (output, x) -> [B], got {likelihood!r}")
     if encoder.apply_to_mean is not None and mean_cotangent is None:
         raise ValueError("expected mean_cotangent under batch statistics, got None; average `cotangents` over data")
     if encoder.matrix is None:
@@ -48,22 +78,7 @@ def freeze(encoder: Encoder, likelihood: LikelihoodFn, mean_cotangent: jax.Array
     matrix = -encoder.matrix.reshape(origin.size, output.size).T
     zero = jnp.zeros((1, *output.shape), output.dtype)
     if not getattr(likelihood, "affine", False):
-        return FrozenEncoder(matrix, encoder.codes(zero, mean_cotangent)[0], output)
+        return FrozenEncoder(matrix, encoder.encode(zero, mean_cotangent)[0], output, likelihood)
     at_zero, at_one = cotangents(likelihood, output, jnp.concatenate([zero, zero + 1]))
     slope = (at_one - at_zero).reshape(-1, 1)  # v = v(0) + slope x, element by element
-    return FrozenEncoder(slope * matrix, encoder.codes(at_zero[None], mean_cotangent)[0])
-
-
-def encode_frozen(frozen: FrozenEncoder, x: jax.Array, *, likelihood: LikelihoodFn = squared_error) -> jax.Array:
-    """Encode a batch by one matrix product; equal to the encoder that was frozen.
-
-    Args:
-        frozen: from `freeze`.
-        x: data, `[B, ...]`.
-        likelihood: read only where it could not be folded.
-
-    Returns:
-        Latents, `[B, *latent]`.
-    """
-    y = x if frozen.output is None else cotangents(likelihood, frozen.output, x)
-    return frozen.bias + (y.reshape(len(y), -1) @ frozen.matrix).reshape(-1, *frozen.bias.shape)
+    return FrozenEncoder(slope * matrix, encoder.encode(at_zero[None], mean_cotangent)[0])

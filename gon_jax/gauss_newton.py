@@ -1,4 +1,15 @@
-"""Latents by least squares: one damped Gauss-Newton step from a shared origin."""
+r"""Latents by least squares: one damped Gauss-Newton step from a shared origin, in place of a gradient step.
+
+From the linearization of `linearization.py`, with W the loss's Fisher information in the output (2 for the squared
+error) and lambda a damping,
+
+$$ z_b = z_0 - (J^T W J + \lambda I)^{-1} J^T v_b, $$
+
+the minimum of the loss with F made linear at z_0 and $\tfrac{\lambda}{2} |z - z_0|^2$ added. For the squared error
+W = 2 and v = -2 (x - F_0): ridge regression, z = z_0 + (J^T J + lambda/2 I)^-1 J^T (x - F_0). For a Gaussian likelihood
+it is the posterior mean of probabilistic PCA at the origin, with prior N(z_0, I / lambda). Under batch statistics the
+two blocks (deviations, mean) are solved apart, which is exact.
+"""
 
 from functools import partial
 
@@ -8,15 +19,16 @@ import jax.numpy as jnp
 from gon_jax.base import Decoder, LikelihoodFn, Params
 from gon_jax.likelihoods import squared_error
 from gon_jax.linearization import (
-    Encoder,
-    _at_origin,
-    _check_fast,
-    _jacobian,
-    _jacobian_of,
-    _product,
+    AffineEncoder,
+    apply_matrix,
+    at_origin,
+    check_shared,
     cotangents,
-    matrix_strategy,
+    decoder_jacobian,
+    jacobian_at,
 )
+
+__all__ = ["encode_least_squares", "least_squares_encoder"]
 
 
 def _normal(jacobian, weight):
@@ -40,26 +52,45 @@ def least_squares_encoder(
     likelihood: LikelihoodFn = squared_error,
     damping: float | jax.Array = 1.0,
     relative_damping: float | jax.Array = 0.0,
-) -> Encoder:
-    """Return the encoder that makes one damped Gauss-Newton step from `origin`; see `encode_least_squares`."""
+) -> AffineEncoder:
+    """Return the encoder that takes one damped Gauss-Newton step from `origin`.
+
+    Args:
+        decoder, params, origin: as for `gon_jax.linearization.gradient_encoder`.
+        likelihood: with Fisher information, as `squared_error`, `gaussian(...)` and `bernoulli` have.
+        damping: lambda, in units of W times the square of output per latent; may be a parameter to be learned.
+        relative_damping: adds this many times the mean eigenvalue of J^T W J to lambda, for decoders whose J changes
+            its scale in training (by 10^4 under batch normalization, whose output does not depend on the scale of z).
+
+    Raises:
+        ValueError: for a decoder that is not independent, or a likelihood without Fisher information.
+    """
+    if not decoder.independent:
+        raise ValueError(
+            "expected an independent decoder, got Decoder(..., independent=False); encode by the gradient, or say "
+            "independent=True if an example's output depends on its own latent alone"
+        )
     fisher = getattr(likelihood, "fisher", None)
     if fisher is None:
         raise ValueError(
             f"expected a likelihood that knows its Fisher information, got {likelihood!r}; "
             "give `Likelihood(..., fisher=...)`, or encode by the gradient"
         )
-    held, live = _at_origin(decoder, params, origin)
-    output, jacobian = _jacobian_of(decoder, params, origin, held, matrix_strategy(decoder, params))
+    output, jacobian = decoder_jacobian(decoder, params, origin)
     weight = fisher(output)
     normal = _normal(jacobian, weight)
     damping = damping + relative_damping * jnp.trace(normal) / len(normal)
     matrix = _damped_inverse(jacobian, normal, damping)
-    apply_to_mean = None
-    if live is not None:
-        mean_jacobian = _jacobian(live, origin)[1]
-        mean_matrix = _damped_inverse(mean_jacobian, _normal(mean_jacobian, weight), damping)
-        apply_to_mean = lambda mean: _product(mean_matrix, mean[None])[0]  # noqa: E731
-    return Encoder(origin, output, partial(_product, matrix), apply_to_mean, matrix)
+    live = at_origin(decoder, params, origin)[1]
+    if live is None:
+        return AffineEncoder(origin, output, partial(apply_matrix, matrix), None, matrix)
+    mean_jacobian = jacobian_at(live, origin)[1]
+    mean_matrix = _damped_inverse(mean_jacobian, _normal(mean_jacobian, weight), damping)
+
+    def apply_to_mean(mean):
+        return apply_matrix(mean_matrix, mean[None])[0]
+
+    return AffineEncoder(origin, output, partial(apply_matrix, matrix), apply_to_mean, matrix)
 
 
 def encode_least_squares(
@@ -73,38 +104,24 @@ def encode_least_squares(
     relative_damping: float | jax.Array = 0.0,
     mean_cotangent: jax.Array | None = None,
 ) -> jax.Array:
-    r"""Encode a batch by one damped Gauss-Newton step from a shared origin, in place of a gradient step.
-
-    $$ z_b = z_0 - (J^T W J + \lambda I)^{-1} J^T v_b, $$
-
-    the minimum of the loss with F made linear at z_0 and $\tfrac{\lambda}{2} |z - z_0|^2$ added. For the squared error
-    W = 2 and v = -2 (x - F_0): ridge regression, z = z_0 + (J^T J + lambda/2 I)^-1 J^T (x - F_0). For a Gaussian
-    likelihood it is the posterior mean of probabilistic PCA at the origin, with prior N(z_0, I / lambda). Under batch
-    statistics the two blocks (deviations, mean) are solved apart, which is exact.
+    """Encode a batch by one damped Gauss-Newton step from a shared origin.
 
     Args:
-        decoder: rows "independent" or "batch_statistics".
-        params, x, origin: as for `encode_shared`.
-        likelihood: with Fisher information, as `squared_error`, `gaussian(...)` and `bernoulli` have.
-        damping: lambda, in units of W times the square of output per latent; may be a parameter to be learned.
-        relative_damping: adds this many times the mean eigenvalue of J^T W J to lambda, for decoders whose J changes
-            its scale in training (by 10^4 under batch normalization, whose output does not depend on the scale of z).
-        mean_cotangent: as for `encode_shared`.
+        decoder, params, likelihood, damping, relative_damping: as for `least_squares_encoder`.
+        x, origin, mean_cotangent: as for `gon_jax.linearization.encode_shared`.
 
     Returns:
         Latents, `[B, *latent]`.
 
     Raises:
-        ValueError: for a decoder whose rows are "unknown", or a likelihood without Fisher information.
+        ValueError: as for `least_squares_encoder`.
 
-    >>> linear = Decoder(lambda w, z: z @ w, None, (1,), rows="independent")
+    >>> linear = Decoder(lambda w, z, stats=None: (z @ w, None), None, (1,), independent=True)
     >>> z = encode_least_squares(linear, jnp.array([[1.0, 0.0, 2.0]]), jnp.ones((1, 3)), jnp.zeros(1), damping=2.0)
     >>> round(float(z[0, 0]), 5)  # 3 / (5 + damping / 2)
     0.5
     """
-    _check_fast(decoder, x, origin)
-    if decoder.rows == "unknown":
-        raise ValueError('expected a decoder with rows="independent" or "batch_statistics", got rows="unknown"')
+    check_shared(decoder, x, origin)
     options = {"likelihood": likelihood, "damping": damping, "relative_damping": relative_damping}
     encoder = least_squares_encoder(decoder, params, origin, **options)
-    return encoder.codes(cotangents(likelihood, encoder.output, x), mean_cotangent)
+    return encoder.encode(cotangents(likelihood, encoder.output, x), mean_cotangent)

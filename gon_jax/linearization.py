@@ -1,21 +1,16 @@
-r"""The fast forms: where every example is encoded from one origin z0, the decoder is linearized there once for all.
+r"""The fast forms: where all examples are encoded from one origin z0, the decoder is linearized there once.
 
 With v_b = d loss_b / d output at F(z0) and J = dF/dz at z0, Eq. 7 of the paper is one product with a shared matrix,
 
-    z_b = z0 - step_size * J^T v_b,                                      (`encode_shared`)
+    z_b = z0 - step_size * J^T v_b.                                                       (`encode_shared`)
 
-and the same linearization gives a second estimator of the code, a damped Gauss-Newton step on the loss, W being its
-Fisher information in the output (2 for the squared error) and lambda a damping,
+This equals `encode`, values and derivatives; only the cost differs between strategies, the ways of applying J^T that
+`strategy_costs` compares. `gauss_newton.py` makes another estimator from the same linearization.
 
-    z_b = z0 - (J^T W J + lambda I)^-1 J^T v_b.                          (`encode_least_squares`)
-
-Both equal what they are said to be, values and derivatives; only the cost differs between the strategies, ways of
-applying J^T, that `strategy_costs` compares.
-
-**Batch statistics** couple rows, but the batch of equal rows is a symmetric point: a perturbation whose mean over the
-batch is zero moves no statistic to first order. So the linear map splits exactly into two blocks, with v-bar the mean
-of v_b over the batch: A on deviations v_b - v-bar, and D on v-bar. A is the Jacobian with the origin's statistics held
-while z moves (but differentiated in the parameters), D the Jacobian of a batch of one whose statistics move with z.
+**Batch statistics** couple examples, but a batch of equal examples is a symmetric point: a perturbation whose mean over
+the batch is zero moves no statistic to first order. So the linear map splits exactly into two blocks, with v-bar the
+mean of v_b over the batch: A on deviations v_b - v-bar, and D on v-bar. A is the Jacobian with the origin's statistics
+held while z moves (but differentiated in the parameters), D the Jacobian of a batch of one with its own statistics.
 """
 
 import math
@@ -30,11 +25,28 @@ from gon_jax.base import Decoder, LikelihoodFn, Params
 from gon_jax.encoding import check_batch, encode, losses_of
 from gon_jax.likelihoods import squared_error
 
+__all__ = [
+    "AffineEncoder",
+    "apply_matrix",
+    "at_origin",
+    "check_shared",
+    "Strategy",
+    "choose_strategy",
+    "cotangents",
+    "encode_shared",
+    "gradient_encoder",
+    "decoder_jacobian",
+    "jacobian_at",
+    "matrix_strategy",
+    "possible_strategies",
+    "strategy_costs",
+]
+
 Strategy = Literal["definition", "pullback", "jacobian", "pointwise"]
 
 
 def strategy_costs(
-    batch_size: int, latent_size: int, *, rows: str = "independent", num_channels: int | None = None
+    batch_size: int, latent_size: int, *, independent: bool = True, num_channels: int | None = None
 ) -> dict[Strategy, float]:
     """Return the cost of a training step in decoder passes per example, for each strategy that is possible.
 
@@ -46,22 +58,22 @@ def strategy_costs(
     | "definition" | one pull-back through B linearizations (`encode`) | 9 |
     | "pullback" | B pull-backs through one linearization | 6 + 3 / B |
     | "jacobian" | J from k forward tangents, then one matrix product | 3 + 3 (k + 1) / B |
-    | "pointwise" | J from C pull-backs of N points with a code each, then the same | 3 + 3 (1 + C) / B |
+    | "pointwise" | J from C pull-backs of N points with a latent each, then the same | 3 + 3 (1 + C) / B |
 
-    The bound is 3, a decoder without an encoder. The second and third need rows that are independent, or coupled by
-    batch statistics alone; the last a decoder that is pointwise in its coordinates.
+    The bound is 3, a decoder without an encoder. The second and third need examples that are independent, or coupled by
+    batch statistics alone; the last needs a decoder that is pointwise in its coordinates.
 
     Args:
         batch_size: B.
-        latent_size: k, entries of a code.
-        rows: as in `Decoder`.
+        latent_size: k, entries of a latent.
+        independent: as in `Decoder`.
         num_channels: C, outputs per point of a pointwise decoder.
 
     >>> strategy_costs(64, 32)
     {'definition': 9.0, 'pullback': 6.046875, 'jacobian': 4.546875}
     """
     costs: dict[Strategy, float] = {"definition": 9.0}
-    if rows == "unknown":
+    if not independent:
         return costs
     costs["pullback"] = 6 + 3 / batch_size
     costs["jacobian"] = 3 + 3 * (latent_size + 1) / batch_size
@@ -70,51 +82,43 @@ def strategy_costs(
     return costs
 
 
-def choose_strategy(
-    batch_size: int, latent_size: int, *, rows: str = "independent", num_channels: int | None = None
-) -> Strategy:
-    """Return the strategy of lowest cost; arguments as for `strategy_costs`.
-
-    >>> choose_strategy(64, 32), choose_strategy(64, 256), choose_strategy(64, 256, num_channels=1)
-    ('jacobian', 'pullback', 'pointwise')
-    >>> choose_strategy(64, 32, rows="unknown")
-    'definition'
-    """
-    costs = strategy_costs(batch_size, latent_size, rows=rows, num_channels=num_channels)
-    return min(costs, key=costs.get)
-
-
 def _output_shape(decoder, params):
     z = jax.ShapeDtypeStruct((1, *decoder.latent_shape), jnp.float32)
-    return jax.eval_shape(decoder.plain, params, z).shape[1:]
+    return jax.eval_shape(decoder.output, params, z).shape[1:]
 
 
-def _costs_of(decoder, params, batch_size):
+def possible_strategies(decoder: Decoder, params: Params, batch_size: int) -> dict[Strategy, float]:
+    """Return the strategies that a decoder admits, with their costs; see `strategy_costs`."""
     num_channels = None if decoder.pointwise is None else _output_shape(decoder, params)[-1]
-    return strategy_costs(batch_size, math.prod(decoder.latent_shape), rows=decoder.rows, num_channels=num_channels)
+    options = {"independent": decoder.independent, "num_channels": num_channels}
+    return strategy_costs(batch_size, math.prod(decoder.latent_shape), **options)
 
 
-def strategy_of(decoder: Decoder, params: Params, batch_size: int, strategy: Strategy | None = None) -> Strategy:
-    """Return the strategy asked for, if the decoder admits it, or the cheapest.
+def choose_strategy(decoder: Decoder, params: Params, batch_size: int, strategy: Strategy | None = None) -> Strategy:
+    """Return the strategy asked for, if the decoder admits it, or the one of lowest cost.
 
     Raises:
         ValueError: for a strategy that the decoder does not admit.
+
+    >>> linear = Decoder(lambda w, z, stats=None: (z @ w, None), None, (2,), independent=True)
+    >>> choose_strategy(linear, jnp.ones((2, 5)), 64), choose_strategy(linear, jnp.ones((2, 5)), 1)
+    ('jacobian', 'definition')
     """
-    costs = _costs_of(decoder, params, batch_size)
+    costs = possible_strategies(decoder, params, batch_size)
     if strategy is None:
-        return min(costs, key=costs.get)
+        return min(costs, key=lambda name: costs[name])
     if strategy not in costs:
         raise ValueError(
-            f"expected a strategy of {', '.join(costs)} for this decoder, got {strategy!r}; the fast ones need "
-            'rows="independent" or "batch_statistics" in its record, and "pointwise" its pointwise function'
+            f"expected strategy {' or '.join(costs)} for this decoder, got {strategy!r}; the fast ones need "
+            'Decoder(..., independent=True), and "pointwise" its pointwise function'
         )
     return strategy
 
 
 def matrix_strategy(decoder: Decoder, params: Params) -> Strategy:
-    """Return the cheaper of the strategies that make the Jacobian as a matrix: one pass a latent, or one a channel."""
-    costs = _costs_of(decoder, params, 1)
-    return min((strategy for strategy in ("jacobian", "pointwise") if strategy in costs), key=costs.get)
+    """Return the cheaper strategy that makes J as a matrix: a tangent per latent, or a pull-back per channel."""
+    costs = possible_strategies(decoder, params, 1)
+    return min((strategy for strategy in ("jacobian", "pointwise") if strategy in costs), key=lambda name: costs[name])
 
 
 def cotangents(likelihood: LikelihoodFn, output: jax.Array, x: jax.Array) -> jax.Array:
@@ -128,15 +132,15 @@ def cotangents(likelihood: LikelihoodFn, output: jax.Array, x: jax.Array) -> jax
     return jax.grad(lambda o: losses_of(likelihood, o, x).sum())(outputs)
 
 
-class Encoder(NamedTuple):
-    """An encoder at a shared origin: an affine map from cotangents to codes. It lives inside one trace.
+class AffineEncoder(NamedTuple):
+    """An encoder at a shared origin: an affine map from cotangents to latents. It lives inside one trace.
 
     Attributes:
         origin: z0, `[*latent]`.
         output: F(z0), `[...]`.
         apply: the linear map of cotangents `[B, ...]` to `[B, *latent]`; of their deviations from the mean under batch
             statistics.
-        apply_to_mean: the same for the mean cotangent `[...]`, to `[*latent]`; `None` where rows are independent.
+        apply_to_mean: the same for the mean cotangent `[...]`, to `[*latent]`; `None` without batch statistics.
         matrix: `apply` as a matrix `[*latent, ...]`; `None` where it was not built.
     """
 
@@ -146,50 +150,75 @@ class Encoder(NamedTuple):
     apply_to_mean: Callable[[jax.Array], jax.Array] | None = None
     matrix: jax.Array | None = None
 
-    def codes(self, v: jax.Array, mean_cotangent: jax.Array | None = None) -> jax.Array:
-        """Return codes `[B, *latent]` of cotangents `[B, ...]`; under batch statistics with this mean, or their own."""
+    def encode(self, v: jax.Array, mean_cotangent: jax.Array | None = None) -> jax.Array:
+        """Return latents `[B, *latent]` for cotangents `[B, ...]`.
+
+        Args:
+            v: from `cotangents`.
+            mean_cotangent: `[...]`, used under batch statistics; by default the mean of `v`.
+        """
         if self.apply_to_mean is None:
             return self.origin - self.apply(v)
         mean_cotangent = v.mean(axis=0) if mean_cotangent is None else mean_cotangent
         return self.origin - (self.apply(v - mean_cotangent) + self.apply_to_mean(mean_cotangent))
 
 
-def _at_origin(decoder, params, origin):
-    """Return the decoder of one example as functions of z: statistics held at the origin's, and moving with z."""
+def at_origin(
+    decoder: Decoder, params: Params, origin: jax.Array
+) -> tuple[Callable[[jax.Array], jax.Array], Callable[[jax.Array], jax.Array] | None]:
+    """Return the decoder of one example as functions of z: with the origin's batch statistics held, and with its own.
+
+    The second is `None` without batch statistics. The held statistics are differentiated in `params`, not in z.
+    """
     if not decoder.batch_statistics:
-        return lambda z: decoder.apply(params, z[None])[0], None
-    _, stats = decoder.apply(params, origin[None])  # differentiated in params, held in z
+        return lambda z: decoder.output(params, z[None])[0], None
+    _, stats = decoder.apply(params, origin[None])
     return (
-        lambda z: decoder.apply(params, z[None], stats)[0][0],
-        lambda z: decoder.apply(params, z[None])[0][0],
+        lambda z: decoder.output(params, z[None], stats)[0],
+        lambda z: decoder.output(params, z[None])[0],
     )
 
 
-def _jacobian(function, origin):
-    """Return `function(origin)` and its Jacobian `[*latent, ...]` from one tangent per latent entry."""
+def jacobian_at(function: Callable[[jax.Array], jax.Array], origin: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return `function(origin)` `[...]` and its Jacobian `[*latent, ...]`, from one tangent per latent entry.
+
+    >>> jacobian_at(lambda z: 3 * z, jnp.ones(2))[1]
+    Array([[3., 0.],
+           [0., 3.]], dtype=float32)
+    """
     tangents = jnp.eye(origin.size, dtype=origin.dtype).reshape(origin.size, *origin.shape)
     output, pushforward = jax.linearize(function, origin)
     jacobian = jax.vmap(pushforward)(tangents)
     return output, jacobian.reshape(*origin.shape, *output.shape)
 
 
-def _pointwise_jacobian(decoder, params, origin):
-    """Return the output and its Jacobian of a pointwise decoder from one pull-back per channel: point n moves row n."""
-    shape = _output_shape(decoder, params)
+def decoder_jacobian(
+    decoder: Decoder, params: Params, origin: jax.Array, strategy: Strategy | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Return F(z0) `[...]` and J `[*latent, ...]`, with the origin's batch statistics held.
+
+    Args:
+        decoder, params, origin: as for `gradient_encoder`.
+        strategy: "jacobian" or "pointwise"; by default the cheaper one.
+    """
+    strategy = matrix_strategy(decoder, params) if strategy is None else strategy
+    if strategy != "pointwise" or decoder.pointwise is None:
+        return jacobian_at(at_origin(decoder, params, origin)[0], origin)
+    shape = _output_shape(decoder, params)  # one pull-back per channel, since point n moves the latent of point n alone
     num_points, num_channels = math.prod(shape[:-1]), shape[-1]
-    codes = jnp.broadcast_to(origin, (num_points, *origin.shape))
-    output, pullback = jax.vjp(partial(decoder.pointwise, params), codes)  # [N, C]
+    latents = jnp.broadcast_to(origin, (num_points, *origin.shape))
+    output, pullback = jax.vjp(partial(decoder.pointwise, params), latents)  # [N, C]
     rows = [pullback(jnp.zeros_like(output).at[:, c].set(1))[0] for c in range(num_channels)]  # each [N, *latent]
     jacobian = jnp.moveaxis(jnp.stack(rows, axis=1), (0, 1), (-2, -1))  # [*latent, N, C]
     return output.reshape(shape), jacobian.reshape(*origin.shape, *shape)
 
 
-def _jacobian_of(decoder, params, origin, held, strategy):
-    return _pointwise_jacobian(decoder, params, origin) if strategy == "pointwise" else _jacobian(held, origin)
+def apply_matrix(matrix: jax.Array, v: jax.Array) -> jax.Array:
+    """Return the product of a matrix `[*latent, ...]` with each example of v `[B, ...]`, `[B, *latent]`.
 
-
-def _product(matrix, v):
-    """Return the product of `[*latent, ...]` with each row of v `[B, ...]`, `[B, *latent]`."""
+    >>> apply_matrix(jnp.array([[1.0, 2.0]]), jnp.ones((1, 2)))
+    Array([[3.]], dtype=float32)
+    """
     latent_shape = matrix.shape[: matrix.ndim - (v.ndim - 1)]
     rows = v.reshape(v.shape[0], -1) @ matrix.reshape(math.prod(latent_shape), -1).T
     return rows.reshape(-1, *latent_shape)
@@ -202,35 +231,44 @@ def gradient_encoder(
     *,
     step_size: float | jax.Array = 1.0,
     strategy: Strategy = "jacobian",
-) -> Encoder:
-    """Return the encoder that makes one gradient step from `origin` (Eq. 7).
+) -> AffineEncoder:
+    """Return the encoder that takes one gradient step from `origin` (Eq. 7).
 
     Args:
-        decoder: rows independent, or coupled by batch statistics.
+        decoder: an independent one.
         params: its parameters.
         origin: `[*latent]`, normally zeros.
         step_size: as for `encode`.
         strategy: "pullback", "jacobian" or "pointwise".
 
-    >>> linear = Decoder(lambda w, z: z @ w, None, (1,), rows="independent")
+    >>> linear = Decoder(lambda w, z, stats=None: (z @ w, None), None, (1,), independent=True)
     >>> encoder = gradient_encoder(linear, jnp.array([[1.0, 0.0, 2.0]]), jnp.zeros(1), step_size=0.5)
-    >>> encoder.codes(-2 * jnp.ones((1, 3)))
+    >>> encoder.encode(-2 * jnp.ones((1, 3)))
     Array([[3.]], dtype=float32)
     """
-    held, live = _at_origin(decoder, params, origin)
+    held, live = at_origin(decoder, params, origin)
     matrix = None
     if strategy == "pullback":
         output, pullback = jax.vjp(held, origin)
-        apply = lambda v: step_size * jax.vmap(pullback)(v)[0]  # noqa: E731
+
+        def apply(v):
+            return step_size * jax.vmap(pullback)(v)[0]
+
     else:
-        output, jacobian = _jacobian_of(decoder, params, origin, held, strategy)
-        apply = lambda v: step_size * _product(jacobian, v)  # noqa: E731
+        output, jacobian = decoder_jacobian(decoder, params, origin, strategy)
         matrix = step_size * jacobian
-    apply_to_mean = None if live is None else lambda mean: step_size * jax.vjp(live, origin)[1](mean)[0]
-    return Encoder(origin, output, apply, apply_to_mean, matrix)
+
+        def apply(v):
+            return step_size * apply_matrix(jacobian, v)
+
+    def apply_to_mean(mean):
+        return step_size * jax.vjp(live, origin)[1](mean)[0]
+
+    return AffineEncoder(origin, output, apply, None if live is None else apply_to_mean, matrix)
 
 
-def _check_fast(decoder, x, origin):
+def check_shared(decoder: Decoder, x: jax.Array, origin: jax.Array) -> None:
+    """Refuse data and an origin that do not go with a decoder, as `encode_shared` says."""
     check_batch(x, jnp.broadcast_to(origin, (x.shape[0], *origin.shape)))
     if decoder.latent_shape != origin.shape:
         raise ValueError(f"expected an origin of the decoder's latent shape {decoder.latent_shape}, got {origin.shape}")
@@ -250,14 +288,14 @@ def encode_shared(
     """Encode a batch from one shared origin: equal to `encode`, values and derivatives, at a fraction of its cost.
 
     Args:
-        decoder: the record; one whose rows are "unknown" is encoded by definition.
+        decoder: a record; one that is not `independent` is encoded by definition.
         params: its parameters.
         x: data, `[B, ...]`.
         origin: `[*latent]`, shared by all examples.
         likelihood, step_size: as for `encode`.
         strategy: one of `strategy_costs`; `None` takes the cheapest.
-        mean_cotangent: `[...]`, used under batch statistics in place of this batch's mean of v: then rows are
-            independent
+        mean_cotangent: `[...]`, used under batch statistics in place of this batch's mean of v, so that an example's
+            latent does not depend on its batch.
 
     Returns:
         Latents, `[B, *latent]`.
@@ -266,16 +304,16 @@ def encode_shared(
         ValueError: for a strategy that the decoder does not admit, or a likelihood that is not one number per example.
         TypeError: if `x` or `origin` is not floating point.
 
-    >>> linear = Decoder(lambda w, z: z @ w, None, (1,), rows="independent")
+    >>> linear = Decoder(lambda w, z, stats=None: (z @ w, None), None, (1,), independent=True)
     >>> encode_shared(linear, jnp.array([[1.0, 0.0, 2.0]]), jnp.ones((1, 3)), jnp.zeros(1), step_size=0.5)
     Array([[3.]], dtype=float32)
     """
-    _check_fast(decoder, x, origin)
-    strategy = strategy_of(decoder, params, x.shape[0], strategy)
+    check_shared(decoder, x, origin)
+    strategy = choose_strategy(decoder, params, x.shape[0], strategy)
     if strategy == "definition":
         if mean_cotangent is not None:
             raise ValueError("expected no mean_cotangent with strategy 'definition', got one; it takes the batch's")
         z0 = jnp.broadcast_to(origin, (x.shape[0], *origin.shape))
-        return encode(decoder.plain, params, x, z0, likelihood=likelihood, step_size=step_size)
+        return encode(decoder.output, params, x, z0, likelihood=likelihood, step_size=step_size)
     encoder = gradient_encoder(decoder, params, origin, step_size=step_size, strategy=strategy)
-    return encoder.codes(cotangents(likelihood, encoder.output, x), mean_cotangent)
+    return encoder.encode(cotangents(likelihood, encoder.output, x), mean_cotangent)

@@ -10,67 +10,16 @@ layer takes its kernel too, and is the exact transpose of the decoder's but for 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gon_jax.decoders.conv import _ACTIVATIONS, _NORMS, Activation, Norm, _lookup, _torch_uniform, conv_decoder
-from gon_jax.ops import activations as elementwise
-from gon_jax.ops.transposed_conv import strided_convolution
+from gon_jax.base import EncoderNetwork
+from gon_jax.decoders.conv import conv_decoder
+from gon_jax.decoders.layers import ActivationName, NormName, StridedConv, activation_fn, make_norm
 
-Params = Any
-
-
-class EncoderNetwork(NamedTuple):
-    """An encoder of the usual kind, and what a model must know of it.
-
-    Attributes:
-        apply: `apply(params, x [B, ...]) -> z [B, *latent]`, rows independent; or, with `batch_statistics`,
-            `apply(params, x, stats=None) -> (z, stats)`, where `None` means "use this batch's statistics", and those
-            used are returned. A `tied` one takes the decoder's parameters too, as `decoder=`.
-        init: `init(key) -> params`, its own parameters.
-        latent_shape: `*latent`, `(k,)` or `(h, w, c)`.
-        batch_statistics: whether `apply` takes and returns statistics.
-        tied: whether it shares the decoder's kernels.
-
-    >>> linear = EncoderNetwork(lambda w, x: x.reshape(len(x), -1) @ w, lambda key: jnp.ones((64, 3)), (3,))
-    >>> linear.apply(linear.init(jax.random.key(0)), jnp.ones((5, 8, 8, 1))).shape
-    (5, 3)
-    """
-
-    apply: Callable[..., Any]
-    init: Callable[[jax.Array], Params]
-    latent_shape: tuple[int, ...]
-    batch_statistics: bool = False
-    tied: bool = False
-
-
-class StridedConv(nn.Module):
-    """Kernel 4, stride 2, padding 1: `[B, 2 H, 2 W, C]` to `[B, H, W, features]`; or 4x4 to a vector, `[B, features]`.
-
-    Attributes:
-        features: output channels.
-        to_vector: the product of the whole 4x4 image with the kernel.
-        add_bias: as in the decoder's `TransposedConv`: a parameter that is not added before batch normalization.
-    """
-
-    features: int
-    to_vector: bool = False
-    add_bias: bool = True
-
-    @nn.compact
-    def __call__(self, y, kernel=None):  # [features, 4, 4, C], the layout of the decoder's
-        initialize = _torch_uniform(16 * y.shape[-1])
-        if kernel is None:
-            kernel = self.param("kernel", initialize, (self.features, 4, 4, y.shape[-1]))
-        bias = self.param("bias", initialize, (self.features,))
-        if self.to_vector:
-            x = y.reshape(len(y), -1) @ kernel.reshape(len(kernel), -1).T
-        else:
-            x = strided_convolution(y, kernel)
-        return x + bias if self.add_bias else x
+__all__ = ["conv_encoder"]
 
 
 class ConvEncoderLayers(nn.Module):
@@ -78,7 +27,7 @@ class ConvEncoderLayers(nn.Module):
 
     widths: tuple[int, ...]
     to_vector: bool
-    norm: Norm
+    norm: NormName
     activation: Callable[[jax.Array], jax.Array]
 
     @nn.compact
@@ -86,7 +35,7 @@ class ConvEncoderLayers(nn.Module):
         *hidden, last = zip(self.widths, kernels, strict=True)
         for width, kernel in hidden:
             x = StridedConv(width, add_bias=self.norm != "batch")(x, kernel)
-            x = self.activation(_NORMS[self.norm]()(x))
+            x = self.activation(make_norm(self.norm)(x))
         return StridedConv(last[0], self.to_vector)(x, last[1])
 
 
@@ -101,8 +50,8 @@ def conv_encoder(
     latent_shape: tuple[int, ...] = (32,),
     *,
     base_channels: int = 16,
-    norm: Norm = "batch",
-    activation: Activation | Callable[[jax.Array], jax.Array] = "elu",
+    norm: NormName = "batch",
+    activation: ActivationName | Callable[[jax.Array], jax.Array] = "elu",
     tied: bool = False,
 ) -> EncoderNetwork:
     """Return the mirror image of `conv_decoder` of the same arguments, in PyTorch's initialization.
@@ -126,7 +75,7 @@ def conv_encoder(
         tuple(shape[0] for shape in shapes),
         len(latent_shape) == 1,
         norm,
-        elementwise.Activation(activation) if callable(activation) else _lookup(_ACTIVATIONS, activation, "activation"),
+        activation_fn(activation),
     )
 
     def init(key):
@@ -146,15 +95,13 @@ def conv_encoder(
             )
         return kernels
 
-    def apply(params, x, *, decoder=None):
-        return network.apply({"params": params}, x, kernels_for(x, decoder))
-
-    def apply_with_stats(params, x, stats=None, *, decoder=None):
+    def apply(params, x, stats=None, *, decoder=None):
         kernels = kernels_for(x, decoder)
+        if norm != "batch":
+            return network.apply({"params": params}, x, kernels), None
         if stats is None:
             z, collections = network.apply({"params": params}, x, kernels, mutable=["stats"])
             return z, collections.get("stats", {})
         return network.apply({"params": params, "stats": stats}, x, kernels), stats
 
-    batch_statistics = norm == "batch"
-    return EncoderNetwork(apply_with_stats if batch_statistics else apply, init, latent_shape, batch_statistics, tied)
+    return EncoderNetwork(apply, init, latent_shape, batch_statistics=norm == "batch", tied=tied)

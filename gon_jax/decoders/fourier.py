@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gon_jax.base import Decoder
-from gon_jax.decoders.conv import _ACTIVATIONS, Activation, OutputActivation, _lookup
-from gon_jax.decoders.coordinate import Dense, add_per_code, for_every_code, implicit_decoder, uniform
-from gon_jax.ops import activations as elementwise
+from gon_jax.decoders.coordinate import add_per_latent, for_every_latent, implicit_decoder
+from gon_jax.decoders.layers import ActivationName, Dense, OutputActivationName, activation_fn, uniform
 from gon_jax.ops.sine import sine_cosine
+
+__all__ = ["fourier_decoder"]
 
 
 class FourierNetwork(nn.Module):
@@ -33,7 +34,7 @@ class FourierNetwork(nn.Module):
     activation: Callable[[jax.Array], jax.Array]
 
     @nn.compact
-    def __call__(self, points, z, one_code_per_point=False):  # [N, d], and [B, k] or [N, k]
+    def __call__(self, points, z, one_latent_per_point=False):  # [N, d], and [B, k] or [N, k]
         random = np.random.RandomState(self.seed)  # the generator whose numbers NumPy promises never to change
         frequencies = 2 * math.pi * self.bandwidth * random.normal(size=(points.shape[-1], self.num_frequencies))
         frequencies = jnp.asarray(frequencies, points.dtype)  # [d, m]
@@ -41,8 +42,8 @@ class FourierNetwork(nn.Module):
         fan_in, k = features.shape[-1], z.shape[-1]
         kernel, bias = Dense(self.hidden_dim, math.sqrt(3 / fan_in))(fan_in)  # of unit features: unit arguments
         x = (math.sqrt(2) * features).astype(kernel.dtype) @ kernel + bias  # [N, h]
-        x = x if one_code_per_point else for_every_code(x, len(z))  # [B N, h] or [N, h]
-        x = self.activation(add_per_code(x, z @ self.param("code", uniform(math.sqrt(3 / k)), (k, self.hidden_dim))))
+        x = x if one_latent_per_point else for_every_latent(x, len(z))  # [B N, h] or [N, h]
+        x = self.activation(add_per_latent(x, z @ self.param("code", uniform(math.sqrt(3 / k)), (k, self.hidden_dim))))
         bound = math.sqrt(6 / self.hidden_dim)  # He's: half of the second moment is lost in an activation
         for _ in range(self.num_layers - 1):
             kernel, bias = Dense(self.hidden_dim, bound)(self.hidden_dim)
@@ -61,8 +62,8 @@ def fourier_decoder(
     num_frequencies: int = 64,
     bandwidth: float = 1.0,
     seed: int = 0,
-    activation: Activation | Callable[[jax.Array], jax.Array] = "silu",
-    output_activation: OutputActivation = "none",
+    activation: ActivationName | Callable[[jax.Array], jax.Array] = "silu",
+    output_activation: OutputActivationName = "none",
 ) -> Decoder:
     """Return a decoder of random Fourier features of the coordinates and of the code.
 
@@ -87,13 +88,12 @@ def fourier_decoder(
 
     >>> from gon_jax.coordinates import grid
     >>> decoder = fourier_decoder(grid(8, 8), 3, num_layers=2)
-    >>> decoder.apply(decoder.init(jax.random.key(0)), jnp.zeros((2, 3))).shape
+    >>> decoder.output(decoder.init(jax.random.key(0)), jnp.zeros((2, 3))).shape
     (2, 8, 8, 1)
     """
     if not bandwidth > 0:
         raise ValueError(f"expected a bandwidth above 0, got {bandwidth!r}")
-    smooth = elementwise.Activation(activation) if callable(activation) else None
-    smooth = smooth or _lookup(_ACTIVATIONS, activation, "activation")
+    smooth = activation_fn(activation)
     network = FourierNetwork(num_channels, hidden_dim, num_layers, num_frequencies, bandwidth, seed, smooth)
     counts = {"num_channels": num_channels, "hidden_dim": hidden_dim, "num_layers": num_layers}
     counts["num_frequencies"] = num_frequencies

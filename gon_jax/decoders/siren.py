@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from gon_jax.base import Decoder
-from gon_jax.decoders.conv import OutputActivation
-from gon_jax.decoders.coordinate import Dense, add_per_code, for_every_code, implicit_decoder, uniform
+from gon_jax.decoders.coordinate import add_per_latent, for_every_latent, implicit_decoder
+from gon_jax.decoders.layers import Dense, OutputActivationName, uniform
 from gon_jax.ops.sine import sine
+
+__all__ = ["modulated_siren_decoder", "siren_decoder"]
 
 
 class SirenNetwork(nn.Module):
@@ -31,14 +33,14 @@ class SirenNetwork(nn.Module):
     first_omega_0: float
 
     @nn.compact
-    def __call__(self, points, z, one_code_per_point=False):  # [N, d], and [B, k] or [N, k]
+    def __call__(self, points, z, one_latent_per_point=False):  # [N, d], and [B, k] or [N, k]
         d = points.shape[-1]
         fan_in = d + z.shape[-1]
         kernel, bias = Dense(self.hidden_dim, 1 / fan_in, self.first_omega_0)(fan_in)
         dtype = kernel.dtype  # that of products; where it is short, coordinates keep their own
         x = jnp.matmul(points, kernel[:d], precision="highest") + bias  # [N, h]
-        x = x if one_code_per_point else for_every_code(x, len(z))  # [B N, h] or [N, h]
-        x = sine(add_per_code(x, z @ kernel[d:])).astype(dtype)
+        x = x if one_latent_per_point else for_every_latent(x, len(z))  # [B N, h] or [N, h]
+        x = sine(add_per_latent(x, z @ kernel[d:])).astype(dtype)
         for _ in range(self.num_layers - 1):
             kernel, bias = Dense(self.hidden_dim, self.bound, self.omega_0)(self.hidden_dim)
             x = sine(x @ kernel + bias)
@@ -55,17 +57,17 @@ class ModulatedSirenNetwork(SirenNetwork):
     """The layers of `modulated_siren_decoder`; see there."""
 
     @nn.compact
-    def __call__(self, points, z, one_code_per_point=False):  # [N, d], and [B, k] or [N, k]
+    def __call__(self, points, z, one_latent_per_point=False):  # [N, d], and [B, k] or [N, k]
         d, k = points.shape[-1], z.shape[-1]
         shift = self.param("shift", uniform(math.sqrt(3 / k) / self.omega_0), (k, self.num_layers * self.hidden_dim))
         shifts = jnp.split(z @ (self.omega_0 * shift), self.num_layers, axis=-1)  # L of [B, h] or [N, h]
         kernel, bias = Dense(self.hidden_dim, 1 / d, self.first_omega_0)(d)
         x = jnp.matmul(points, kernel, precision="highest") + bias  # [N, h]
-        x = x if one_code_per_point else for_every_code(x, len(z))  # [B N, h] or [N, h]
-        x = sine(add_per_code(x, shifts[0])).astype(kernel.dtype)
+        x = x if one_latent_per_point else for_every_latent(x, len(z))  # [B N, h] or [N, h]
+        x = sine(add_per_latent(x, shifts[0])).astype(kernel.dtype)
         for shift in shifts[1:]:
             kernel, bias = Dense(self.hidden_dim, self.bound, self.omega_0)(self.hidden_dim)
-            x = sine(add_per_code(x @ kernel + bias, shift))
+            x = sine(add_per_latent(x @ kernel + bias, shift))
         kernel, bias = Dense(self.num_channels, self.bound)(self.hidden_dim)
         return x @ kernel + bias  # [B N, C] or [N, C]
 
@@ -79,7 +81,7 @@ def siren_decoder(
     num_layers: int = 4,
     omega_0: float = 30.0,
     first_omega_0: float | None = None,
-    output_activation: OutputActivation = "none",
+    output_activation: OutputActivationName = "none",
 ) -> Decoder:
     """Return the release's implicit decoder, in its initialization: a value at each of the given points.
 
@@ -108,7 +110,7 @@ def siren_decoder(
     >>> from gon_jax.coordinates import grid
     >>> decoder = siren_decoder(grid(28, 28), 32)  # the release's
     >>> params = decoder.init(jax.random.key(0))
-    >>> sum(leaf.size for leaf in jax.tree.leaves(params)), decoder.apply(params, jnp.zeros((2, 32))).shape
+    >>> sum(leaf.size for leaf in jax.tree.leaves(params)), decoder.output(params, jnp.zeros((2, 32))).shape
     (206593, (2, 28, 28, 1))
     >>> decoder.at(grid(56, 56)).coordinates.shape
     (56, 56, 2)
@@ -127,7 +129,7 @@ def modulated_siren_decoder(
     num_layers: int = 4,
     omega_0: float = 10.0,
     first_omega_0: float | None = None,
-    output_activation: OutputActivation = "none",
+    output_activation: OutputActivationName = "none",
 ) -> Decoder:
     """Return a SIREN of the coordinates alone, whose every hidden layer the code shifts,
 
@@ -152,7 +154,7 @@ def modulated_siren_decoder(
 
     >>> from gon_jax.coordinates import grid
     >>> decoder = modulated_siren_decoder(grid(8, 8), 3, num_layers=2)
-    >>> decoder.apply(decoder.init(jax.random.key(0)), jnp.zeros((2, 3))).shape
+    >>> decoder.output(decoder.init(jax.random.key(0)), jnp.zeros((2, 3))).shape
     (2, 8, 8, 1)
     """
     network = ModulatedSirenNetwork(num_channels, hidden_dim, num_layers, omega_0, first_omega_0 or omega_0)

@@ -24,6 +24,7 @@ categorical = Likelihood(
     mean=lambda output: (jax.nn.softmax(split(output, 256)) * (jnp.arange(256, dtype=output.dtype) / 255)).sum(-1),
     sample=lambda key, output: (jax.random.categorical(key, split(output, 256)) / 255).astype(output.dtype),
     num_outputs=256,
+    reads_mean=False,
     measure="bytes",
 )
 """A mass for each of the 256 bytes, from logits: any distribution, at 256 outputs for each number of the data.
@@ -68,6 +69,7 @@ discretized_logistic = Likelihood(
     mean=lambda output: _logistic_mean(*parts(output, 2)),
     sample=lambda key, output: _logistic_sample(key, *parts(output, 2)),
     num_outputs=2,
+    reads_mean=False,
     measure="bytes",
 )
 """The mass that a logistic distribution has within half a byte; the first and the last byte take the tails.
@@ -122,5 +124,5 @@ def discretized_logistic_mixture(num_components: int) -> Likelihood:
         return _logistic_sample(key, mean, raw)
 
     return Likelihood(
-        "discretized_logistic_mixture", terms, mean, sample, num_outputs=3 * num_components, measure="bytes"
+        "discretized_logistic_mixture", terms, mean, sample, num_outputs=3 * num_components, reads_mean=False, measure="bytes"
     )

@@ -22,6 +22,8 @@ class Likelihood(NamedTuple):
         mean: `output [..., C * K] -> [..., C]`, the mean of x.
         sample: `(key, output [..., C * K]) -> [..., C]`, a draw of x.
         num_outputs: K, decoder outputs for each channel of the data.
+        reads_mean: True where the output is the mean of x, which an output activation may bound; False where outputs
+            are real numbers (logits, log scales), which nothing may bound; `None` leaves that to the caller.
         affine: the terms' gradient in `output` is affine in `x`, element by element; then the encoder at a shared
             origin is one matrix and one bias.
         measure: what exp(-terms) sums or integrates to 1 over: "real" numbers; "bytes", the 256 values b / 255;
@@ -39,6 +41,7 @@ class Likelihood(NamedTuple):
     mean: Callable[[jax.Array], jax.Array]
     sample: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     num_outputs: int = 1
+    reads_mean: bool | None = None
     affine: bool = False
     measure: Measure | None = None
     fisher: Callable[[jax.Array], jax.Array] | None = None

@@ -1,11 +1,11 @@
-"""Models: each a function that returns the record `Model`."""
+"""Models: each a function that returns the record `gon_jax.Model`."""
 
 from gon_jax.models.autoencoder import AutoencoderStats, autoencoder
 from gon_jax.models.classifier import gon_classifier
 from gon_jax.models.glo import glo
 from gon_jax.models.gon import GONStats, gon, least_squares_gon
-from gon_jax.models.implicit import implicit_gon
 from gon_jax.models.multi_step import MultiStepStats, multi_step_gon
+from gon_jax.models.step_size import default_step_size
 from gon_jax.models.translation import translation_gon
 from gon_jax.models.vae import vae
 from gon_jax.models.variational import Posterior
@@ -18,10 +18,10 @@ __all__ = [
     "Posterior",
     "VGONStats",
     "autoencoder",
+    "default_step_size",
     "glo",
     "gon",
     "gon_classifier",
-    "implicit_gon",
     "least_squares_gon",
     "multi_step_gon",
     "translation_gon",

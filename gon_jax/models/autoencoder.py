@@ -5,114 +5,90 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import Batch, Decoder, Model, Stats, Variables, data_shape_of
-from gon_jax.decoders import EncoderNetwork
+from gon_jax.base import Batch, Decoder, EncoderNetwork, Model, Stats, Variables, match
 from gon_jax.likelihoods import Likelihood, squared_error
+
+__all__ = ["AutoencoderStats", "Pair", "autoencoder"]
 
 
 class AutoencoderStats(NamedTuple):
-    """Statistics averaged over training batches, of whichever half has some; `None` of the other.
+    """Statistics averaged over training batches, `None` for a half that has none.
 
     Attributes:
-        encoder: of the data.
-        decoder: of their codes.
+        encoder: in the pass over the data.
+        decoder: in the pass over their latents.
     """
 
     encoder: Any
     decoder: Any
 
 
-def encoder_pass(encoder: EncoderNetwork, variables: Variables, x: jax.Array) -> tuple[jax.Array, Stats]:
-    """Return the encoder's outputs, `[B, *latent]`, and the statistics of this pass.
+class Pair(NamedTuple):
+    """An encoder and a decoder that go together, with parameters `{"encoder", "decoder", ...}`; see `Pair.matched`."""
 
-    Args:
-        encoder: a record.
-        variables: with parameters `{"encoder", "decoder", ...}`; with `stats=None` the batch's own are used.
-        x: data, `[B, ...]`.
+    encoder: EncoderNetwork
+    decoder: Decoder
+    data_shape: tuple[int, ...]
 
-    >>> encoder = EncoderNetwork(lambda w, x: x @ w, lambda key: jnp.ones((4, 3)), (3,))
-    >>> encoder_pass(encoder, Variables({"encoder": jnp.ones((4, 3))}), jnp.ones((1, 4)))
-    (Array([[4., 4., 4.]], dtype=float32), None)
-    """
-    params, stats = variables
-    tied_to = {"decoder": params["decoder"]} if encoder.tied else {}
-    if encoder.batch_statistics:
-        return encoder.apply(params["encoder"], x, None if stats is None else stats.encoder, **tied_to)
-    return encoder.apply(params["encoder"], x, **tied_to), None
+    @classmethod
+    def matched(cls, decoder: Decoder, encoder: EncoderNetwork, likelihood: Likelihood) -> "Pair":
+        """Return the pair for the data that a decoder and a likelihood are for.
 
+        Raises:
+            TypeError, ValueError: for a decoder and a likelihood that do not match, or an encoder that does not make
+                latents of the decoder's shape from such data.
+        """
+        decoder, data_shape = match(decoder, likelihood)
+        if encoder.latent_shape != decoder.latent_shape:
+            raise ValueError(
+                f"expected an encoder to latents {decoder.latent_shape}, the decoder's, got {encoder.latent_shape}; "
+                "make both with the same latent_shape"
+            )
+        pair = cls(encoder, decoder, data_shape)
+        x = jax.ShapeDtypeStruct((2, *data_shape), jnp.float32)
+        params = jax.eval_shape(pair.init_params, jax.random.key(0))
+        z = jax.eval_shape(lambda params, x: pair.encode(Variables(params), x)[0], params, x)
+        if z.shape != (2, *decoder.latent_shape):
+            raise ValueError(
+                f"expected latents {(2, *decoder.latent_shape)} for data {x.shape}, got {z.shape} from `encoder.apply`"
+            )
+        return pair
 
-def decoder_pass(decoder: Decoder, variables: Variables, z: jax.Array) -> tuple[jax.Array, Stats]:
-    """Return the decoder's output, `[B, ...]`, and the statistics of this pass.
+    def init_params(self, key: jax.Array) -> dict[str, Any]:
+        """Return the initial parameters of both."""
+        decoder_key, encoder_key = jax.random.split(key)
+        if self.encoder.init is None:
+            raise ValueError("expected an encoder with `init`, got one without; give EncoderNetwork(..., init=...)")
+        return {"decoder": self.decoder.init_params(decoder_key), "encoder": self.encoder.init(encoder_key)}
 
-    Args:
-        decoder: a record.
-        variables: as for `encoder_pass`.
-        z: what the decoder takes, `[B, *latent]`.
+    def init(self, key: jax.Array) -> Variables:
+        """Return the initial parameters, and statistics of the right form, all 0."""
+        params = self.init_params(key)
 
-    >>> decoder = Decoder(lambda w, z: z @ w, lambda key: jnp.ones((3, 4)), (3,))
-    >>> decoder_pass(decoder, Variables({"decoder": jnp.ones((3, 4))}), jnp.ones((1, 3)))
-    (Array([[3., 3., 3., 3.]], dtype=float32), None)
-    """
-    params, stats = variables
-    return decoder.forward(params["decoder"], z, None if stats is None else stats.decoder)
+        def stats(params):
+            variables = Variables(params)
+            encoder_stats = self.encode(variables, jnp.zeros((1, *self.data_shape)))[1]
+            return self.stats(encoder_stats, self.decode(variables, jnp.zeros((1, *self.decoder.latent_shape)))[1])
 
+        return Variables(params, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(stats, params)))
 
-def stats_of(encoder_stats: Stats, decoder_stats: Stats) -> AutoencoderStats | None:
-    """Return the statistics of the two passes, `None` where neither has any.
+    def encode(self, variables: Variables, x: jax.Array) -> tuple[jax.Array, Stats]:
+        """Return the encoder's outputs `[B, *latent]`, and the statistics of this pass."""
+        params, stats = variables
+        tied_to = {"decoder": params["decoder"]} if self.encoder.tied else {}
+        return self.encoder.apply(params["encoder"], x, None if stats is None else stats.encoder, **tied_to)
 
-    >>> stats_of(None, {"mean": 1.0}), stats_of(None, None)
-    (AutoencoderStats(encoder=None, decoder={'mean': 1.0}), None)
-    """
-    if encoder_stats is None and decoder_stats is None:
-        return None
-    return AutoencoderStats(encoder_stats, decoder_stats)
+    def decode(self, variables: Variables, z: jax.Array) -> tuple[jax.Array, Stats]:
+        """Return the decoder's output `[B, ...]`, and the statistics of this pass."""
+        params, stats = variables
+        return self.decoder.apply(params["decoder"], z, None if stats is None else stats.decoder)
 
-
-def init_pair(key: jax.Array, decoder: Decoder, encoder: EncoderNetwork, data_shape: tuple[int, ...]) -> Variables:
-    """Return the first parameters `{"decoder", "encoder"}`, and statistics of the right form, all 0.
-
-    >>> encoder = EncoderNetwork(lambda w, x: x @ w, lambda key: jnp.ones((4, 3)), (3,))
-    >>> decoder = Decoder(lambda w, z: z @ w, lambda key: jnp.ones((3, 4)), (3,))
-    >>> jax.tree.map(jnp.shape, init_pair(jax.random.key(0), decoder, encoder, (4,)).params)
-    {'decoder': (3, 4), 'encoder': (4, 3)}
-    """
-    decoder_key, encoder_key = jax.random.split(key)
-    params = {"decoder": decoder.init(decoder_key), "encoder": encoder.init(encoder_key)}
-
-    def stats(params):
-        variables = Variables(params)
-        _, encoder_stats = encoder_pass(encoder, variables, jnp.zeros((1, *data_shape)))
-        _, decoder_stats = decoder_pass(decoder, variables, jnp.zeros((1, *decoder.latent_shape)))
-        return stats_of(encoder_stats, decoder_stats)
-
-    return Variables(params, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(stats, params)))
-
-
-def check_pair(decoder: Decoder, encoder: EncoderNetwork, likelihood: Likelihood) -> tuple[int, ...]:
-    """Return the shape of the data that the two are for.
-
-    Raises:
-        ValueError: if the encoder does not make latents of the decoder's shape from them.
-
-    >>> encoder = EncoderNetwork(lambda w, x: x @ w, lambda key: jnp.ones((4, 3)), (3,))
-    >>> check_pair(Decoder(lambda w, z: z @ w, lambda key: jnp.ones((3, 4)), (3,)), encoder, squared_error)
-    (4,)
-    """
-    data_shape = data_shape_of(decoder, likelihood)
-    if encoder.latent_shape != decoder.latent_shape:
-        raise ValueError(
-            f"expected an encoder to latents {decoder.latent_shape}, the decoder's, got {encoder.latent_shape}; make "
-            "both with the same latent_shape"
-        )
-
-    x = jax.ShapeDtypeStruct((2, *data_shape), jnp.float32)
-    params = jax.eval_shape(lambda key: init_pair(key, decoder, encoder, data_shape).params, jax.random.key(0))
-    z = jax.eval_shape(lambda params, x: encoder_pass(encoder, Variables(params), x)[0], params, x)
-    if z.shape != (2, *decoder.latent_shape):
-        raise ValueError(
-            f"expected codes {(2, *decoder.latent_shape)} of data {x.shape}, got {z.shape} from `encoder.apply`"
-        )
-    return data_shape
+    @staticmethod
+    def stats(encoder_stats: Stats, decoder_stats: Stats) -> AutoencoderStats | None:
+        """Return the statistics of the two passes, `None` where neither has any."""
+        if encoder_stats is None and decoder_stats is None:
+            return None
+        return AutoencoderStats(encoder_stats, decoder_stats)
 
 
 def autoencoder(decoder: Decoder, encoder: EncoderNetwork, *, likelihood: Likelihood = squared_error) -> Model:
@@ -130,7 +106,7 @@ def autoencoder(decoder: Decoder, encoder: EncoderNetwork, *, likelihood: Likeli
         likelihood: the loss.
 
     Raises:
-        ValueError: for an encoder to latents of another shape, of other data, or tied to another decoder.
+        ValueError: for an encoder to latents of another shape, for other data, or tied to another decoder.
 
     >>> from gon_jax.decoders import conv_decoder, conv_encoder
     >>> model = autoencoder(conv_decoder((8, 8, 1), (3,)), conv_encoder((8, 8, 1), (3,), tied=True))
@@ -138,22 +114,19 @@ def autoencoder(decoder: Decoder, encoder: EncoderNetwork, *, likelihood: Likeli
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape
     (5, 3)
     """
-    data_shape = check_pair(decoder, encoder, likelihood)
-
-    def init(key):
-        return init_pair(key, decoder, encoder, data_shape)
+    pair = Pair.matched(decoder, encoder, likelihood)
 
     def encode(variables, x):
-        return encoder_pass(encoder, variables, jnp.asarray(x))[0]
+        return pair.encode(variables, jnp.asarray(x))[0]
 
     def decode(variables, z):
-        return likelihood.mean(decoder_pass(decoder, variables, z)[0])
+        return likelihood.mean(pair.decode(variables, z)[0])
 
     def loss(variables: Variables, batch: Batch, key: jax.Array):
         del key  # nothing is random here
         by_batch = Variables(variables.params)
-        z, encoder_stats = encoder_pass(encoder, by_batch, batch["x"])
-        output, decoder_stats = decoder_pass(decoder, by_batch, z)
-        return likelihood(output, batch["x"]).mean(), stats_of(encoder_stats, decoder_stats)
+        z, encoder_stats = pair.encode(by_batch, batch["x"])
+        output, decoder_stats = pair.decode(by_batch, z)
+        return likelihood(output, batch["x"]).mean(), pair.stats(encoder_stats, decoder_stats)
 
-    return Model(init, loss, encode, decode, data_shape, decoder.latent_shape, likelihood)
+    return Model(pair.init, loss, encode, decode, pair.data_shape, pair.decoder.latent_shape, likelihood)

@@ -1,4 +1,4 @@
-r"""Generative latent optimization: no encoder at all, but a latent of its own for each datum, learned with the decoder.
+r"""Generative latent optimization: no encoder at all, but a latent for each training example, learned with the decoder.
 
     minimize over params and z_1, ..., z_N:  mean over i of loss(x_i, F(z_i))
 
@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gon_jax.base import Batch, Decoder, Model, Variables, data_shape_of
+from gon_jax.base import Batch, Capabilities, Decoder, Model, Variables, match
 from gon_jax.likelihoods import Likelihood, squared_error
+
+__all__ = ["glo"]
 
 
 def glo(
@@ -22,46 +24,47 @@ def glo(
     latent_learning_rate: float = 0.1,
     latent_scale: float = 0.03,
 ) -> Model:
-    """Return the GLO of a decoder: its parameters are the decoder's, its codes those that Adam finds from 0.
+    """Return the GLO model of a decoder: its parameters are the decoder's, its latents those that Adam finds from 0.
 
     Training keeps the latents of the training data (`gon_jax.training.Latents`), which start from N(0, scale^2 I), and
-    moves those of a batch with its parameters. Unlike the original they are not projected to the unit ball, and the
+    updates those of a batch with its parameters. Unlike the original they are not projected to the unit ball, and the
     loss is any likelihood.
 
     Args:
         decoder: a record. `stats` are its statistics with the latents of the training data.
         likelihood: the loss of training and of encoding.
         num_steps: of Adam, to encode.
-        latent_learning_rate: of these steps. (That of the training data's latents is the `latent_optimizer` of
+        latent_learning_rate: of these steps. (The training data's latents have the `latent_optimizer` of
             `gon_jax.training.fit`.)
         latent_scale: standard deviation of the training data's latents at the start; small beside what they become.
 
     >>> from gon_jax.decoders import conv_decoder
     >>> model = glo(conv_decoder((8, 8, 1), (3,), base_channels=4), num_steps=2)
     >>> variables = model.init(jax.random.key(0))
-    >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, model.latents(jax.random.key(1), 7).shape
-    ((5, 3), (7, 3))
+    >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape
+    (5, 3)
     """
+    decoder, data_shape = match(decoder, likelihood)
     latent_shape = decoder.latent_shape
     adam = optax.adam(latent_learning_rate)
 
     def init(key):
-        params = decoder.init(key)
-        return Variables(params, decoder.forward(params, jnp.zeros((1, *latent_shape)))[1])
+        params = decoder.init_params(key)
+        return Variables(params, decoder.apply(params, jnp.zeros((1, *latent_shape)))[1])
 
-    def latents(key, num):
+    def init_latents(key, num):
         return latent_scale * jax.random.normal(key, (num, *latent_shape))
 
     def loss(variables: Variables, batch: Batch, key: jax.Array):
         del key  # nothing is random here
-        output, stats = decoder.forward(variables.params, batch["z"])
+        output, stats = decoder.apply(variables.params, batch["z"])
         return likelihood(output, batch["x"]).mean(), stats
 
     def encode(variables, x):
         x, (params, stats) = jnp.asarray(x), variables
-        gradient = jax.grad(lambda z: likelihood(decoder.forward(params, z, stats)[0], x).sum())
+        gradient = jax.grad(lambda z: likelihood(decoder.output(params, z, stats), x).sum())
 
-        def step(carry, _):  # Adam acts on each number by itself: rows stay independent
+        def step(carry, _):  # Adam acts on each number by itself: examples stay independent
             z, state = carry
             updates, state = adam.update(gradient(z), state)
             return (optax.apply_updates(z, updates), state), None
@@ -70,7 +73,7 @@ def glo(
         return jax.lax.scan(step, (z0, adam.init(z0)), length=num_steps)[0][0]
 
     def decode(variables, z):
-        return likelihood.mean(decoder.forward(variables.params, z, variables.stats)[0])
+        return likelihood.mean(decoder.output(variables.params, z, variables.stats))
 
-    data_shape = data_shape_of(decoder, likelihood)
-    return Model(init, loss, encode, decode, data_shape, latent_shape, likelihood, latents=latents)
+    capabilities = Capabilities(init_latents=init_latents)
+    return Model(init, loss, encode, decode, data_shape, latent_shape, likelihood, capabilities)

@@ -1,32 +1,20 @@
-"""The Gradient Origin Network: a decoder, and codes that are gradients at the origin (Eqs. 7 and 8 of the paper)."""
+"""The Gradient Origin Network: a decoder, and latents that are gradients at the origin (Eqs. 7, 8 and 12)."""
 
+import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import Batch, Decoder, Model, Params, Variables, data_shape_of
-from gon_jax.freezing import encode_frozen, freeze
+from gon_jax.base import Batch, Decoder, Model, Variables, integral_weights, match
+from gon_jax.coordinates import morton_order, stratified_subset
 from gon_jax.gauss_newton import least_squares_encoder
-from gon_jax.likelihoods import Likelihood, squared_error
-from gon_jax.linearization import Strategy, cotangents, encode_shared, gradient_encoder, matrix_strategy, strategy_of
+from gon_jax.likelihoods import Likelihood, squared_error, weighted
+from gon_jax.linearization import Strategy
+from gon_jax.models._gradient import GONStats, check_step_size, gradient_model, origin_model
+from gon_jax.models.step_size import default_step_size
 
-
-class GONStats(NamedTuple):
-    """What a decoder with batch statistics needs so that an image encodes the same alone and in any company.
-
-    The origin pass and the latent pass see data so different that one average would fit neither. The origin's
-    statistics are a function of the parameters alone and are computed; these two are averaged over training batches.
-
-    Attributes:
-        latent: the decoder's statistics in the pass that decodes the codes.
-        mean_cotangent: mean over the data of d loss / d output at the origin, of the shape of one output.
-    """
-
-    latent: Any
-    mean_cotangent: jax.Array
+__all__ = ["GONStats", "gon", "least_squares_gon"]
 
 
 def gon(
@@ -34,30 +22,85 @@ def gon(
     *,
     likelihood: Likelihood = squared_error,
     step_size: float | None = None,
+    num_points: int | None = None,
     strategy: Strategy | None = None,
 ) -> Model:
     r"""Return the GON of a decoder: minimize over its parameters, with z_0 = 0,
 
     $$ \mathcal{L}\big(x, F(z_0 - s \nabla_{z_0} \mathcal{L}(x, F(z_0)))\big). \quad \text{(Eq. 8)} $$
 
-    The loss is a sum over data axes and a mean over examples; the release's mean over pixels too is the same up to the
+    The loss is a sum over data axes and a mean over examples; the authors' mean over pixels too is the same up to the
     step size s and Adam's epsilon.
 
+    For a decoder that is a function of coordinates c, this is the implicit GON, whose losses are integrals (Eq. 12),
+
+    $$ \int \mathcal{L}(\Phi(c), F(c, z)) dc, \quad z = -\nabla_{z_0} \int \mathcal{L}(\Phi(c), F(c, z_0)) dc. $$
+
+    On N points an integral is a sum. With `num_points` n < N each training step takes one random subset for the batch,
+    in both passes, one point from each of n equal cells, and weights it N / n: an unbiased estimate of each integral
+    (of the loss too, but for the curvature of its second pass in the latent). The paper leaves this open. The model can
+    do `at`: the same model on other points, weighted N / n so that latents keep their scale, or by weights that sum to
+    N in effect: super-resolution decodes there, inpainting encodes there.
+
     Args:
-        decoder: `gon_jax.decoders.conv_decoder(...)`, or your own function in the record `Decoder`.
+        decoder: `gon_jax.decoders.conv_decoder(...)`, `siren_decoder(grid(28, 28), 32)`, or your own function in the
+            record `Decoder`.
         likelihood: the inner and the outer loss.
-        step_size: s; by default the release's, 1 / (64 H W) for data `[H, W, C]` (64 is its batch size).
+        step_size: s; by default `gon_jax.models.default_step_size`.
+        num_points: n, points per training step, for a decoder of coordinates; all by default.
         strategy: how training encodes a batch, all of them exact; `None` takes the cheapest for the batch at hand (see
-            `gon_jax.strategy_costs`), which is "definition" for a decoder whose rows are "unknown".
+            `gon_jax.linearization.strategy_costs`), which is "definition" for a decoder that is not `independent`.
+
+    Raises:
+        TypeError, ValueError: for a decoder and a likelihood that do not match (`gon_jax.base.match`), a step size that
+            is not above 0, or a number of points that is not from 1 to N.
 
     >>> from gon_jax.decoders import conv_decoder
     >>> model = gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
     >>> variables = model.init(jax.random.key(0))
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape
     (5, 3)
+    >>> from gon_jax.coordinates import grid
+    >>> from gon_jax.decoders import siren_decoder
+    >>> model = gon(siren_decoder(grid(8, 8), 3, hidden_dim=16), num_points=16)
+    >>> variables = model.init(jax.random.key(0))
+    >>> z = model.encode(variables, jnp.ones((5, 8, 8, 1)))
+    >>> model.capabilities.at(grid(32, 32)).decode(variables, z).shape
+    (5, 32, 32, 1)
     """
-    step_size = 1 / (64 * math.prod(data_shape_of(decoder, likelihood)[:-1])) if step_size is None else step_size
-    return gradient_gon(decoder, likelihood=likelihood, step_size=step_size, strategy=strategy)
+    if decoder.at is None or decoder.coordinates is None:
+        if num_points is not None:
+            raise ValueError(f"expected a decoder of coordinates for num_points={num_points}, got one without `at`")
+        return gradient_model(decoder, likelihood, step_size, strategy)
+    decoder_at, coordinates = decoder.at, decoder.coordinates
+    matched, data_shape = match(decoder, likelihood)
+    step_size = check_step_size(step_size, default_step_size(matched, likelihood, data_shape))
+    num_all, num_channels = math.prod(coordinates.shape[:-1]), data_shape[-1]
+    if num_points is not None and not 1 <= num_points <= num_all:
+        raise ValueError(f"expected num_points from 1 to {num_all}, the points there are, got {num_points}")
+
+    def at(coordinates, weights=None):
+        if weights is None:
+            scale = num_all / math.prod(coordinates.shape[:-1])
+            model = gradient_model(decoder_at(coordinates), likelihood, step_size * scale, strategy)
+        else:
+            inner = weighted(likelihood, integral_weights(decoder, coordinates, weights))
+            model = gradient_model(decoder_at(coordinates), inner, step_size, strategy)
+        return dataclasses.replace(model, capabilities=model.capabilities._replace(at=at))
+
+    model = at(coordinates)
+    if num_points in (None, num_all):
+        return model
+    order = morton_order(*coordinates.shape[:-1])  # in which equal strata are compact cells
+
+    def subset_loss(variables: Variables, batch: Batch, key: jax.Array):
+        index = order[stratified_subset(key, num_all, num_points)]
+        points = coordinates.reshape(num_all, -1)[index]
+        x = jnp.take(batch["x"].reshape(-1, num_all, num_channels), index, axis=1)
+        value, stats = at(points).loss(variables, batch | {"x": x}, key)
+        return num_all / num_points * value, stats
+
+    return dataclasses.replace(model, loss=subset_loss)
 
 
 def least_squares_gon(
@@ -67,19 +110,20 @@ def least_squares_gon(
     damping: float = 0.01,
     learn_damping: bool = False,
 ) -> Model:
-    r"""Return the GON whose codes are damped Gauss-Newton steps at the origin in place of gradient steps.
+    r"""Return the GON whose latents are damped Gauss-Newton steps at the origin in place of gradient steps.
 
-    The other half is Eq. 8 as in `gon`: the loss is differentiated through the codes. See `encode_least_squares`.
+    The other half is Eq. 8 as in `gon`: the loss is differentiated through the latents. See `gon_jax.gauss_newton`.
 
     Args:
-        decoder: rows "independent" or "batch_statistics".
+        decoder: an independent one.
         likelihood: the inner and the outer loss, with Fisher information.
         damping: lambda over the mean eigenvalue of J^T W J (`relative_damping` there), above 0.
         learn_damping: train its logarithm beside the decoder, from `damping` on; then the parameters are
             `{"decoder": ..., "log_damping": ...}`.
 
     Raises:
-        ValueError: for a decoder whose rows are "unknown", a likelihood without Fisher information, or a damping of 0.
+        ValueError: for a decoder that is not independent, a likelihood without Fisher information, or a damping that is
+            not above 0.
 
     >>> from gon_jax.decoders import conv_decoder
     >>> model = least_squares_gon(conv_decoder((8, 8, 1), (3,), base_channels=4), learn_damping=True)
@@ -87,132 +131,29 @@ def least_squares_gon(
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, float(variables.params["log_damping"])
     ((5, 3), -4.605170249938965)
     """
-    if decoder.rows == "unknown":
-        raise ValueError('expected a decoder with rows="independent" or "batch_statistics", got rows="unknown"')
+    decoder, data_shape = match(decoder, likelihood)
+    if not decoder.independent:
+        raise ValueError("expected an independent decoder, got Decoder(..., independent=False); take `gon`")
     if not damping > 0:
         raise ValueError(f"expected a damping above 0, got {damping!r}")
 
-    def init(key):
-        params = decoder.init(key)
+    def init_params(key):
+        params = decoder.init_params(key)
         return {"decoder": params, "log_damping": jnp.log(jnp.float32(damping))} if learn_damping else params
 
-    def of_decoder(params):
+    def decoder_params(params):
         return params["decoder"] if learn_damping else params
 
-    def explicit(params, origin):
+    def affine_encoder(params, origin):
         relative = jnp.exp(params["log_damping"]) if learn_damping else damping
         options = {"likelihood": likelihood, "damping": 0.0, "relative_damping": relative}
-        return least_squares_encoder(decoder, of_decoder(params), origin, **options)
+        return least_squares_encoder(decoder, decoder_params(params), origin, **options)
 
-    def codes(params, x, origin):
-        return _codes(explicit(params, origin), likelihood, x)
-
-    return _model(decoder, likelihood, init, of_decoder, codes, explicit)
-
-
-def gradient_gon(
-    decoder: Decoder,
-    *,
-    likelihood: Likelihood,
-    step_size: float | None,
-    strategy: Strategy | None,
-    init_params: Callable[[jax.Array], Params] | None = None,
-    of_decoder: Callable[[Params], Params] = lambda params: params,
-    source_likelihood: Likelihood | None = None,
-    outer: Callable[..., jax.Array] | None = None,
-) -> Model:
-    """Return a model whose codes are the GON's and whose outer loss is its own.
-
-    Args:
-        decoder, likelihood, strategy: as for `gon`.
-        step_size: by default the release's, 1 / (64 H W), or 1 / (64 C) for decoders of coordinates.
-        init_params, of_decoder, source_likelihood, outer: as for `_model`.
-
-    >>> from gon_jax.decoders import conv_decoder
-    >>> options = {"likelihood": squared_error, "step_size": None, "strategy": None}
-    >>> model = gradient_gon(conv_decoder((8, 8, 1), (3,)), outer=lambda params, batch, z, output: z[:, 0], **options)
-    >>> model.latent_shape
-    (3,)
-    """
-    source_likelihood = likelihood if source_likelihood is None else source_likelihood
-    if step_size is None:
-        *spatial, num_channels = data_shape_of(decoder, likelihood)
-        step_size = 1 / (64 * (math.prod(spatial) if decoder.coordinates is None else num_channels))
-
-    def codes(params, x, origin):
-        params = of_decoder(params)
-        chosen = strategy_of(decoder, params, len(x), strategy)
-        options = {"step_size": step_size, "strategy": chosen}
-        if chosen != "definition":
-            return _codes(gradient_encoder(decoder, params, origin, **options), source_likelihood, x)
-        z = encode_shared(decoder, params, x, origin, likelihood=source_likelihood, **options)
-        if not decoder.batch_statistics:
-            return z, None
-        return z, cotangents(source_likelihood, decoder.plain(params, origin[None])[0], x).mean(axis=0)
-
-    def explicit(params, origin):
-        params = of_decoder(params)
-        chosen = matrix_strategy(decoder, params)
-        return gradient_encoder(decoder, params, origin, step_size=step_size, strategy=chosen)
-
-    init_params = decoder.init if init_params is None else init_params
-    return _model(decoder, likelihood, init_params, of_decoder, codes, explicit, source_likelihood, outer)
-
-
-def _codes(encoder, likelihood, x):
-    """Return the codes of a batch, and its mean cotangent."""
-    v = cotangents(likelihood, encoder.output, x)
-    mean_cotangent = v.mean(axis=0)
-    return encoder.codes(v, mean_cotangent), mean_cotangent
-
-
-def _model(decoder, likelihood, init_params, of_decoder, codes, explicit, source_likelihood=None, outer=None) -> Model:
-    """Return the model of an estimator of codes.
-
-    Args:
-        decoder, likelihood: the two halves of F and of p(x given z).
-        init_params: `key -> params`.
-        of_decoder: `params -> the decoder's`.
-        codes: `(params, x, origin) -> (z, mean cotangent of the batch)`, by this batch's statistics.
-        explicit: `(params, origin) -> Encoder` with a matrix.
-        source_likelihood: the inner loss; by default `likelihood`.
-        outer: `(params, batch, z, output) -> [B]`, the outer loss; by default the likelihood of `batch["x"]`.
-    """
-    source_likelihood = likelihood if source_likelihood is None else source_likelihood
-    outer = (lambda params, batch, z, output: likelihood(output, batch["x"])) if outer is None else outer
-    data_shape = data_shape_of(decoder, likelihood)
-    origin = jnp.zeros(decoder.latent_shape)
-
-    def init(key):
-        params = init_params(key)
-        if not decoder.batch_statistics:
-            return Variables(params)
-        output, stats = decoder.apply(of_decoder(params), origin[None])
-        return Variables(params, GONStats(stats, jnp.zeros_like(output[0])))
-
-    def frozen(variables):
-        params, stats = variables
-        encoder = explicit(params, origin)
-        return freeze(encoder, source_likelihood, None if stats is None else stats.mean_cotangent)
-
-    def encode(variables, x):
-        x = jnp.asarray(x)
-        params, stats = variables
-        if stats is None or not decoder.batch_statistics:
-            return codes(params, x, origin.astype(x.dtype))[0]
-        return encode_frozen(frozen(variables), x, likelihood=source_likelihood)
-
-    def decode(variables, z):
-        params, stats = variables
-        return likelihood.mean(decoder.forward(of_decoder(params), z, None if stats is None else stats.latent)[0])
-
-    def loss(variables: Variables, batch: Batch, key: jax.Array):
-        del key  # nothing is random here
-        params, x = variables.params, batch["x"]
-        z, mean_cotangent = codes(params, x, origin.astype(x.dtype))
-        output, stats = decoder.forward(of_decoder(params), z)
-        stats = GONStats(stats, mean_cotangent) if decoder.batch_statistics else None
-        return outer(params, batch, z, output).mean(), stats
-
-    freezes = None if decoder.rows == "unknown" else frozen
-    return Model(init, loss, encode, decode, data_shape, decoder.latent_shape, likelihood, freezes)
+    return origin_model(
+        decoder,
+        likelihood,
+        data_shape,
+        affine_encoder=affine_encoder,
+        init_params=init_params,
+        decoder_params=decoder_params,
+    )

@@ -6,17 +6,20 @@ through none ("detached"). With T = 1 from a constant origin, differentiated, it
     z_{t+1} = z_t - step_size * grad_{z_t} L(x, F(z_t)),    t = 0, ..., T - 1
 """
 
-import math
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import Batch, Decoder, Model, Variables, data_shape_of
+from gon_jax.base import Batch, Capabilities, Decoder, Model, Variables, match
 from gon_jax.encoding import encode
 from gon_jax.likelihoods import Likelihood, squared_error
-from gon_jax.linearization import cotangents, gradient_encoder, strategy_of
-from gon_jax.models.gon import gon
+from gon_jax.linearization import choose_strategy, cotangents, gradient_encoder
+from gon_jax.models._gradient import check_step_size, gradient_model
+from gon_jax.models.step_size import default_step_size
+
+__all__ = ["Encoding", "MultiStepStats", "multi_step_gon"]
 
 Encoding = Literal["step", "gradient"]
 
@@ -87,24 +90,22 @@ def multi_step_gon(
     >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, variables.params["origin"]
     ((5, 3), Array([0., 0., 0.], dtype=float32))
     """
-    data_shape, latent_shape = data_shape_of(decoder, likelihood), decoder.latent_shape
+    decoder, data_shape = match(decoder, likelihood)
+    latent_shape = decoder.latent_shape
     if num_steps < 1:
         raise ValueError(f"expected at least one step, got num_steps={num_steps}")
-    if step_size is None:
-        step_size = (1.0 if num_steps == 1 else 0.1) / (64 * math.prod(data_shape[:-1]))
-    if not step_size > 0:
-        raise ValueError(f"expected a step size above 0, got step_size={step_size!r}; steps go down the gradient")
+    step_size = check_step_size(step_size, default_step_size(decoder, likelihood, data_shape, num_steps=num_steps))
     if not origin_scale >= 0:
         raise ValueError(f"expected an origin_scale of 0 or above, got {origin_scale!r}; it is a standard deviation")
     if encoding not in ("step", "gradient"):
         raise ValueError(f"expected encoding 'step' or 'gradient', got {encoding!r}")
     if detached and (learn_origin or learn_step_size):
         raise ValueError("expected nothing learned through a detached code, got learn_origin or learn_step_size")
-    shared = origin_scale == 0 and decoder.rows != "unknown"  # then the first step has fast forms
+    shared = origin_scale == 0 and decoder.independent  # then the first step has fast forms
     num_later = num_steps - shared
 
     def init(key):
-        params = {"decoder": decoder.init(key)}
+        params: dict[str, Any] = {"decoder": decoder.init_params(key)}
         if learn_origin:
             params["origin"] = jnp.zeros(latent_shape)
         if learn_step_size:
@@ -131,16 +132,16 @@ def multi_step_gon(
         return encode(decoder_fn, params["decoder"], x, z, likelihood=likelihood, step_size=size_of(params))
 
     def held(stats):
-        return lambda params, z: decoder.apply(params, z, stats)[0]
+        return lambda params, z: decoder.output(params, z, stats)
 
     def first_step(params, x, mean_cotangent=None):
         """Return the codes after the step from the shared origin, and the mean cotangent."""
-        strategy = strategy_of(decoder, params["decoder"], max(len(x), 2))  # of one row, a tie with the definition
+        strategy = choose_strategy(decoder, params["decoder"], max(len(x), 2))  # of one row, a tie with the definition
         options = {"step_size": size_of(params), "strategy": strategy}
         encoder = gradient_encoder(decoder, params["decoder"], origin_of(params, x.dtype), **options)
         v = cotangents(likelihood, encoder.output, x)
         mean_cotangent = v.mean(axis=0) if mean_cotangent is None else mean_cotangent
-        return encoder.codes(v, mean_cotangent), mean_cotangent
+        return encoder.encode(v, mean_cotangent), mean_cotangent
 
     def finish(z, z0):
         return z - z0 if encoding == "gradient" else z
@@ -150,11 +151,11 @@ def multi_step_gon(
         z, mean_cotangent, steps = z0, None, None
         if shared:
             z, mean_cotangent = first_step(params, x)
-        remade = jax.checkpoint(lambda z: step(decoder.plain, params, x, z), prevent_cse=False)
+        remade = jax.checkpoint(lambda z: step(decoder.output, params, x, z), prevent_cse=False)
 
         def body(z, _):
             constants, before = jax.lax.stop_gradient((params["decoder"], z))
-            return remade(z), decoder.forward(constants, before)[1]  # of the same pass, which XLA makes once
+            return remade(z), decoder.apply(constants, before)[1]  # of the same pass, which XLA makes once
 
         if num_later:
             z, steps = jax.lax.scan(body, z, length=num_later)
@@ -178,18 +179,19 @@ def multi_step_gon(
 
     def decode(variables, z):
         params, stats = variables
-        return likelihood.mean(decoder.forward(params["decoder"], z, None if stats is None else stats.latent)[0])
+        return likelihood.mean(decoder.output(params["decoder"], z, None if stats is None else stats.latent))
 
     def loss(variables: Variables, batch: Batch, key: jax.Array):
         params, x = variables.params, batch["x"]
         inner = jax.lax.stop_gradient(params) if detached else params
         z, of_codes = codes(inner, x, draw(inner, key, len(x), x.dtype))
-        output, latent = decoder.forward(params["decoder"], z)
+        output, latent = decoder.apply(params["decoder"], z)
         stats = MultiStepStats(latent, *of_codes) if decoder.batch_statistics else None
         return likelihood(output, x).mean(), stats
 
-    freezes = None
+    freeze = None
     if num_steps == 1 and shared and not (learn_origin or learn_step_size):
-        frozen = gon(decoder, likelihood=likelihood, step_size=step_size).freeze
-        freezes = lambda variables: frozen(variables._replace(params=variables.params["decoder"]))  # noqa: E731
-    return Model(init, loss, encode_fixed, decode, data_shape, latent_shape, likelihood, freezes)
+        one_step = gradient_model(decoder, likelihood, step_size, None, decoder_params=itemgetter("decoder"))
+        freeze = one_step.capabilities.freeze
+    capabilities = Capabilities(freeze=freeze)
+    return Model(init, loss, encode_fixed, decode, data_shape, latent_shape, likelihood, capabilities)

@@ -2,10 +2,12 @@ r"""Translation between modalities (section 3.5 of the paper): the inner loss on
 
 import jax
 
-from gon_jax.base import Batch, Decoder, Model, Params, data_shape_of
+from gon_jax.base import Batch, Decoder, Model, Params, match
 from gon_jax.likelihoods import Likelihood, squared_error
 from gon_jax.linearization import Strategy
-from gon_jax.models.gon import gradient_gon
+from gon_jax.models._gradient import gradient_model
+
+__all__ = ["translation_gon"]
 
 
 def translation_gon(
@@ -25,14 +27,13 @@ def translation_gon(
     (`gon_jax.data.DEGRADATIONS`). `encode` takes sources, `decode` gives targets.
 
     Args:
-        decoder: as for `gon`.
+        decoder, step_size, strategy: as for `gon`.
         source_likelihood: L, the inner loss, of `batch["x"]`; by default `likelihood`.
         likelihood: L', the outer loss, of `batch["target"]`.
-        step_size: s; by default the release's, 1 / (64 H W), or 1 / (64 C) for decoders of coordinates.
-        strategy: as for `gon`.
 
     Raises:
-        ValueError: for likelihoods of data of different shapes, or, from the loss, a batch without targets.
+        ValueError: as for `gon`; for likelihoods that read one decoder differently; or, from the loss, for a batch
+            without targets.
 
     >>> from gon_jax.decoders import conv_decoder
     >>> model = translation_gon(conv_decoder((8, 8, 1), (3,), base_channels=4))
@@ -41,19 +42,26 @@ def translation_gon(
     ()
     """
     source_likelihood = likelihood if source_likelihood is None else source_likelihood
-    shapes = data_shape_of(decoder, source_likelihood), data_shape_of(decoder, likelihood)
-    if shapes[0] != shapes[1]:
+    (source_decoder, source_shape), (target_decoder, target_shape) = (
+        match(decoder, each) for each in (source_likelihood, likelihood)
+    )
+    if source_shape != target_shape:
         raise ValueError(
-            f"expected sources and targets of one shape, got {shapes[0]} by {source_likelihood.name} and {shapes[1]} "
-            f"by {likelihood.name}; take a source_likelihood of {likelihood.num_outputs} outputs a channel"
+            f"expected sources and targets of one shape, got {source_shape} by {source_likelihood.name} and "
+            f"{target_shape} by {likelihood.name}; take a source_likelihood of {likelihood.num_outputs} outputs per "
+            "channel"
+        )
+    if source_decoder.output_range != target_decoder.output_range:
+        raise ValueError(
+            f"expected likelihoods that read the same output, got {source_likelihood.name} and {likelihood.name}, of "
+            "which one reads a mean and the other real numbers; give the decoder an output_activation of its own"
         )
 
-    def outer(params: Params, batch: Batch, z: jax.Array, output: jax.Array) -> jax.Array:
+    def outer_loss(params: Params, batch: Batch, z: jax.Array, output: jax.Array) -> jax.Array:
         if "target" not in batch:
             raise ValueError(f"expected batch['target'], what x is translated to, got a batch of {', '.join(batch)}")
         return likelihood(output, batch["target"])
 
-    options = {"likelihood": likelihood, "step_size": step_size, "strategy": strategy}
-    model = gradient_gon(decoder, **options, source_likelihood=source_likelihood, outer=outer)
-    # A frozen encoder that isn't folded asks for its likelihood, and the record holds the target's alone.
-    return model if source_likelihood.affine or source_likelihood is likelihood else model._replace(freeze=None)
+    return gradient_model(
+        decoder, likelihood, step_size, strategy, inner_likelihood=source_likelihood, outer_loss=outer_loss
+    )

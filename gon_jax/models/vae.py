@@ -9,11 +9,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import Batch, Decoder, Model, Variables
-from gon_jax.decoders import EncoderNetwork
+from gon_jax.base import Batch, Capabilities, Decoder, EncoderNetwork, Model, Variables
 from gon_jax.likelihoods import Likelihood, bernoulli
-from gon_jax.models.autoencoder import check_pair, decoder_pass, encoder_pass, init_pair, stats_of
+from gon_jax.models.autoencoder import Pair
 from gon_jax.models.variational import draw_bound, init_posterior, posterior, variational_loss
+
+__all__ = ["vae"]
 
 
 def vae(
@@ -35,7 +36,7 @@ def vae(
     draws of N(0, I). `batch["noise"]` `[B, *latent]` stands for the noise of a training step, where it is given.
 
     Args:
-        decoder: a record; its output is the likelihood's (logits for the Bernoulli: no sigmoid).
+        decoder: a record; its output is the likelihood's, as `gon_jax.base.match` says.
         encoder: as for `autoencoder`.
         likelihood: -log p(x given F(t)).
         kl_weight: beta, 1 for the bound; or a schedule of optax, read at the step.
@@ -45,41 +46,45 @@ def vae(
         ValueError: as for `autoencoder`.
 
     >>> from gon_jax.decoders import conv_decoder, conv_encoder
-    >>> model = vae(conv_decoder((8, 8, 1), (3,), output_activation="none"), conv_encoder((8, 8, 1), (3,)))
+    >>> model = vae(conv_decoder((8, 8, 1), (3,)), conv_encoder((8, 8, 1), (3,)))
     >>> variables = model.init(jax.random.key(0))
-    >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape, model.sample(variables, jax.random.key(1), 2).shape
-    ((5, 3), (2, 8, 8, 1))
+    >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape
+    (5, 3)
+    >>> model.capabilities.sample(variables, jax.random.key(1), 2).shape
+    (2, 8, 8, 1)
     """
-    data_shape, latent_shape = check_pair(decoder, encoder, likelihood), decoder.latent_shape
+    pair = Pair.matched(decoder, encoder, likelihood)
+    latent_shape = pair.decoder.latent_shape
 
     def q_of(variables, x):
         """Return q(t given x), and the statistics of this pass."""
-        z, stats = encoder_pass(encoder, variables, x)
+        z, stats = pair.encode(variables, x)
         return posterior(variables.params, z, logvar=logvar), stats
 
     def init(key):
         pair_key, *keys = jax.random.split(key, 3)
-        params, stats = init_pair(pair_key, decoder, encoder, data_shape)
+        params, stats = pair.init(pair_key)
         return Variables(params | init_posterior(keys, math.prod(latent_shape), logvar=logvar), stats)
 
     def encode(variables, x):
         return q_of(variables, jnp.asarray(x))[0].mean
 
     def decode(variables, t):
-        return likelihood.mean(decoder_pass(decoder, variables, t)[0])
+        return likelihood.mean(pair.decode(variables, t)[0])
 
     def loss(variables: Variables, batch: Batch, key: jax.Array):
         by_batch = Variables(variables.params)
         q, encoder_stats = q_of(by_batch, batch["x"])
         noise = batch.get("noise", jax.random.normal(key, q.mean.shape, q.mean.dtype))
-        output, decoder_stats = decoder_pass(decoder, by_batch, q.draw(noise))
+        output, decoder_stats = pair.decode(by_batch, q.draw(noise))
         value = variational_loss(likelihood, output, q, batch, kl_weight)
-        return value, stats_of(encoder_stats, decoder_stats)
+        return value, pair.stats(encoder_stats, decoder_stats)
 
     def bound(variables, x, keys):
-        return draw_bound(likelihood, lambda t: decoder_pass(decoder, variables, t)[0], q_of(variables, x)[0], x, keys)
+        return draw_bound(likelihood, lambda t: pair.decode(variables, t)[0], q_of(variables, x)[0], x, keys)
 
     def sample(variables, key, num):
         return decode(variables, jax.random.normal(key, (num, *latent_shape)))
 
-    return Model(init, loss, encode, decode, data_shape, latent_shape, likelihood, sample=sample, bound=bound)
+    capabilities = Capabilities(sample=sample, bound=bound)
+    return Model(init, loss, encode, decode, pair.data_shape, latent_shape, likelihood, capabilities)

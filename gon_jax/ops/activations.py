@@ -9,8 +9,10 @@ import jax.numpy as jnp
 
 from gon_jax.ops.bilinear import scale
 
+__all__ = ["Elementwise", "elu", "sigmoid", "tanh"]
 
-class Activation(NamedTuple):
+
+class Elementwise(NamedTuple):
     """A function that acts element by element.
 
     Attributes:
@@ -42,12 +44,12 @@ def _apply_jvp(activation, primals, tangents):
     return y, scale(slope, t)
 
 
-elu = Activation(lambda x: jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0)) - 1), lambda y: jnp.where(y > 0, 1, y + 1))
+elu = Elementwise(lambda x: jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0)) - 1), lambda y: jnp.where(y > 0, 1, y + 1))
 """x above 0, exp(x) - 1 below. At exactly 0 the second derivative is 1, as in `jax.nn.elu`; in PyTorch it is 0.
 
 >>> jax.grad(elu)(-1.0) == jnp.exp(-1.0)
 Array(True, dtype=bool)
 """
 
-sigmoid = Activation(jax.nn.sigmoid, lambda y: y * (1 - y))
-tanh = Activation(jnp.tanh, lambda y: 1 - y * y)
+sigmoid = Elementwise(jax.nn.sigmoid, lambda y: y * (1 - y))
+tanh = Elementwise(jnp.tanh, lambda y: 1 - y * y)

@@ -1,0 +1,203 @@
+"""Your own network as a `gon_jax.Decoder`: a plain function, or a module of Flax Linen, Flax NNX or Equinox.
+
+All take `independent`, which says that an example's output depends on no other example (given the statistics of batch
+normalization, where there is one). The fast forms rely on it, and `gon_jax.compare_with_definition` tests it. Without
+it latents are computed by definition, which is right for any decoder and slower.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gon_jax.base import Decoder, DecoderFn, Params
+
+__all__ = ["from_equinox", "from_function", "from_linen", "from_nnx"]
+
+
+def from_function(
+    decoder_fn: DecoderFn,
+    init: Callable[[jax.Array], Params] | None,
+    latent_shape: tuple[int, ...],
+    *,
+    independent: bool = False,
+    **fields: Any,
+) -> Decoder:
+    """Return the decoder of a plain function without batch statistics.
+
+    Args:
+        decoder_fn: `decoder_fn(params, z [B, *latent]) -> output [B, ...]`.
+        init: `init(key) -> params`; `None` where nobody asks for initial parameters.
+        latent_shape: `*latent`.
+        independent: see above.
+        **fields: further fields of `Decoder`, such as `output_range=(0, 1)`.
+
+    >>> linear = from_function(lambda w, z: z @ w, lambda key: jax.random.normal(key, (2, 3)), (2,), independent=True)
+    >>> linear.output(linear.init(jax.random.key(0)), jnp.zeros((5, 2))).shape
+    (5, 3)
+    """
+
+    def apply(params, z, stats=None):
+        del stats
+        return decoder_fn(params, z), None
+
+    return Decoder(apply, init, latent_shape, independent, **fields)
+
+
+def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool = False, **fields: Any) -> Decoder:
+    """Return the decoder of a Flax Linen module, called as `module(z)`.
+
+    Its `nn.BatchNorm` layers become batch statistics of the decoder: they use the statistics of the batch (biased, as
+    the mean of squared deviations), which are returned, or those that are given. Neither `use_running_average` nor
+    `momentum` of the module matters: the model averages what evaluation needs.
+
+    Args:
+        module: a Linen module, of parameters and batch statistics alone.
+        latent_shape, independent: as for `from_function`.
+        **fields: further fields of `Decoder`.
+
+    Raises:
+        ValueError: for a module with other collections of variables than "params" and "batch_stats".
+
+    >>> import flax.linen as nn
+    >>> decoder = from_linen(nn.Sequential([nn.Dense(4), nn.BatchNorm(), nn.elu, nn.Dense(3)]), (2,), independent=True)
+    >>> output, stats = decoder.apply(decoder.init(jax.random.key(0)), jnp.ones((5, 2)))
+    >>> output.shape, stats["layers_1"]["mean"].shape
+    ((5, 3), (4,))
+    """
+    import flax.linen as nn
+
+    def batch_norm_by(stats_given):
+        """Make every BatchNorm take its batch's statistics and return them as they are, or take the given ones."""
+
+        def interceptor(call, args, kwargs, context):
+            layer = context.module
+            if not isinstance(layer, nn.BatchNorm) or context.method_name != "__call__":
+                return call(*args, **kwargs)
+            for name, value in {"use_running_average": None, "momentum": 0.0, "use_fast_variance": False}.items():
+                object.__setattr__(layer, name, value)
+            kwargs.pop("use_running_average", None)
+            return call(*args[:1], use_running_average=stats_given, **kwargs)
+
+        return nn.intercept_methods(interceptor)
+
+    def init_variables(key):
+        with batch_norm_by(stats_given=False):
+            return module.init(key, jnp.zeros((1, *latent_shape)))
+
+    collections = set(jax.eval_shape(init_variables, jax.random.key(0)))
+    if collections - {"params", "batch_stats"}:
+        raise ValueError(
+            f"expected a module of parameters and batch statistics alone, got the collections {sorted(collections)}; "
+            "write `Decoder(apply, ...)` by hand for others"
+        )
+    batch_statistics = "batch_stats" in collections
+
+    def init(key):
+        return init_variables(key).get("params", {})
+
+    def apply(params, z, stats=None):
+        if not batch_statistics:
+            return module.apply({"params": params}, z), None
+        if stats is not None:
+            with batch_norm_by(stats_given=True):
+                return module.apply({"params": params, "batch_stats": stats}, z), stats
+        with batch_norm_by(stats_given=False):
+            zeros = jax.tree.map(
+                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+                jax.eval_shape(init_variables, jax.random.key(0))["batch_stats"],
+            )
+            output, updated = module.apply({"params": params, "batch_stats": zeros}, z, mutable=["batch_stats"])
+            return output, updated["batch_stats"]
+
+    return Decoder(apply, init, latent_shape, independent, batch_statistics, **fields)
+
+
+def from_nnx(
+    make_module: Callable[[Any], Any], latent_shape: tuple[int, ...], *, independent: bool = False, **fields: Any
+) -> Decoder:
+    """Return the decoder of a Flax NNX module, called as `module(z)`.
+
+    `nnx.BatchNorm` layers are treated as `from_linen` treats Linen's.
+
+    Args:
+        make_module: `nnx.Rngs -> module`, the module's constructor, say.
+        latent_shape, independent: as for `from_function`.
+        **fields: further fields of `Decoder`.
+
+    >>> from flax import nnx
+    >>> decoder = from_nnx(lambda rngs: nnx.Linear(2, 3, rngs=rngs), (2,), independent=True)
+    >>> decoder.output(decoder.init(jax.random.key(0)), jnp.ones((5, 2))).shape
+    (5, 3)
+    """
+    from flax import nnx
+
+    def split(key):
+        return nnx.split(make_module(nnx.Rngs(key)), nnx.Param, nnx.BatchStat, ...)
+
+    def split_abstract():
+        module = nnx.eval_shape(lambda: make_module(nnx.Rngs(0)))
+        return nnx.split(module, nnx.Param, nnx.BatchStat, ...)
+
+    graph, _, abstract_stats, _ = split_abstract()
+    batch_statistics = bool(jax.tree.leaves(abstract_stats))
+    _, _, _, rest = split(jax.random.key(0))  # counts of random streams and the like: no parameters
+
+    def init(key):
+        return nnx.to_pure_dict(split(key)[1])
+
+    def apply(params, z, stats=None):
+        given = abstract_stats if stats is None else stats
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), nnx.to_pure_dict(abstract_stats))
+        params_state, stats_state = split_abstract()[1:3]
+        nnx.replace_by_pure_dict(params_state, params)
+        nnx.replace_by_pure_dict(stats_state, zeros if stats is None else given)
+        module = nnx.merge(graph, params_state, stats_state, rest, copy=True)
+        for _, layer in nnx.iter_graph(module):
+            if isinstance(layer, nnx.BatchNorm):
+                layer.use_running_average, layer.momentum, layer.use_fast_variance = stats is not None, 0.0, False
+        output = module(z)
+        if not batch_statistics:
+            return output, None
+        return output, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat)) if stats is None else stats
+
+    return Decoder(apply, init, latent_shape, independent, batch_statistics, **fields)
+
+
+def from_equinox(make_module: Callable[[jax.Array], Any], latent_shape: tuple[int, ...], **fields: Any) -> Decoder:
+    """Return the decoder of an Equinox module, called as `module(z)` on one latent `[*latent]` and mapped over a batch.
+
+    So its examples are independent. Any other pytree that can be called this way does, too. The parameters are its
+    floating-point arrays; everything else in it is constant. Equinox's own `BatchNorm` takes a state, and is refused
+    by its call: take group or layer normalization.
+
+    Args:
+        make_module: `key -> module`.
+        latent_shape: `*latent`.
+        **fields: further fields of `Decoder`.
+
+    >>> class Linear(jax.tree_util.Partial):
+    ...     pass
+    >>> decoder = from_equinox(lambda key: Linear(lambda w, z: z @ w, jax.random.normal(key, (2, 3))), (2,))
+    >>> decoder.output(decoder.init(jax.random.key(0)), jnp.ones((5, 2))).shape
+    (5, 3)
+    """
+
+    def is_param(leaf):
+        return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
+
+    leaves, structure = jax.tree.flatten(make_module(jax.random.key(0)))
+    positions = [i for i, leaf in enumerate(leaves) if is_param(leaf)]
+
+    def init(key):
+        leaves = jax.tree.leaves(make_module(key))
+        return [leaves[i] for i in positions]
+
+    def decoder_fn(params, z):
+        merged = list(leaves)
+        for i, leaf in zip(positions, params, strict=True):
+            merged[i] = leaf
+        return jax.vmap(jax.tree.unflatten(structure, merged))(z)
+
+    return from_function(decoder_fn, init, latent_shape, independent=True, **fields)

@@ -1,0 +1,220 @@
+"""Layers of the decoders in Flax: (transposed) convolutions, linear layers, normalization; activations by name.
+
+Normalization stays right at the origin, where the first layer's variance is exactly 0: the variance is the mean of
+squared deviations, since `E[x^2] - E[x]^2` under two derivatives is noise times 1/sqrt(eps)^3.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gon_jax.ops import activations
+from gon_jax.ops.bilinear import matmul, scale
+from gon_jax.ops.sine import sine
+from gon_jax.ops.transposed_conv import strided_convolution, transposed_convolution
+
+__all__ = [
+    "ActivationName",
+    "BatchNorm",
+    "Dense",
+    "GroupNorm",
+    "NormName",
+    "OutputActivationName",
+    "StridedConv",
+    "TransposedConv",
+    "activation_fn",
+    "make_norm",
+    "output_activation_fn",
+    "output_range",
+    "uniform",
+]
+
+NormName = Literal["batch", "group", "none"]
+ActivationName = Literal["elu", "relu", "leaky_relu", "gelu", "silu", "softplus", "tanh", "sin"]
+OutputActivationName = Literal["sigmoid", "tanh", "none"]
+Elementwise = Callable[[jax.Array], jax.Array]
+
+EPSILON = 1e-5
+_ACTIVATIONS: dict[str, Elementwise] = {
+    "elu": activations.elu,
+    "relu": activations.Elementwise(jax.nn.relu),
+    "leaky_relu": activations.Elementwise(jax.nn.leaky_relu),
+    "gelu": activations.Elementwise(jax.nn.gelu),
+    "silu": activations.Elementwise(jax.nn.silu),
+    "softplus": activations.Elementwise(jax.nn.softplus),
+    "tanh": activations.tanh,
+    "sin": activations.Elementwise(sine),
+}
+_OUTPUTS: dict[str, tuple[Elementwise, tuple[float, float] | None]] = {
+    "sigmoid": (activations.sigmoid, (0, 1)),
+    "tanh": (activations.tanh, (-1, 1)),
+    "none": (lambda x: x, None),
+}
+
+
+def activation_fn(activation: ActivationName | Elementwise) -> Elementwise:
+    """Return the activation of this name, or a function that acts element by element, made fast to differentiate.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if callable(activation):
+        return activations.Elementwise(activation)
+    return _look_up(_ACTIVATIONS, activation, "activation")
+
+
+def output_activation_fn(name: OutputActivationName) -> Elementwise:
+    """Return the output activation of this name.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    return _look_up(_OUTPUTS, name, "output_activation")[0]
+
+
+def output_range(name: OutputActivationName) -> tuple[float, float] | None:
+    """Return lowest and highest output after this output activation, `None` where it does not bound them."""
+    return _look_up(_OUTPUTS, name, "output_activation")[1]
+
+
+def make_norm(name: NormName) -> Elementwise:
+    """Return a normalization layer.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name not in get_args(NormName):
+        raise ValueError(f"expected norm {' or '.join(get_args(NormName))}, got {name!r}")
+    return BatchNorm() if name == "batch" else GroupNorm() if name == "group" else lambda x: x
+
+
+def _look_up(table, name, what) -> Any:
+    if name not in table:
+        raise ValueError(f"expected {what} one of {', '.join(table)}; got {name!r}")
+    return table[name]
+
+
+def uniform(bound: float) -> Callable[..., jax.Array]:
+    """Return the initialization U(+-bound)."""
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _torch_uniform(fan):
+    """Return PyTorch's initialization of a (transposed) convolution and its bias: U(+-1/sqrt(fan))."""
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -1.0, 1.0) / math.sqrt(fan)
+
+
+class TransposedConv(nn.Module):
+    """Kernel 4, stride 2, padding 1: `[B, H, W, C]` to `[B, 2 H, 2 W, features]`; `[B, k]` is a 1x1 image, to 4x4.
+
+    Attributes:
+        features: output channels.
+        add_bias: not before batch normalization, which takes any constant away again. The bias is a parameter all the
+            same, as the authors', with a gradient that is exactly 0: added, the gradient is rounding, of which Adam
+            makes steps of full size, and averages of the statistics run after a bias that drifts.
+    """
+
+    features: int
+    add_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x):
+        initialize = _torch_uniform(16 * self.features)
+        kernel = self.param("kernel", initialize, (x.shape[-1], 4, 4, self.features))
+        bias = self.param("bias", initialize, (self.features,))
+        if x.ndim == 2:
+            y = matmul(x, kernel.reshape(len(kernel), -1)).reshape(-1, 4, 4, self.features)
+        else:
+            y = transposed_convolution(x, kernel)
+        return y + bias if self.add_bias else y
+
+
+class StridedConv(nn.Module):
+    """Kernel 4, stride 2, padding 1: `[B, 2 H, 2 W, C]` to `[B, H, W, features]`; or 4x4 to a vector, `[B, features]`.
+
+    Attributes:
+        features: output channels.
+        to_vector: the product of the whole 4x4 image with the kernel.
+        add_bias: as in the decoder's `TransposedConv`: a parameter that is not added before batch normalization.
+    """
+
+    features: int
+    to_vector: bool = False
+    add_bias: bool = True
+
+    @nn.compact
+    def __call__(self, y, kernel=None):  # [features, 4, 4, C], the layout of the decoder's
+        initialize = _torch_uniform(16 * y.shape[-1])
+        if kernel is None:
+            kernel = self.param("kernel", initialize, (self.features, 4, 4, y.shape[-1]))
+        bias = self.param("bias", initialize, (self.features,))
+        if self.to_vector:
+            x = y.reshape(len(y), -1) @ kernel.reshape(len(kernel), -1).T
+        else:
+            x = strided_convolution(y, kernel)
+        return x + bias if self.add_bias else x
+
+
+class Dense(nn.Module):
+    """The parameters of a linear layer: `fan_in -> (kernel [fan_in, features], bias [features])`, both times `scale`.
+
+    Attributes:
+        features: outputs.
+        bound: kernels start as U(+-bound), biases as U(+-1/sqrt(fan_in)), PyTorch's default.
+        scale: a constant that multiplies both, and isn't part of the parameters.
+    """
+
+    features: int
+    bound: float
+    scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, fan_in):
+        kernel = self.param("kernel", uniform(self.bound), (fan_in, self.features))
+        bias = self.param("bias", uniform(1 / math.sqrt(fan_in)), (self.features,))
+        return self.scale * kernel, self.scale * bias
+
+
+class BatchNorm(nn.Module):
+    """Normalize each channel of `[B, ..., C]` by mean and variance over all other axes, then scale and shift.
+
+    The statistics are this batch's, and are written to the collection "stats"; where that collection is given, it is
+    used instead. There is no running average here: which passes are averaged, and when, is the model's business.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        gamma = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        axes = tuple(range(x.ndim - 1))
+        if self.has_variable("stats", "mean"):
+            mean, variance = self.get_variable("stats", "mean"), self.get_variable("stats", "variance")
+            centered = x - mean
+        else:
+            mean = x.mean(axes)
+            centered = x - mean
+            variance = jnp.square(centered).mean(axes)
+            self.put_variable("stats", "mean", mean)
+            self.put_variable("stats", "variance", variance)
+        gain = jnp.broadcast_to(gamma * jax.lax.rsqrt(variance + EPSILON), x.shape)
+        return scale(gain, centered) + bias
+
+
+class GroupNorm(nn.Module):
+    """Normalize groups of channels of each example `[B, ..., C]`; rows are independent.
+
+    Attributes:
+        channels_per_group: size of a group, cut down to C where C is smaller.
+    """
+
+    channels_per_group: int = 8
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        size = min(self.channels_per_group, x.shape[-1])
+        return nn.GroupNorm(None, group_size=size, epsilon=EPSILON, use_fast_variance=False)(x)
