@@ -20,11 +20,11 @@ from tqdm.auto import tqdm
 
 from gon_jax.base import Model, Variables
 from gon_jax.coordinates import check_mask, grid
-from gon_jax.data import Split, check_images, to_unit
+from gon_jax.data import Split, check_data, to_unit
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
 
-__all__ = ["check_data", "check_memory", "encode_batch", "frozen_encoder", "in_batches"]
+__all__ = ["check_memory", "data_dict", "encode_batch", "frozen_encoder", "in_batches"]
 __all__ += ["decode_at", "decode_latents", "encode_dataset", "reconstruct_dataset"]
 __all__ += ["hide", "inpaint", "interpolate", "pairs_of_labels", "sample", "spread_indices", "superresolve"]
 
@@ -32,7 +32,7 @@ MAX_MATRIX_SIZE = 2**26  # entries of a frozen encoder's matrix, 256 MiB; comput
 MAX_PRIOR_LATENTS = 10_000  # latents that a prior is fitted to; the cost of fitting a mixture grows with their number
 
 
-def check_data(model: Model, data) -> dict[str, Any]:
+def data_dict(model: Model, data) -> dict[str, Any]:
     """Return data as a dict of arrays with the examples as "x".
 
     Raises:
@@ -41,7 +41,7 @@ def check_data(model: Model, data) -> dict[str, Any]:
     data = dict(data) if isinstance(data, dict) else {"x": data}
     if "x" not in data:
         raise ValueError(f'expected a dict with the examples as "x", got {sorted(data)}; rename the array')
-    num_examples = len(check_images(data["x"], model.data_shape))
+    num_examples = len(check_data(data["x"], model.data_shape))
     for name, array in data.items():
         if np.shape(array)[:1] != (num_examples,):
             raise ValueError(f'expected "{name}" of {num_examples} examples, got an array {list(np.shape(array))}')
@@ -125,7 +125,7 @@ def encode_dataset(
     model: Model, variables: Variables, data, *, encoder: FrozenEncoder | None = None, progress: str | None = None
 ) -> np.ndarray:
     """Return the latents `[N, *latent]` of examples, by averaged statistics."""
-    x = check_data(model, data)["x"]
+    x = data_dict(model, data)["x"]
     encoder = encoder or frozen_encoder(model, variables)
     batch_size = 64 if encoder is None else 256  # one matrix product: larger batches, fewer calls
     batch_fn = partial(model.jit(encode_batch), variables, encoder)
@@ -141,7 +141,7 @@ def reconstruct_dataset(
     model: Model, variables: Variables, data, *, encoder: FrozenEncoder | None = None, progress: str | None = None
 ) -> np.ndarray:
     """Return the reconstructions `[N, ...]` of examples, as floats, by averaged statistics."""
-    x = check_data(model, data)["x"]
+    x = data_dict(model, data)["x"]
     encoder = encoder or frozen_encoder(model, variables)
     return in_batches(partial(model.jit(_reconstruct), variables, encoder), x, progress=progress)
 
@@ -164,9 +164,9 @@ def decode_at(
         ValueError: for a model that is not implicit, coordinates of another dimension than its own, or, before any
             work, a result that would not fit into memory.
 
-    >>> from gon_jax.models import implicit_gon
+    >>> from gon_jax.models import gon
     >>> from gon_jax.decoders import siren_decoder
-    >>> model = implicit_gon(siren_decoder(grid(8, 8), 3, hidden_dim=16))
+    >>> model = gon(siren_decoder(grid(8, 8), 3, hidden_dim=16))
     >>> decode_at(model, model.init(jax.random.key(0)), np.zeros((5, 3)), grid(100, 50)).shape
     (5, 100, 50, 1)
     """
@@ -235,7 +235,7 @@ def sample(
         if model.capabilities.sample is None:
             raise ValueError("expected a model with a prior, a vgon, for prior 'model'; fit a 'mixture' to the latents")
         return np.asarray(model.jit(_sample, num_samples=num_samples)(variables, key))
-    x = check_data(model, data)["x"][:MAX_PRIOR_LATENTS]
+    x = data_dict(model, data)["x"][:MAX_PRIOR_LATENTS]
     z = encode_dataset(model, variables, x, encoder=encoder)
     fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
     return decode_latents(model, variables, sample_prior(fitted, key, num_samples, model.latent_shape))
@@ -251,7 +251,7 @@ def superresolve(model: Model, variables: Variables, data, size: int, *, progres
     *spatial, num_channels = model.data_shape
     if len(spatial) != 2:
         raise ValueError(f"expected an implicit model of images, got one of data {model.data_shape}")
-    x = check_data(model, data)["x"]
+    x = data_dict(model, data)["x"]
     sizes = [max(1, round(size * n / max(spatial))) for n in spatial]
     check_memory(4 * math.prod(sizes) * (len(x) * num_channels + 2))
     return decode_at(model, variables, encode_dataset(model, variables, x), grid(*sizes), progress=progress)
@@ -300,7 +300,7 @@ def inpaint(model: Model, variables: Variables, data, known: np.ndarray) -> np.n
         ValueError: for a model that is not implicit, or an example of which nothing is known.
     """
     _check_implicit(model)
-    x = check_data(model, data)["x"]
+    x = data_dict(model, data)["x"]
     check_mask(known, x.shape[:-1])
     return np.asarray(model.jit(_complete)(variables, x, known.astype(np.float32)))
 

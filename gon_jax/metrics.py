@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gon_jax.base import Model, Variables
-from gon_jax.data import check_images, to_unit
+from gon_jax.data import check_data, to_unit
 from gon_jax.freezing import FrozenEncoder
-from gon_jax.inference import check_data, encode_batch, frozen_encoder, in_batches
+from gon_jax.inference import data_dict, encode_batch, frozen_encoder, in_batches
 from gon_jax.likelihoods import bits_per_dim, dequantize, sum_per_example
 
 __all__ = ["accuracy", "evaluate", "evaluate_bound", "pca_errors", "pca_reconstructions", "psnr", "squared_errors"]
@@ -67,7 +67,7 @@ def evaluate(
         examples of the peak signal-to-noise ratio, in decibels.
 
     Raises:
-        ValueError: for data as in `check_data`, an unknown evaluation, or an encoder with "batch".
+        ValueError: for data as in `data_dict`, an unknown evaluation, or an encoder with "batch".
 
     >>> from gon_jax.models import gon
     >>> from gon_jax.decoders import conv_decoder
@@ -75,8 +75,8 @@ def evaluate(
     >>> sorted(evaluate(model, model.init(jax.random.key(0)), np.ones((5, 8, 8, 1), np.uint8)))
     ['psnr', 'squared_error']
     """
-    data = check_data(model, data)
-    batches = {"x": data["x"], "target": check_images(data.get("target", data["x"]), model.data_shape)}
+    data = data_dict(model, data)
+    batches = {"x": data["x"], "target": check_data(data.get("target", data["x"]), model.data_shape)}
     variables, options = _by(evaluation, variables, batch_size, progress)
     if evaluation == "running":
         encoder = encoder or frozen_encoder(model, variables)
@@ -117,7 +117,7 @@ def accuracy(
         data: as above, a dict with the labels as "y", integers `[N]`.
 
     Raises:
-        ValueError: for a model without a classifier, data as in `check_data`, or no labels.
+        ValueError: for a model without a classifier, data as in `data_dict`, or no labels.
 
     >>> from gon_jax.models.classifier import gon_classifier
     >>> from gon_jax.decoders import conv_decoder
@@ -128,7 +128,7 @@ def accuracy(
     """
     if model.capabilities.classify is None:
         raise ValueError("expected a model with a classifier, got one without `classify`; take gon_classifier")
-    data = check_data(model, data)
+    data = data_dict(model, data)
     if "y" not in data:
         raise ValueError(f'expected a dict with the labels as "y", got {sorted(data)}')
     variables, options = _by(evaluation, variables, batch_size, progress)
@@ -176,7 +176,7 @@ def evaluate_bound(
 
     Raises:
         ValueError: for a model without a bound, fewer than one sample, a likelihood for which bits per dimension mean
-            nothing on these data, data as in `check_data`, or an unknown evaluation.
+            nothing on these data, data as in `data_dict`, or an unknown evaluation.
 
     >>> from gon_jax.models import vgon
     >>> from gon_jax.decoders import conv_decoder
@@ -191,7 +191,7 @@ def evaluate_bound(
         raise ValueError("expected a model with an approximate posterior, got one without a bound; take a vgon")
     if num_samples < 1:
         raise ValueError(f"expected at least one sample, got num_samples={num_samples}")
-    x = np.asarray(check_data(model, data)["x"])
+    x = np.asarray(data_dict(model, data)["x"])
     variables, options = _by(evaluation, variables, batch_size, progress)
     likelihood = model.likelihood
     bits = likelihood.measure == "bytes" if bits is None else bits

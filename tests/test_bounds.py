@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gon_jax.base import Bound, Model, Variables
-from gon_jax.bounds import evaluate_bound
+from gon_jax.base import Bound, Capabilities, Model, Variables
 from gon_jax.decoders import conv_decoder
 from gon_jax.likelihoods import bernoulli, categorical, gaussian, squared_error
+from gon_jax.metrics import evaluate_bound
 from gon_jax.models import vgon
 
 RNG = np.random.default_rng(0)
@@ -21,11 +21,12 @@ IMAGES = RNG.uniform(size=(400, 2, 3, 1)).astype("f4")
 X = IMAGES.reshape(400, D).astype("f8")
 EXACT = {"map": W.T / PRECISION[:, None], "var": SIGMA**2 / PRECISION}
 WRONG = {"map": 0.5 * EXACT["map"], "var": np.array([0.8, 0.5])}
+NORMAL = gaussian(SIGMA)
 LOG_P = stats.multivariate_normal(np.zeros(D), W @ W.T + SIGMA**2 * np.eye(D)).logpdf(X)
 
 
-def record(bound):
-    return Model(None, None, None, None, (2, 3, 1), (K_LATENT,), gaussian(SIGMA), bound=bound)
+def record(bound, likelihood=NORMAL):
+    return Model(None, None, None, None, (2, 3, 1), (K_LATENT,), likelihood, Capabilities(bound=bound))
 
 
 def _linear_bound(variables, x, keys):
@@ -60,20 +61,20 @@ def of_keys(variables, x, keys):
 
 def test_bound_of_a_linear_normal_model():
     """E_q nll = |x - W m|^2 / 2 sigma^2 + tr(W S W^T) / 2 sigma^2 + constant."""
-    figures = evaluate_bound(LINEAR, variables_of(WRONG), IMAGES, jax.random.key(0), num_samples=200, batch_size=400)
+    metrics = evaluate_bound(LINEAR, variables_of(WRONG), IMAGES, jax.random.key(0), num_samples=200, batch_size=400)
     mean, var = X @ WRONG["map"].T, WRONG["var"]
     nll = ((X - mean @ W.T) ** 2).sum(1) + (W**2 * var).sum()
     nll = nll / (2 * SIGMA**2) + D / 2 * np.log(2 * np.pi * SIGMA**2)
     kl = 0.5 * (mean**2 + var - 1 - np.log(var)).sum(1)
-    np.testing.assert_allclose(figures["kl"], kl.mean(), rtol=1e-5)
-    np.testing.assert_allclose(figures["nll"], nll.mean(), atol=0.02)  # 80,000 draws of a spread of about 1
-    assert figures["negative_elbo"] == pytest.approx(figures["nll"] + figures["kl"], rel=1e-12)
-    assert figures["negative_elbo"] > -LOG_P.mean() + 0.2 and figures["num_samples"] == 200
+    np.testing.assert_allclose(metrics["kl"], kl.mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["nll"], nll.mean(), atol=0.02)  # 80,000 draws of a spread of about 1
+    assert metrics["negative_elbo"] == pytest.approx(metrics["nll"] + metrics["kl"], rel=1e-12)
+    assert metrics["negative_elbo"] > -LOG_P.mean() + 0.2 and metrics["num_samples"] == 200
 
 
 def test_weights_under_the_exact_posterior_are_the_likelihood_of_the_data():
-    figures = evaluate_bound(LINEAR, variables_of(EXACT), IMAGES, jax.random.key(0), num_samples=3)
-    np.testing.assert_allclose(figures["importance_weighted"], -LOG_P.mean(), rtol=1e-5)
+    metrics = evaluate_bound(LINEAR, variables_of(EXACT), IMAGES, jax.random.key(0), num_samples=3)
+    np.testing.assert_allclose(metrics["importance_weighted"], -LOG_P.mean(), rtol=1e-5)
     assert "importance_weighted" not in evaluate_bound(LINEAR, variables_of(EXACT), IMAGES, jax.random.key(0))
 
 
@@ -97,10 +98,10 @@ def test_noise_is_a_function_of_the_key_the_place_and_the_sample():
         return evaluate_bound(model, Variables({}), IMAGES[:7], key, **options)
 
     for batch_size in (1, 3, 7, 64):
-        figures = evaluated(key, batch_size)
+        metrics = evaluated(key, batch_size)
         for name, value in expected.items():
-            np.testing.assert_allclose(figures[name], value, rtol=1e-6)
-        assert evaluated(key, batch_size) == figures
+            np.testing.assert_allclose(metrics[name], value, rtol=1e-6)
+        assert evaluated(key, batch_size) == metrics
     assert abs(evaluated(jax.random.key(4), 7)["nll"] - u.mean()) > 1e-4
 
 
@@ -113,9 +114,9 @@ def test_every_image_counts_the_same_and_sums_are_in_64_bits():
 
     images = np.zeros((5, 2, 3, 1), np.float32)
     images[0, 0, 0], images[1:, 0, 1] = 1, 1
-    figures = evaluate_bound(record(bound), Variables({}), images, jax.random.key(0), num_samples=2, batch_size=4)
-    assert figures["nll"] == (2.0**24 + 4) / 5 and figures["importance_weighted"] == pytest.approx(
-        figures["nll"], rel=1e-14
+    metrics = evaluate_bound(record(bound), Variables({}), images, jax.random.key(0), num_samples=2, batch_size=4)
+    assert metrics["nll"] == (2.0**24 + 4) / 5 and metrics["importance_weighted"] == pytest.approx(
+        metrics["nll"], rel=1e-14
     )
 
 
@@ -132,10 +133,10 @@ def test_compiled_once_for_all_batches_and_samples(evaluation, traces):
 
     model, variables = record(bound), Variables({}, stats=jnp.ones(()))
     options = {"num_samples": 3, "batch_size": 4, "evaluation": evaluation}
-    figures = evaluate_bound(model, variables, IMAGES[:7], jax.random.key(0), **options)
+    metrics = evaluate_bound(model, variables, IMAGES[:7], jax.random.key(0), **options)
     assert shapes == [4, 3][:traces]
     if evaluation == "batch":
-        np.testing.assert_allclose(figures["nll"], (4 * X[:4].mean() + 3 * X[4:7].mean()) / 7, rtol=1e-6)
+        np.testing.assert_allclose(metrics["nll"], (4 * X[:4].mean() + 3 * X[4:7].mean()) / 7, rtol=1e-6)
 
 
 def test_bits_of_a_density_are_of_data_with_noise_added():
@@ -149,13 +150,13 @@ def test_bits_of_a_density_are_of_data_with_noise_added():
     def evaluated(**options):
         return evaluate_bound(record(bound), Variables({}), images, jax.random.key(0), **{"bits": True} | options)
 
-    figures = evaluated(num_samples=2)
+    metrics = evaluated(num_samples=2)
     center = ((images + 0.5) / 256).sum((1, 2, 3)).mean()  # the noise's mean is 1/512 in each of 180 numbers
-    assert 0 < abs(figures["nll"] - center) < 4 * 6 / 256 / 12**0.5 / 180**0.5
+    assert 0 < abs(metrics["nll"] - center) < 4 * 6 / 256 / 12**0.5 / 180**0.5
     for batch_size, num_samples in ((1, 1), (30, 5)):
-        assert evaluated(batch_size=batch_size, num_samples=num_samples)["nll"] == pytest.approx(figures["nll"])
+        assert evaluated(batch_size=batch_size, num_samples=num_samples)["nll"] == pytest.approx(metrics["nll"])
     for bits, nats in (("bits_per_dim", "negative_elbo"), ("importance_weighted_bits_per_dim", "importance_weighted")):
-        np.testing.assert_allclose(figures[bits], figures[nats] / (D * np.log(2)) + 8, rtol=1e-6)
+        np.testing.assert_allclose(metrics[bits], metrics[nats] / (D * np.log(2)) + 8, rtol=1e-6)
     assert evaluated(bits=None) == (plain := evaluated(bits=False))
     np.testing.assert_allclose(plain["nll"], (images / 255).sum((1, 2, 3)).mean(), rtol=1e-6)
     assert not any("bits" in name for name in plain)
@@ -166,11 +167,11 @@ def test_bits_of_a_density_are_of_data_with_noise_added():
     [(categorical, True), (gaussian(1), False), (bernoulli, False), (squared_error, False)],
 )
 def test_bits_by_default_where_they_change_no_other_figure(likelihood, expected):
-    model = record(of_keys)._replace(likelihood=likelihood)
-    figures = evaluate_bound(model, Variables({}), np.full((3, 2, 3, 1), 77, np.uint8), jax.random.key(0))
-    assert ("bits_per_dim" in figures) == expected
+    model = record(of_keys, likelihood)
+    metrics = evaluate_bound(model, Variables({}), np.full((3, 2, 3, 1), 77, np.uint8), jax.random.key(0))
+    assert ("bits_per_dim" in metrics) == expected
     if expected:
-        assert figures["bits_per_dim"] == pytest.approx(figures["negative_elbo"] / (D * np.log(2)))
+        assert metrics["bits_per_dim"] == pytest.approx(metrics["negative_elbo"] / (D * np.log(2)))
 
 
 def test_bits_of_bytes_by_a_decoder_that_knows_nothing():
@@ -181,9 +182,9 @@ def test_bits_of_bytes_by_a_decoder_that_knows_nothing():
         return Bound(nll, jnp.zeros(len(x)), -nll)
 
     images = RNG.integers(0, 256, (3, 2, 3, 1), dtype=np.uint8)
-    model = record(bound)._replace(likelihood=categorical)
-    figures = evaluate_bound(model, Variables({}), images, jax.random.key(0), num_samples=2)
-    assert figures["bits_per_dim"] == pytest.approx(8) == figures["importance_weighted_bits_per_dim"]
+    model = record(bound, categorical)
+    metrics = evaluate_bound(model, Variables({}), images, jax.random.key(0), num_samples=2)
+    assert metrics["bits_per_dim"] == pytest.approx(8) == metrics["importance_weighted_bits_per_dim"]
 
 
 def test_a_variational_gon_counts_an_image_the_same_in_any_company():
@@ -198,9 +199,9 @@ def test_a_variational_gon_counts_an_image_the_same_in_any_company():
         options = {"num_samples": 4, "batch_size": batch_size}
         return evaluate_bound(model, variables, images[index], jax.random.key(2), **options)
 
-    figures = evaluated(range(9))
-    assert evaluated(range(9), 2) == pytest.approx(figures, rel=1e-5)
-    assert figures["importance_weighted"] < figures["negative_elbo"]
+    metrics = evaluated(range(9))
+    assert evaluated(range(9), 2) == pytest.approx(metrics, rel=1e-5)
+    assert metrics["importance_weighted"] < metrics["negative_elbo"]
     company, others = evaluated([0, *range(3, 9)]), evaluated([1, *range(3, 9)])
     difference = 7 * (company["nll"] - others["nll"])  # the first image alone was exchanged
     np.testing.assert_allclose(difference, evaluated([0])["nll"] - evaluated([1])["nll"], atol=1e-3)
@@ -213,12 +214,12 @@ def test_one_line_errors_before_any_work():
     model, variables, key = record(untouchable), Variables({}), jax.random.key(0)
     gray = np.full((3, 2, 3, 1), 77, np.uint8)
     cases = [
-        (model._replace(bound=None), IMAGES, {}, "without a bound"),
+        (record(None), IMAGES, {}, "without a bound"),
         (model, IMAGES, {"num_samples": 0}, "at least one sample, got num_samples=0"),
         (model, IMAGES[:, :1], {}, r"expected images \[N, 2, 3, 1\]"),
         (model, IMAGES, {"evaluation": "train"}, "running"),
-        (model._replace(likelihood=squared_error), gray, {"bits": True}, "normalized likelihood .* got squared_error"),
-        (model._replace(likelihood=bernoulli), gray, {"bits": True}, "of bernoulli, got gray values"),
+        (record(untouchable, squared_error), gray, {"bits": True}, "normalized likelihood .* got squared_error"),
+        (record(untouchable, bernoulli), gray, {"bits": True}, "of bernoulli, got gray values"),
     ]
     for broken, images, options, message in cases:
         with pytest.raises(ValueError, match=message) as caught:

@@ -1,45 +1,21 @@
-"""Figures against independent computations."""
+"""Metrics against independent computations."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax import metrics
 from gon_jax.base import Model, Variables
 from gon_jax.decoders import conv_decoder
+from gon_jax.inference import frozen_encoder
 from gon_jax.likelihoods import squared_error
-from gon_jax.metrics import (
-    encode_images,
-    evaluate,
-    frozen_encoder,
-    in_batches,
-    pca_errors,
-    pca_reconstructions,
-    psnr,
-    reconstruct_images,
-    squared_errors,
-)
-from gon_jax.models import gon, least_squares_gon
+from gon_jax.metrics import evaluate, pca_errors, pca_reconstructions, psnr, squared_errors
+from gon_jax.models import gon
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
 X = jnp.asarray(IMAGES / 255, jnp.float32)
-MODELS = {
-    "gon": lambda: gon(conv_decoder((8, 8, 1), (3,), base_channels=2)),
-    "gon-none": lambda: gon(conv_decoder((8, 8, 1), (4, 4, 2), base_channels=2, norm="none")),
-    "least-squares": lambda: least_squares_gon(conv_decoder((8, 8, 1), (3,), base_channels=2), learn_damping=True),
-}
-
-
-def trained(name):
-    """A model whose statistics are those of data."""
-    model = MODELS[name]()
-    variables = model.init(jax.random.key(0))
-    return model, variables._replace(stats=model.loss(variables, {"x": X}, None)[1])
-
-
-def untouchable(*_):
-    pytest.fail("called")
 
 
 def constant_model(value):
@@ -61,10 +37,10 @@ def test_every_example_counts_the_same(evaluation):
     images = np.random.default_rng(0).integers(0, 256, (131, 4, 4, 1), dtype=np.uint8)
     images[-3:] = 255
     x = images / 255
-    figures = evaluate(constant_model(0.25), Variables({}), images, evaluation=evaluation)
+    metrics = evaluate(constant_model(0.25), Variables({}), images, evaluation=evaluation)
     squares = ((x - 0.25) ** 2).sum((1, 2, 3))
-    np.testing.assert_allclose(figures["squared_error"], squares.mean(), rtol=1e-5)
-    np.testing.assert_allclose(figures["psnr"], (-10 * np.log10(squares / 16)).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["squared_error"], squares.mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["psnr"], (-10 * np.log10(squares / 16)).mean(), rtol=1e-5)
 
 
 def test_unknown_evaluation():
@@ -72,76 +48,19 @@ def test_unknown_evaluation():
         evaluate(constant_model(0.0), Variables({}), np.zeros((2, 4, 4, 1), np.uint8), evaluation="train")
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_images_are_encoded_by_one_frozen_encoder(name):
-    model, variables = trained(name)
-    z = jax.jit(model.encode)(variables, X)
-    x_hat = model.decode(variables, z)
-    of_matrix = model._replace(encode=untouchable)
-    np.testing.assert_allclose(encode_images(of_matrix, variables, IMAGES), z, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(reconstruct_images(of_matrix, variables, IMAGES), x_hat, atol=1e-5)
-    figures = evaluate(of_matrix, variables, IMAGES)
-    np.testing.assert_allclose(figures["squared_error"], squared_errors(x_hat, X).mean(), rtol=1e-5)
-
-    encoder = frozen_encoder(model, variables)
-    ready, options = of_matrix._replace(freeze=untouchable), {"encoder": encoder}
-    np.testing.assert_allclose(encode_images(ready, variables, IMAGES, **options), z, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(reconstruct_images(ready, variables, IMAGES, **options), x_hat, atol=1e-5)
-    assert evaluate(ready, variables, IMAGES, **options) == figures
-    other = encoder._replace(bias=encoder.bias + 1)
-    np.testing.assert_allclose(encode_images(ready, variables, IMAGES, encoder=other), z + 1, rtol=1e-5, atol=1e-5)
-
-
-def test_where_there_is_no_such_encoder_the_model_encodes(monkeypatch):
-    model, variables = trained("gon")
-    z = encode_images(model, variables, IMAGES)
-    options = {"rtol": 1e-5, "atol": 1e-5}
-
-    unfolded = gon(conv_decoder((8, 8, 1), (3,), base_channels=2), likelihood=squared_error._replace(affine=False))
-    assert unfolded.freeze(variables).output is not None and frozen_encoder(unfolded, variables) is None
-    np.testing.assert_allclose(encode_images(unfolded, variables, IMAGES), z, **options)
-    given = {"encoder": unfolded.freeze(variables)}
-    np.testing.assert_allclose(encode_images(unfolded, variables, IMAGES, **given), z, **options)
-
-    by_itself = model._replace(freeze=None)
-    assert frozen_encoder(by_itself, variables) is None
-    np.testing.assert_allclose(encode_images(by_itself, variables, IMAGES), z, **options)
-    monkeypatch.setattr(metrics, "LARGEST_MATRIX", 64 * 3 - 1)
-    np.testing.assert_allclose(encode_images(model._replace(freeze=untouchable), variables, IMAGES), z, **options)
-
-
 def test_each_batch_by_itself_takes_no_frozen_encoder():
-    model, variables = trained("gon")
-    figures = evaluate(model._replace(freeze=untouchable), variables, IMAGES, evaluation="batch", batch_size=300)
+    model = gon(conv_decoder((8, 8, 1), (3,), base_channels=2))
+    variables = model.init(jax.random.key(0))
+    variables = variables._replace(stats=model.loss(variables, {"x": X}, None)[1])
+    never_frozen = dataclasses.replace(model, capabilities=model.capabilities._replace(freeze=pytest.fail))
+    metrics = evaluate(never_frozen, variables, IMAGES, evaluation="batch", batch_size=300)
     by_batch = variables._replace(stats=None)
     x_hat = model.decode(by_batch, model.encode(by_batch, X))
-    np.testing.assert_allclose(figures["squared_error"], squared_errors(x_hat, X).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["squared_error"], squared_errors(x_hat, X).mean(), rtol=1e-5)
     with pytest.raises(ValueError, match="no encoder with evaluation 'batch'"):
         evaluate(model, variables, IMAGES, evaluation="batch", encoder=frozen_encoder(model, variables))
     with pytest.raises(ValueError, match="averaged statistics, got stats=None.*evaluation='batch'"):
         evaluate(model, by_batch, IMAGES)
-
-
-@pytest.mark.parametrize("function", [evaluate, encode_images, reconstruct_images])
-def test_other_images_than_the_models_are_refused(function):
-    """A matrix would multiply any image of as many pixels."""
-    with pytest.raises(ValueError, match=r"expected images \[N, 8, 8, 1\], got \[300, 4, 16, 1\]"):
-        function(*trained("gon"), IMAGES.reshape(300, 4, 16, 1))
-
-
-def test_in_batches_pads_with_rows_and_cuts_them_off():
-    seen = []
-
-    def function(rows):
-        seen.append(rows.shape)
-        return {"double": rows * 2, "row": rows}
-
-    rows = np.arange(10).reshape(5, 2)
-    result = in_batches(function, rows, batch_size=3)
-    np.testing.assert_array_equal(result["double"], rows * 2)
-    assert seen == [(3, 2), (3, 2)]
-    in_batches(function, rows, batch_size=3, pad=False)
-    assert seen[2:] == [(3, 2), (2, 2)]
 
 
 def test_pca_is_the_best_linear_reconstruction():
