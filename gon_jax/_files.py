@@ -1,4 +1,4 @@
-"""Files written whole: under a temporary name, then renamed, so that a reader sees all of a file or none of it."""
+"""Files: written whole or not at all, checked by CRC-32, and their errors in one line."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-__all__ = ["crc32", "read_json", "write_file", "write_json", "write_text"]
+__all__ = ["crc32", "one_line", "read_json", "write_file", "write_json", "write_text"]
 
 
 def write_file(path: str | Path, write_fn: Callable[[BinaryIO], Any]) -> None:
@@ -56,3 +56,8 @@ def crc32(*arrays: Any) -> int:
     for array in arrays:
         crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), crc)
     return crc
+
+
+def one_line(error: BaseException) -> str:
+    """Return the type and the message of an error in one line of at most about 300 characters."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from gon_jax._files import crc32
+from gon_jax._files import crc32, one_line
 
 __all__ = ["Checkpoints"]
 
@@ -118,7 +118,7 @@ class Checkpoints:
                 self._manager.delete(other)
         except (OSError, ValueError) as error:  # tensorstore reports a full disk as ValueError
             raise OSError(
-                f"expected to write checkpoint {step} to {self.folder}, got {_one_line(error)}; the earlier "
+                f"expected to write checkpoint {step} to {self.folder}, got {one_line(error)}; the earlier "
                 f"checkpoints {list(self.steps)} are kept: probably a full disk or missing rights"
             ) from error
 
@@ -175,7 +175,7 @@ class Checkpoints:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
         except Exception as error:  # Orbax, tensorstore and json raise many kinds for damaged files
-            raise self._damaged(step, _one_line(error)) from error
+            raise self._damaged(step, one_line(error)) from error
 
     def _damaged(self, step, what):
         others = [other for other in self.steps if other != step]
@@ -224,7 +224,3 @@ def _place(leaf, array):
     if isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)):
         return jax.device_put(array, leaf.sharding if getattr(leaf, "committed", False) else None)
     return array.item() if isinstance(leaf, (bool, int, float)) else array
-
-
-def _one_line(error):
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

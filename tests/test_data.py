@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from gon_jax import data
-from gon_jax.data import catalog as tfds_images
+from gon_jax.data import catalog
 
 
 def pixels(*shape, seed=0):
@@ -53,7 +53,7 @@ def test_to_unit_divides_uint8_by_255_and_leaves_floats():
         assert unit.dtype == np.float32 and unit[0] == 0 and unit[255] == 1
         np.testing.assert_allclose(unit, images / 255, rtol=2**-23)  # XLA multiplies by 1/255: off by one ulp
     assert data.to_unit(np.full([2], 0.25, np.float16)).dtype == np.float16
-    with refuses("expected uint8 or floating-point images, got int32"):
+    with refuses("expected uint8 or floating-point data, got int32"):
         data.to_unit(np.arange(3, dtype=np.int32))
 
 
@@ -95,19 +95,19 @@ def test_epoch_order_refuses_a_batch_that_is_never_complete(batch_size):
         np.full([1, 2, 2, 1], 1 + 1e-6),
     ],
 )
-def test_check_images_returns_what_it_accepts(images):
-    assert data.check_images(images) is images
-    assert data.check_images(images, images.shape[1:]) is images
+def test_check_data_returns_what_it_accepts(images):
+    assert data.check_data(images) is images
+    assert data.check_data(images, images.shape[1:]) is images
 
 
 @pytest.mark.parametrize(
-    ("images", "image_shape", "words"),
+    ("images", "data_shape", "words"),
     [
-        ([[0.0]], None, ["expected a numpy or jax array", "got list", "numpy.stack"]),
+        ([[0.0]], None, ["expected a NumPy or JAX array", "got list", "numpy.stack"]),
         (pixels(5, 28, 28), None, ["expected images [N, H, W, C], got [5, 28, 28]", "images[..., None]"]),
-        (pixels(5, 784), None, ["got [5, 784]", "reshape each row"]),
+        (pixels(5, 784), None, ["got [5, 784]", "reshape each example"]),
         (pixels(784), None, ["got [784]", "stack whole images"]),
-        (pixels(0, 28, 28, 1), None, ["expected at least one image", "[0, 28, 28, 1]"]),
+        (pixels(0, 28, 28, 1), None, ["expected at least one example", "[0, 28, 28, 1]"]),
         (pixels(5, 1, 28, 28), None, ["got [5, 1, 28, 28]", "channels first", "transpose(0, 2, 3, 1)"]),
         (pixels(5, 3, 32, 32), (32, 32, 3), ["got [5, 3, 32, 32]", "channels first"]),
         (
@@ -116,25 +116,25 @@ def test_check_images_returns_what_it_accepts(images):
             ["expected images [N, 32, 32, 1], got [5, 28, 28, 1]", "resize(images, 32)"],
         ),
         (pixels(5, 32, 32, 3), (32, 32, 1), ["expected images [N, 32, 32, 1], got [5, 32, 32, 3]", "other images"]),
-        (np.ones([5, 4, 4, 1], np.int64), None, ["expected uint8 images", "got int64", "astype(numpy.uint8)"]),
+        (np.ones([5, 4, 4, 1], np.int64), None, ["expected uint8 in 0..255", "got int64", "astype(numpy.uint8)"]),
         (np.ones([5, 4, 4, 1], bool), None, ["got bool"]),
-        (np.linspace(-1, 1, 16).reshape(1, 4, 4, 1), None, ["floats in [0, 1]", "from -1 to 1", "(images + 1) / 2"]),
+        (np.linspace(-1, 1, 16).reshape(1, 4, 4, 1), None, ["floats in [0, 1]", "from -1 to 1", "(x + 1) / 2"]),
         (jax.numpy.full([1, 4, 4, 1], 255.0), None, ["floats in [0, 1]", "from 255 to 255", "divide by 255"]),
         (np.full([1, 4, 4, 1], -7.5), None, ["from -7.5 to -7.5", "without standardizing"]),
     ],
 )
-def test_check_images_refuses(images, image_shape, words):
+def test_check_data_refuses(images, data_shape, words):
     with refuses(*words):
-        data.check_images(images, image_shape)
+        data.check_data(images, data_shape)
 
 
 @pytest.mark.parametrize("make", [np.asarray, jax.numpy.asarray])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_check_images_counts_what_is_not_finite(make, value):
+def test_check_data_counts_what_is_not_finite(make, value):
     images = np.zeros([5, 4, 4, 1], np.float32)
     images[3, :2] = value
-    with refuses("expected finite images, got 8 NaN or infinite values in 1 of 5 images, first in number 3"):
-        data.check_images(make(images))
+    with refuses("expected finite values, got 8 NaN or infinite ones in 1 of 5 examples, first in number 3"):
+        data.check_data(make(images))
 
 
 # --- resize
@@ -279,7 +279,7 @@ def test_floats_and_booleans_become_uint8_by_rounding(tmp_path):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.full([20, 4, 4], np.nan), ["expected finite images", "number 0"]),
+        (np.full([20, 4, 4], np.nan), ["expected finite values", "number 0"]),
         (np.full([20, 4, 4], 1.5), ["expected floats in [0, 1]", "1.5"]),
         (np.full([20, 4, 4], 256), ["expected integers in 0..255, got values from 256 to 256"]),
         (np.full([20, 4, 4], -1), ["expected integers in 0..255", "-1"]),
@@ -305,7 +305,7 @@ def test_npz_refusals(tmp_path):
         data.load(path)
     for labels in (np.zeros(19, int), np.zeros(20), np.zeros([20, 10], int)):
         np.savez(path, x=pixels(20, 4, 4), y=labels)
-        with refuses("expected one integer label an image, [20]", "a.npz"):
+        with refuses("expected one integer label per image, [20]", "a.npz"):
             data.load(path)
     path.write_bytes(b"PK not a zip")
     with refuses("a.npz", "cannot be read"):
@@ -394,7 +394,7 @@ def test_damaged_picture_is_named(tmp_path, damage):
 
 def test_sixteen_bit_picture_is_refused(tmp_path):
     Image.fromarray(np.full([8, 8], 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with refuses("expected an image of 8 bits a channel", "deep.png", "I;16"):
+    with refuses("expected an image of 8 bits per channel", "deep.png", "I;16"):
         data.load(tmp_path)
 
 
@@ -412,16 +412,16 @@ def test_read_images_takes_files_folders_and_arrays_together(tmp_path):
 
 def test_read_images_converts_to_the_shape_of_a_run(tmp_path):
     gray, color = save(tmp_path / "gray.png", pixels(8, 8)), save(tmp_path / "color.png", pixels(8, 8, 3))
-    images = data.read_images([gray, color], image_shape=(16, 16, 1))
+    images = data.read_images([gray, color], data_shape=(16, 16, 1))
     assert images.shape == (2, 16, 16, 1) and images.dtype == np.uint8
     expected = Image.fromarray(pixels(8, 8, 3)).convert("L").resize((16, 16), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(images[1, :, :, 0], expected)
     np.testing.assert_array_equal(images[0], data.resize(pixels(1, 8, 8, 1), 16)[0])
-    assert data.read_images([gray, color], image_shape=(8, 8, 3)).shape == (2, 8, 8, 3)
+    assert data.read_images([gray, color], data_shape=(8, 8, 3)).shape == (2, 8, 8, 3)
     np.save(tmp_path / "a.npy", pixels(2, 12, 8, 3))
-    cut = data.read_images(tmp_path / "a.npy", image_shape=(8, 8, 3))
+    cut = data.read_images(tmp_path / "a.npy", data_shape=(8, 8, 3))
     np.testing.assert_array_equal(cut, pixels(2, 12, 8, 3)[:, 2:10])
-    assert data.read_images(tmp_path / "a.npy", image_shape=(4, 8, 1)).shape == (2, 4, 8, 1)
+    assert data.read_images(tmp_path / "a.npy", data_shape=(4, 8, 1)).shape == (2, 4, 8, 1)
 
 
 def test_read_images_drops_transparency_and_turns_photographs(tmp_path):
@@ -439,12 +439,12 @@ def test_read_images_refusals(tmp_path):
     with refuses("expected at least one path"):
         data.read_images([])
     with refuses("1 or 3 channels, got [8, 8, 2]"):
-        data.read_images(tmp_path, image_shape=(8, 8, 2))
+        data.read_images(tmp_path, data_shape=(8, 8, 2))
     np.save(tmp_path / "two.npy", pixels(3, 8, 8, 2))
     with refuses("expected 1 or 3 channels, got [3, 8, 8, 2]", "two.npy"):
         data.read_images(tmp_path / "two.npy")
     paths = [save(tmp_path / "a.png", pixels(8, 8)), save(tmp_path / "b.png", pixels(9, 8))]
-    with refuses("expected images of one size, got 8x8", "9x8", "pass image_shape"):
+    with refuses("expected images of one size, got 8x8", "9x8", "pass data_shape"):
         data.read_images(paths)
 
 
@@ -481,7 +481,7 @@ def originals(tmp_path, monkeypatch):
             (tmp_path / name / file).write_bytes(content)
         sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
         monkeypatch.setattr(builders.BUILDERS[name], "SHA256", sha256)
-    monkeypatch.setattr(tfds_images, "NUM_EXAMPLES", {"mnist": (30, 20), "fashion_mnist": (30, 20), "cifar10": (20, 4)})
+    monkeypatch.setattr(catalog, "NUM_EXAMPLES", {"mnist": (30, 20), "fashion_mnist": (30, 20), "cifar10": (20, 4)})
     return tmp_path
 
 
@@ -533,7 +533,7 @@ def coil20(monkeypatch):
     sha256 = {"coil-20-proc.zip": hashlib.sha256(pictures).hexdigest()}
     for attribute, value in {"CLASSES": 2, "NUM_ANGLES": 12, "SHAPE": (8, 8, 1), "SHA256": sha256}.items():
         monkeypatch.setattr(builder, attribute, value)
-    monkeypatch.setitem(tfds_images.NUM_EXAMPLES, "coil20", (20, 4))
+    monkeypatch.setitem(catalog.NUM_EXAMPLES, "coil20", (20, 4))
 
     def archive(folder, pictures=pictures, prefix="", compression=zipfile.ZIP_STORED, leave_out=()):
         folder.mkdir(exist_ok=True)
@@ -654,7 +654,7 @@ def foreign(tmp_path, monkeypatch):
         )
         return {split: [each["image"] for each in examples] for split, examples in content.items()}
 
-    monkeypatch.setattr(tfds_images, "NUM_EXAMPLES", {"smallnorb": (7, 3), "celeb_a": (7, 3), "lsun/bedroom": (5, 3)})
+    monkeypatch.setattr(catalog, "NUM_EXAMPLES", {"smallnorb": (7, 3), "celeb_a": (7, 3), "lsun/bedroom": (5, 3)})
     return prepare
 
 
@@ -687,7 +687,7 @@ def test_center_squares_of_what_is_not_square(foreign, caplog, name, test):
     dataset = data.load(name, image_size=12)
     train = {center(jpeg, 12) for jpeg in originals["train"]}
     assert {image.tobytes() for image in dataset.train.images} <= train
-    assert len(dataset.train.images) == tfds_images.NUM_EXAMPLES[name][0]  # of lsun the first 5 of the 7
+    assert len(dataset.train.images) == catalog.NUM_EXAMPLES[name][0]  # of lsun the first 5 of the 7
     assert set(rows(dataset.test.images)) == {center(jpeg, 12) for jpeg in originals[test]}
     assert dataset.train.labels is None and dataset.test.labels is None and not caplog.records
     with refuses(f"expected an image_size for {name}", "not square", "image_size=64"):
@@ -835,7 +835,7 @@ def test_subset_is_taken_and_told(originals, tmp_path, monkeypatch, caplog):
     data.prepare("mnist", tmp_path / "gon", originals / "mnist")
     data.load("mnist")
     assert not caplog.records
-    monkeypatch.setattr(tfds_images, "NUM_EXAMPLES", {"mnist": (60_000, 20)})
+    monkeypatch.setattr(catalog, "NUM_EXAMPLES", {"mnist": (60_000, 20)})
     assert len(data.load("mnist").train.images) == 30
     assert "is a subset: 30 of 60000 train examples" in caplog.text and len(caplog.records) == 1
 
@@ -860,12 +860,12 @@ def test_prepared_folder_that_is_not_what_it_declares_is_refused(originals, tmp_
 
 def test_without_tfds_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    for call in (lambda: data.prepare("mnist", "."), lambda: tfds_images._read_split("mnist", "", "train", 1)):
+    for call in (lambda: data.prepare("mnist", "."), lambda: catalog._read_split("mnist", "", "train", 1)):
         with refuses("pip install 'gon_jax[data]'", error=ImportError):
             call()
 
 
-def test_importing_the_data_room_is_light():
+def test_importing_data_is_light():
     heavy = ["tensorflow", "tensorflow_datasets", "PIL", "sklearn", "tqdm", "flax", "matplotlib", "scipy.stats"]
     code = f"import sys, gon_jax.data; print([m for m in {heavy[:-1]} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gon_jax import data
-from gon_jax.data import catalog as tfds_images
+from gon_jax.data import catalog
 
 pytestmark = pytest.mark.slow
 
@@ -62,14 +62,14 @@ def raw(name):
 
 
 def test_prepared_from_the_originals_is_the_same_as_tfds_prepares(tmp_path, monkeypatch):
-    catalog = load("mnist")
+    theirs = load("mnist")
     folder = data.prepare("mnist", tmp_path, raw("mnist"))
     monkeypatch.setenv("GON_DATA_DIR", str(tmp_path))
     ours = data.load("mnist", download=False)
-    assert tfds_images._find("mnist") == folder
+    assert catalog._find("mnist") == folder
     for split in ("train", "test"):
-        np.testing.assert_array_equal(getattr(ours, split).images, getattr(catalog, split).images)
-        np.testing.assert_array_equal(getattr(ours, split).labels, getattr(catalog, split).labels)
+        np.testing.assert_array_equal(getattr(ours, split).images, getattr(theirs, split).images)
+        np.testing.assert_array_equal(getattr(ours, split).labels, getattr(theirs, split).labels)
 
 
 def test_coil20_from_its_original(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def test_generated_data_have_their_shape_and_balanced_labels_and_never_change(da
         assert split.images.shape == (num, *SHAPES[name]) and split.labels.dtype == np.int32
         assert split.images.dtype == (np.float32 if name == "tones" else np.uint8)
         assert len(set(np.bincount(split.labels))) == 1 and (np.diff(split.labels) < 0).sum() > num / 3  # shuffled
-        assert data.check_images(split.images, SHAPES[name]) is split.images
+        assert data.check_data(split.images, SHAPES[name]) is split.images
     both = np.concatenate([dataset.train.images, dataset.test.images])
     assert len({x.tobytes() for x in both}) == 1200
     assert both.std() == pytest.approx(STANDARD_DEVIATIONS[name], rel=1e-3)
@@ -143,8 +143,8 @@ def test_signals_that_are_refused(tmp_path):
         with refuses("expected image_size=None", f"{name} is {kind}"):
             data.load(name, image_size=16)
     for array, words in [
-        (np.full([20, 9, 1], np.nan), ["expected finite examples", "180 NaN", "in 20 of 20"]),
-        (np.full([20, 9, 1], -1.0), ["floats in [0, 1]", "from -1 to -1", "(examples + 1) / 2"]),
+        (np.full([20, 9, 1], np.nan), ["expected finite values", "180 NaN", "in 20 of 20"]),
+        (np.full([20, 9, 1], -1.0), ["floats in [0, 1]", "from -1 to -1", "(x + 1) / 2"]),
         (np.full([20, 9, 1], -3000), ["expected integers in 0..255", "-3000"]),
         (np.ones([20, 4, 4, 4, 1], np.uint8), ["only 0 and 1", "booleans"]),
         (np.ones([20, 4, 4, 4, 4, 1], np.uint8), ["expected images [N, H, W, C]", "[20, 4, 4, 4, 4, 1]"]),
@@ -155,19 +155,19 @@ def test_signals_that_are_refused(tmp_path):
             data.load(tmp_path / "a.npy")
 
 
-def test_check_images_knows_the_shape_of_a_model_of_signals():
+def test_check_data_knows_the_shape_of_a_model_of_signals():
     sounds, films = np.full([3, 8, 1], 0.5), np.zeros([3, 2, 4, 4, 1], np.uint8)
-    assert data.check_images(sounds) is sounds and data.check_images(films, (2, 4, 4, 1)) is films
+    assert data.check_data(sounds) is sounds and data.check_data(films, (2, 4, 4, 1)) is films
     with refuses("expected data [N, 9, 1], got [3, 8, 1]", "other data"):
-        data.check_images(sounds, (9, 1))
+        data.check_data(sounds, (9, 1))
     with refuses("expected data [N, 8, 1], got [3, 8]", "x[..., None]"):
-        data.check_images(sounds[..., 0], (8, 1))
+        data.check_data(sounds[..., 0], (8, 1))
     with refuses("expected images [N, H, W, C], got [3, 8, 1]"):
-        data.check_images(sounds, (8, 8, 1))
+        data.check_data(sounds, (8, 8, 1))
     with refuses("expected data [N, 8, 1], got [3, 2, 4, 4, 1]"):
-        data.check_images(films, (8, 1))
-    with refuses("expected finite examples, got 2 NaN", "1 of 3 examples, first in number 1"):
-        data.check_images(np.where(np.arange(24).reshape(3, 8, 1) // 2 == 5, np.nan, sounds), (8, 1))
+        data.check_data(films, (8, 1))
+    with refuses("expected finite values, got 2 NaN", "1 of 3 examples, first in number 1"):
+        data.check_data(np.where(np.arange(24).reshape(3, 8, 1) // 2 == 5, np.nan, sounds), (8, 1))
     with refuses("expected images [N, H, W, C] to resize, got [3, 8, 1]", "audio"):
         data.resize(sounds, 4)
 
@@ -175,9 +175,9 @@ def test_check_images_knows_the_shape_of_a_model_of_signals():
 def test_read_images_gives_signals_to_a_model_of_them(tmp_path):
     films = np.random.default_rng(0).integers(0, 256, (3, 2, 4, 4, 1), np.uint8)
     np.save(tmp_path / "a.npy", films)
-    read = data.read_images([tmp_path / "a.npy", tmp_path / "a.npy"], image_shape=(2, 4, 4, 1))
+    read = data.read_images([tmp_path / "a.npy", tmp_path / "a.npy"], data_shape=(2, 4, 4, 1))
     np.testing.assert_array_equal(read, np.concatenate([films, films]))
     with refuses("expected data [N, 8, 1], got [3, 2, 4, 4, 1]"):
-        data.read_images(tmp_path / "a.npy", image_shape=(8, 1))
+        data.read_images(tmp_path / "a.npy", data_shape=(8, 1))
     with refuses("got [3, 2, 4, 4, 1]", "not gray or RGB images"):
         data.read_images(tmp_path / "a.npy")

@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.paper import EXPERIMENTS, SCALES, stem
 from benchmarks.paper.claims import CLAIMS, verdict
 from benchmarks.paper.experiment import markdown, table
-from benchmarks.paper.scales import NUM_TRAIN
+from gon_jax.data import NUM_EXAMPLES
 
 SHOWN = ("short", "paper")  # the scale "smoke" shows that experiments run, and nothing of the paper
 
@@ -45,7 +45,7 @@ def _hardware(result) -> str:
 def _result(result, folder: str) -> list[str]:
     name = stem(result["experiment"], result["scale"], result["dataset"])
     first = next(iter(result["arms"].values()))["seeds"][0]
-    images = f"{first['num_train']:,} of {NUM_TRAIN[result['dataset']]:,} training images"
+    images = f"{first['num_train']:,} of {NUM_EXAMPLES[result['dataset']][0]:,} training images"
     seeds = f"{images}, {result['num_seeds']} seed{'s' * (result['num_seeds'] > 1)}"
     return [
         f"**{result['dataset']}**, {result['scale']}: {result['protocol']}; {seeds}. {_hardware(result)}, "

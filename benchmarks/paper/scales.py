@@ -13,17 +13,9 @@ architecture: latent 256, width 16, batch 64, learning rate 2e-4.
 import dataclasses
 
 from benchmarks.paper.experiment import Scale
+from gon_jax.data import NUM_EXAMPLES
 from gon_jax.runs.config import Config
 
-NUM_TRAIN = {  # images to train on, of the complete dataset
-    "mnist": 60_000,
-    "fashion_mnist": 60_000,
-    "smallnorb": 24_300,
-    "coil20": 1_200,
-    "cifar10": 50_000,
-    "celeb_a": 162_770,
-    "lsun/bedroom": 60_000,
-}
 IMAGE_SIZES = {"celeb_a": 64, "lsun/bedroom": 128}  # the others 32
 SHORT_STEPS = 1000
 _SMOKE = Config(
@@ -58,12 +50,12 @@ def convolutional(dataset: str, scale: Scale, *, epochs: int = 500, steps: int |
         shape = (min(shape[0], 8),) if len(shape) == 1 else (*shape[:2], 2)
         return dataclasses.replace(config, latent_shape=shape, base_channels=2)
     size = IMAGE_SIZES.get(dataset, 32)
-    steps_per_epoch = NUM_TRAIN[dataset] // 64
+    steps_per_epoch = NUM_EXAMPLES[dataset][0] // 64
     num_steps = steps or (SHORT_STEPS if scale == "short" else epochs * steps_per_epoch)
     options = {
         "dataset": dataset,
         "image_size": size,
-        "num_validation": min(500, NUM_TRAIN[dataset] // 10),
+        "num_validation": min(500, NUM_EXAMPLES[dataset][0] // 10),
         "latent_shape": (256,),
         "learning_rate": 2e-4,
         "num_steps": num_steps,
@@ -91,7 +83,7 @@ def implicit(dataset: str, scale: Scale, *, steps: int, **changes) -> Config:
     return Config(
         dataset=dataset,
         image_size=None if own_size else IMAGE_SIZES.get(dataset, 32),
-        num_validation=min(500, NUM_TRAIN[dataset] // 10),
+        num_validation=min(500, NUM_EXAMPLES[dataset][0] // 10),
         num_steps=steps,
         adam_epsilon=1e-8,
         validate_every=max(1, steps // 4),

@@ -1,8 +1,8 @@
-"""Images and other signals from wherever they are: by name, arrays, folders; an epoch's batches on the device."""
+"""Data from wherever they are: by name, arrays, folders; an epoch's batches on the device."""
 
-from gon_jax.data.arrays import check_images, resize
+from gon_jax.data.arrays import check_data, resize
 from gon_jax.data.batches import epoch_order, to_unit
-from gon_jax.data.catalog import prepare, search_path
+from gon_jax.data.catalog import NUM_EXAMPLES, prepare, search_path
 from gon_jax.data.datasets import DATASETS, Dataset, Split, load, missing
 from gon_jax.data.degradations import DEGRADATIONS, gray, low_resolution, noisy
 from gon_jax.data.folders import read_images
@@ -10,9 +10,10 @@ from gon_jax.data.folders import read_images
 __all__ = [
     "DATASETS",
     "DEGRADATIONS",
+    "NUM_EXAMPLES",
     "Dataset",
     "Split",
-    "check_images",
+    "check_data",
     "epoch_order",
     "gray",
     "load",

@@ -1,20 +1,24 @@
-"""Images and other signals as arrays: what is accepted, how it becomes uint8, and the release's resize."""
+"""Data as arrays: what is accepted, how the arrays of a file are converted, and the authors' resize."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-ROUNDING = 1e-5  # how far outside [0, 1] a float may lie after a user's own arithmetic
+__all__ = ["check_data", "check_size", "convert_data", "kind_of", "resize", "shown"]
+
+ROUNDING = 1e-5  # how far outside [0, 1] a float may be after a user's own arithmetic
 
 
-def shown(shape) -> str:
-    """Return a shape as it is written here, `[60000, 28, 28, 1]`."""
+def shown(shape: Sequence[int | str]) -> str:
+    """Return a shape as text, `[60000, 28, 28, 1]`."""
     return f"[{', '.join(map(str, shape))}]"
 
 
-def kind_of(shape) -> str | None:
-    """Return what an array of this shape holds: "audio", "images", "voxels" or "video"; None if nothing of ours.
+def kind_of(shape: Sequence[int]) -> str | None:
+    """Return what an array of this shape holds: "audio", "images", "voxels" or "video"; None if none of these.
 
     >>> [kind_of(shape) for shape in ([9, 800, 1], [9, 28, 28], [9, 8, 8, 3], [9, 6, 8, 8, 1], [9, 8, 8, 8, 1])]
     ['audio', None, 'images', 'video', 'voxels']
@@ -31,95 +35,80 @@ def kind_of(shape) -> str | None:
     return None
 
 
-def check_images(images, image_shape=None):
-    """Return `images` unchanged, or say in one line what is wrong with them.
+def check_data(data: Any, data_shape: Sequence[int] | None = None) -> Any:
+    """Return `data` unchanged, or say in one line what is wrong with it.
 
     Args:
-        images: numpy or jax array `[N, H, W, C]`, or another signal `[N, *spatial, C]`: `[N, L, 1 or 2]`,
-            `[N, D, H, W, C]`; uint8 in 0..255 or floating point in [0, 1].
-        image_shape: the `(H, W, C)`, or `(*spatial, C)`, they must have; any if None.
+        data: NumPy or JAX array: images `[N, H, W, C]`, sound `[N, L, 1 or 2]`, films `[N, T, H, W, C]` or voxels
+            `[N, D, D, D, 1]`; uint8 in 0..255 or floating point in [0, 1].
+        data_shape: the shape that an example must have; any if None.
 
     Raises:
         ValueError: not such an array: wrong rank, empty, channels first, integers that are not uint8, not finite,
-            out of range, or of another shape than `image_shape`.
+            out of range, or examples of another shape than `data_shape`.
 
     Example:
-        >>> check_images(np.zeros([5, 28, 28, 1], np.uint8)).shape
+        >>> check_data(np.zeros([5, 28, 28, 1], np.uint8)).shape
         (5, 28, 28, 1)
-        >>> check_images(np.zeros([5, 28, 28, 1], np.uint8), (32, 32, 1))
+        >>> check_data(np.zeros([5, 28, 28, 1], np.uint8), (32, 32, 1))
         Traceback (most recent call last):
         ValueError: expected images [N, 32, 32, 1], got [5, 28, 28, 1]: convert with gon_jax.data.resize(images, 32)
     """
-    if not (hasattr(images, "dtype") and hasattr(images, "shape")):
+    if not (hasattr(data, "dtype") and hasattr(data, "shape")):
         raise ValueError(
-            f"expected a numpy or jax array of images [N, H, W, C], got {type(images).__name__}: "
-            "stack them with numpy.stack"
+            f"expected a NumPy or JAX array, images as [N, H, W, C], got {type(data).__name__}: "
+            "stack the examples with numpy.stack"
         )
-    _check_shape(images.shape, image_shape)
-    if images.dtype == jnp.uint8:
-        return images
-    if not jnp.issubdtype(images.dtype, jnp.floating):
+    _check_shape(tuple(data.shape), data_shape)
+    if data.dtype == jnp.uint8:
+        return data
+    if not jnp.issubdtype(data.dtype, jnp.floating):
         raise ValueError(
-            f"expected uint8 images in 0..255 or floats in [0, 1], got {images.dtype}: "
-            "cast with images.astype(numpy.uint8) if the values are 0..255"
+            f"expected uint8 in 0..255 or floats in [0, 1], got {data.dtype}: "
+            "cast with x.astype(numpy.uint8) if the values are 0..255"
         )
-    _check_unit_range(images)
-    return images
+    _check_unit_range(data)
+    return data
 
 
-def _check_shape(shape, image_shape=None):
-    if len(image_shape) != 3 if image_shape is not None else kind_of(shape) not in ("images", None):
-        return _check_signal(shape, image_shape)
-    if len(shape) != 4:
-        remedy = {
-            3: "add the channel axis with images[..., None], or the batch axis with images[None]",
-            2: "reshape each row to its height, width and channels",
-        }.get(len(shape), "stack whole images")
-        raise ValueError(f"expected images [N, H, W, C], got {shown(shape)}: {remedy}")
-    if 0 in shape:
-        raise ValueError(f"expected at least one image [N, H, W, C], got {shown(shape)}: the array is empty")
-    if image_shape is not None and tuple(shape[1:]) == tuple(image_shape):
-        return
-    if shape[1] in (1, 3) and shape[3] not in (1, 3):
-        raise ValueError(
-            f"expected images [N, H, W, C], got {shown(shape)}, which looks like channels first: "
-            "use images.transpose(0, 2, 3, 1)"
-        )
-    if image_shape is not None:
-        height, width, channels = image_shape
-        remedy = (
-            f"convert with gon_jax.data.resize(images, {height})"
-            if (width, channels) == (height, shape[3])
-            else "these are other images than the model is made for"
-        )
-        raise ValueError(f"expected images {shown(['N', *image_shape])}, got {shown(shape)}: {remedy}")
-
-
-def _check_signal(shape, signal_shape):
-    """Check the shape of what isn't images."""
-    if signal_shape is not None and tuple(shape[1:]) != tuple(signal_shape):
-        remedy = (
-            "add the channel axis with x[..., None]"
-            if tuple(shape[1:]) == tuple(signal_shape[:-1])
-            else "these are other data than the model is made for"
-        )
-        raise ValueError(f"expected data {shown(['N', *signal_shape])}, got {shown(shape)}: {remedy}")
+def _check_shape(shape, data_shape=None):
+    data_shape = None if data_shape is None else tuple(data_shape)
     if 0 in shape:
         raise ValueError(f"expected at least one example, got {shown(shape)}: the array is empty")
+    if shape[1:] == data_shape or (data_shape is None and kind_of(shape) not in ("images", None)):
+        return
+    if data_shape is not None and len(data_shape) != 3:
+        expected, remedy = f"data {shown(['N', *data_shape])}", "these are other data than the model is made for"
+        if shape[1:] == data_shape[:-1]:
+            remedy = "add the channel axis with x[..., None]"
+    elif len(shape) != 4:
+        remedies = {
+            3: "add the channel axis with images[..., None], or the batch axis with images[None]",
+            2: "reshape each example to its height, width and channels",
+        }
+        expected, remedy = "images [N, H, W, C]", remedies.get(len(shape), "stack whole images")
+    elif shape[1] in (1, 3) and shape[3] not in (1, 3):
+        expected, remedy = "images [N, H, W, C]", "it looks like channels first, use images.transpose(0, 2, 3, 1)"
+    elif data_shape is None:
+        return
+    else:
+        expected, remedy = f"images {shown(['N', *data_shape])}", "these are other images than the model is made for"
+        if data_shape == (data_shape[0], data_shape[0], shape[3]):
+            remedy = f"convert with gon_jax.data.resize(images, {data_shape[0]})"
+    raise ValueError(f"expected {expected}, got {shown(shape)}: {remedy}")
 
 
-def _check_unit_range(images):
-    noun = "images" if images.ndim == 4 else "examples"
-    low, high = float(images.min()), float(images.max())  # either is NaN where any value is
+def _check_unit_range(data):
+    low, high = float(data.min()), float(data.max())  # either is NaN where any value is
     if not (math.isfinite(low) and math.isfinite(high)):
-        bad = ~np.isfinite(np.asarray(images, np.float32)).reshape(len(images), -1)
+        bad = ~np.isfinite(np.asarray(data, np.float32)).reshape(len(data), -1)
         raise ValueError(
-            f"expected finite {noun}, got {bad.sum()} NaN or infinite values in {bad.any(1).sum()} of "
-            f"{len(images)} {noun}, first in number {bad.any(1).argmax()}: remove or repair them"
+            f"expected finite values, got {bad.sum()} NaN or infinite ones in {bad.any(1).sum()} of "
+            f"{len(data)} examples, first in number {bad.any(1).argmax()}: remove or repair them"
         )
     if low < -ROUNDING or high > 1 + ROUNDING:
         remedy = (
-            f"rescale with ({noun} + 1) / 2"
+            "rescale with (x + 1) / 2"
             if -1 - ROUNDING <= low < 0 and high <= 1 + ROUNDING
             else "divide by 255"
             if 0 <= low and high <= 255
@@ -128,22 +117,22 @@ def _check_unit_range(images):
         raise ValueError(f"expected floats in [0, 1], got values from {low:.4g} to {high:.4g}: {remedy}")
 
 
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Return images of a file `[N, H, W]` or `[N, H, W, C]` as uint8 `[N, H, W, C]`; other signals likewise.
+def convert_data(data: np.ndarray) -> np.ndarray:
+    """Return the array of a file, images `[N, H, W]` too, as `load` keeps it: uint8, but sound in floats as float32.
 
-    Floats in [0, 1] become round(255 x), booleans 0 and 255, and integers in 0..255 stay. Floats of sound become
-    float32: 8 bits of it would hiss.
+    Floats in [0, 1] become round(255 x), booleans 0 and 255, and integers in 0..255 stay. Sound keeps floats because
+    8 bits are audible as noise.
 
     Raises:
-        ValueError: as `check_images`; or integers outside 0..255, or all of them 0 or 1.
+        ValueError: as `check_data`; or integers outside 0..255, or all of them 0 or 1.
     """
-    audio = kind_of(images.shape) == "audio"
-    images = images[..., None] if images.ndim == 3 and not audio else images
-    _check_shape(images.shape)
-    if images.dtype == bool:
-        return images.astype(np.uint8) * 255
-    if jnp.issubdtype(images.dtype, jnp.integer):
-        low, high = int(images.min()), int(images.max())
+    audio = kind_of(data.shape) == "audio"
+    data = data[..., None] if data.ndim == 3 and not audio else data
+    _check_shape(data.shape)
+    if data.dtype == bool:
+        return data.astype(np.uint8) * 255
+    if jnp.issubdtype(data.dtype, jnp.integer):
+        low, high = int(data.min()), int(data.max())
         if low < 0 or high > 255:
             raise ValueError(f"expected integers in 0..255, got values from {low} to {high}: rescale to 8 bits")
         if high == 1:
@@ -151,15 +140,13 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
                 "expected integers in 0..255, got only 0 and 1, which would be all but black: "
                 "multiply by 255, or save them as floats or booleans"
             )
-        return images.astype(np.uint8)
-    check_images(images)
-    if audio:
-        return np.clip(images, 0, 1).astype(np.float32)
-    return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+        return data.astype(np.uint8)
+    unit = np.clip(check_data(data), 0, 1)
+    return unit.astype(np.float32) if audio else np.rint(unit * 255).astype(np.uint8)
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
-    """Return square images resized to `size` as the release does: Pillow's bilinear filter, rounded to uint8.
+    """Return square images resized as the authors' implementation does: Pillow's bilinear filter, rounded to uint8.
 
     Half-pixel centers, with antialiasing when shrinking. Images of that size already are returned as they are.
 
@@ -181,7 +168,7 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     from tqdm.auto import tqdm
 
     size = check_size(size)
-    images = np.asarray(check_images(images))
+    images = np.asarray(check_data(images))
     if images.ndim != 4:
         raise ValueError(f"expected images [N, H, W, C] to resize, got {shown(images.shape)}, {kind_of(images.shape)}")
     if images.dtype != np.uint8:
@@ -198,7 +185,7 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     return np.ascontiguousarray(resized.reshape(num, channels, size, size).transpose(0, 2, 3, 1))
 
 
-def check_size(size) -> int:
+def check_size(size: int) -> int:
     """Return `size` as an int, or raise ValueError if it is not a positive whole number."""
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise ValueError(f"expected an image size in pixels, a positive int, got {size!r}")

@@ -3,12 +3,11 @@
 import jax
 import jax.numpy as jnp
 
+__all__ = ["epoch_order", "to_unit"]
 
-def to_unit(images):
-    """Return images as floats in [0, 1]: uint8 divided by 255 in float32; floats as they are.
 
-    Args:
-        images: array of any shape, uint8 in 0..255 or floating point.
+def to_unit(data: jax.Array) -> jax.Array:
+    """Return data as floats in [0, 1]: uint8 divided by 255 in float32, floats as they are.
 
     Raises:
         ValueError: the dtype is neither.
@@ -17,15 +16,15 @@ def to_unit(images):
         >>> to_unit(jnp.array([0, 255], jnp.uint8)).tolist()
         [0.0, 1.0]
     """
-    images = jnp.asarray(images)
-    if images.dtype == jnp.uint8:
-        return images.astype(jnp.float32) / 255
-    if jnp.issubdtype(images.dtype, jnp.floating):
-        return images
-    raise ValueError(f"expected uint8 or floating-point images, got {images.dtype}: cast 0..255 to uint8 first")
+    data = jnp.asarray(data)
+    if data.dtype == jnp.uint8:
+        return data.astype(jnp.float32) / 255
+    if jnp.issubdtype(data.dtype, jnp.floating):
+        return data
+    raise ValueError(f"expected uint8 or floating-point data, got {data.dtype}: cast 0..255 to uint8 first")
 
 
-def epoch_order(key, epoch, num_examples: int, batch_size: int):
+def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch_size: int) -> jax.Array:
     """Return which examples make up each batch of an epoch: int32 indices `[num_batches, batch_size]`.
 
     A permutation that depends on `(key, epoch)` alone, so that a resumed run sees what an uninterrupted one would.
@@ -33,8 +32,9 @@ def epoch_order(key, epoch, num_examples: int, batch_size: int):
 
     Args:
         key: typed key of the run's shuffling.
-        epoch: number of the epoch, an int or an int scalar (may be traced).
-        num_examples, batch_size: static counts.
+        epoch: number of the epoch; may be traced.
+        num_examples: static.
+        batch_size: static.
 
     Raises:
         ValueError: `batch_size` is not in 1..num_examples.

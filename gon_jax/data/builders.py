@@ -9,6 +9,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -18,6 +19,10 @@ import requests
 import tensorflow_datasets as tfds
 from PIL import Image
 from tqdm.auto import tqdm
+
+from gon_jax._files import one_line, write_file
+
+__all__ = ["BUILDERS", "prepare"]
 
 SPLITS = {"train": "train", "test": "t10k"}  # tfds's name, the name in the original files
 
@@ -70,11 +75,10 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             try:
                 _download(self.URL + file, path)
             except OSError as error:  # those of requests too
-                reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
                 raise FileNotFoundError(
-                    f"expected to download {self.name} from {self.URL}, but could not ({reason}): set GON_DATA_DIR to "
-                    f"a folder that has it prepared, or put {', '.join(self.SHA256)} into a folder and call "
-                    f"gon_jax.data.prepare({self.name!r}, data_dir, manual_dir=folder)"
+                    f"expected to download {self.name} from {self.URL}, but could not ({one_line(error)}): set "
+                    f"GON_DATA_DIR to a folder that has it prepared, or put {', '.join(self.SHA256)} into a folder "
+                    f"and call gon_jax.data.prepare({self.name!r}, data_dir, manual_dir=folder)"
                 ) from error
         found = self._digest(path)
         if found != self.SHA256[file]:
@@ -176,7 +180,7 @@ class _Coil20(_Builder, skip_registration=True):
         try:
             return hashlib.sha256(self._pictures(path)).hexdigest()
         except Exception as error:  # zipfile and Pillow each have their own
-            return f"{type(error).__name__}: {error}".splitlines()[0]
+            return one_line(error)
 
     def _pictures(self, path) -> np.ndarray:
         """Return the pictures, uint8 `[20, 72, 128, 128]`."""
@@ -194,7 +198,7 @@ class _Coil20(_Builder, skip_registration=True):
 BUILDERS = {builder.name: builder for builder in (_Mnist, _FashionMnist, _Cifar10, _Coil20)}
 
 
-def prepare(name: str, data_dir: Path, manual_dir=None) -> Path:
+def prepare(name: str, data_dir: Path, manual_dir: str | os.PathLike | None = None) -> Path:
     """Prepare a dataset as array_record under `data_dir/name/version` and return that folder."""
     builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
     builder.download_dir = data_dir / "downloads" / name  # one a dataset: MNIST and Fashion-MNIST name files alike
@@ -205,17 +209,11 @@ def prepare(name: str, data_dir: Path, manual_dir=None) -> Path:
 
 
 def _download(url: str, path: Path):
-    """Download a file; it has its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     with requests.get(url, stream=True, timeout=30, headers={"Accept-Encoding": "identity"}) as response:
         response.raise_for_status()
         size = int(response.headers.get("Content-Length", 0)) or None
-        bar = tqdm(total=size, desc=path.name, unit="B", unit_scale=True, leave=False)
-        with bar, open(partial, "wb") as file:
-            for block in response.iter_content(2**18):
-                bar.update(file.write(block))
-    partial.replace(path)
+        with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, leave=False) as bar:
+            write_file(path, lambda file: [bar.update(file.write(block)) for block in response.iter_content(2**18)])
 
 
 def _read_idx(path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Datasets prepared by tensorflow-datasets: where they lie, and how they are read, without TensorFlow."""
+"""Datasets prepared by tensorflow-datasets: where they are, and how they are read, without TensorFlow."""
 
 import io
 import json
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gon_jax.data import folders as files
+from gon_jax._files import one_line
+from gon_jax.data.folders import convert_picture
 
-NUM_EXAMPLES = {  # of the complete dataset, or of what is read of it: train, test
+__all__ = ["NUM_EXAMPLES", "missing", "prepare", "read", "search_path"]
+
+NUM_EXAMPLES: dict[str, tuple[int, int]] = {  # of the complete dataset, or of what is read of it: train, test
     "mnist": (60_000, 10_000),
     "fashion_mnist": (60_000, 10_000),
     "cifar10": (50_000, 10_000),
@@ -31,9 +34,9 @@ CHUNK = 1000  # examples read at once
 
 
 def search_path() -> list[Path]:
-    """Return the folders in which prepared datasets are looked for, first those of `GON_DATA_DIR`.
+    """Return the folders in which prepared datasets are looked for.
 
-    `GON_DATA_DIR` holds folders separated by colons (`os.pathsep`); then come `TFDS_DATA_DIR` and
+    First those of `GON_DATA_DIR`, separated by colons (`os.pathsep`), then `TFDS_DATA_DIR` and
     `~/tensorflow_datasets`.
 
     Example:
@@ -45,13 +48,13 @@ def search_path() -> list[Path]:
     return list(dict.fromkeys(Path(folder).expanduser() for folder in folders if folder))
 
 
-def prepare(name: str, data_dir, manual_dir=None) -> Path:
+def prepare(name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLike | None = None) -> Path:
     """Download a dataset, or take its original files from `manual_dir`, and prepare it under `data_dir`.
 
     Name, version, features, contents and order are those of tensorflow-datasets' catalog, which reads the result too;
     the file format is array_record. The original files must have the registered SHA-256. COIL-20 is not in the
-    catalog; whatever its archive, the pixels in it must have the SHA-256 known here. An interrupted preparation
-    leaves nothing that looks prepared; files that were downloaded whole are not downloaded again.
+    catalog; in whatever archive, its pixels must have the SHA-256 known here. An interrupted preparation leaves
+    nothing that looks prepared; files that were downloaded whole are not downloaded again.
 
     Args:
         name: one of "mnist", "fashion_mnist", "cifar10", "coil20".
@@ -71,8 +74,8 @@ def prepare(name: str, data_dir, manual_dir=None) -> Path:
         Traceback (most recent call last):
         ValueError: expected a dataset to prepare (mnist, fashion_mnist, cifar10, coil20), got 'imagenet'
     """
-    if name not in NUM_EXAMPLES or name in NEEDED:
-        ours = [known for known in NUM_EXAMPLES if known not in NEEDED]
+    ours = [name for name in NUM_EXAMPLES if name not in NEEDED]
+    if name not in ours:
         raise ValueError(
             f"expected a dataset to prepare ({', '.join(ours)}), got {name!r}"
             + (f", which tensorflow-datasets prepares: {_command(name)}" if name in NEEDED else "")
@@ -89,7 +92,7 @@ def prepare(name: str, data_dir, manual_dir=None) -> Path:
     return folder if folder.exists() else builders.prepare(name, folder.parents[1], manual_dir)
 
 
-def read(name: str, image_size: int | None = None, *, download: bool = True):
+def read(name: str, image_size: int | None = None, *, download: bool = True) -> tuple:
     """Return `(images, labels)` of train and of test: uint8 `[N, H, W, C]`, int32 `[N]`, in the order of the records.
 
     Labels are None where there are none. Images that are not square are cut about the center and resized to
@@ -100,15 +103,17 @@ def read(name: str, image_size: int | None = None, *, download: bool = True):
         ValueError: the folder does not hold what it declares, or images are not square and there is no `image_size`.
         ImportError: tensorflow-datasets is not installed.
     """
-    folder = _find(name) or _prepare_somewhere(name, download)
-    size = image_size if name in NOT_SQUARE else None
-    if name in NOT_SQUARE and size is None:
+    if name in NOT_SQUARE and image_size is None:
         raise ValueError(
             f"expected an image_size for {name}, whose images are not square ({NOT_SQUARE[name]}), got "
             "None: give one, such as image_size=64, and their center squares are resized to it"
         )
-    num_train, num_test = NUM_EXAMPLES[name]
-    return _read_split(name, folder, "train", num_train, size), _read_split(name, folder, "test", num_test, size)
+    folder = _find(name) or _prepare_somewhere(name, download)
+    size = image_size if name in NOT_SQUARE else None
+    return tuple(
+        _read_split(name, folder, split, num, size)
+        for split, num in zip(("train", "test"), NUM_EXAMPLES[name], strict=True)
+    )
 
 
 def missing(name: str) -> str | None:
@@ -122,40 +127,39 @@ def missing(name: str) -> str | None:
     return None
 
 
-def _find(name: str) -> Path | None:
+def _find(name):
     """Return the folder of the newest version in the first folder of the search path that has one."""
     for folder in search_path():
-        prepared = [path for path in _versions(folder / name) if _is_prepared(path)]
-        if prepared:
+        if prepared := [path for path in _versions(folder / name) if _is_prepared(path)]:
             return max(prepared, key=lambda path: [int(number) for number in path.name.split(".")])
     return None
 
 
-def _versions(folder: Path) -> list[Path]:
+def _versions(folder):
     """Return the folders named like a version, `3.0.1`, which tfds names so when all is written."""
     return [path for path in folder.glob("*.*.*") if path.name.replace(".", "").isdecimal()]
 
 
-def _is_prepared(folder: Path) -> bool:
+def _is_prepared(folder):
     try:
         return json.loads((folder / "dataset_info.json").read_text())["fileFormat"] == "array_record"
     except (OSError, ValueError, KeyError, TypeError):  # without a format: the TFRecord of old
         return False
 
 
-def _prepare_somewhere(name: str, download: bool) -> Path:
+def _prepare_somewhere(name, download):
     if not download or name in NEEDED:
         raise FileNotFoundError(_absent(name))
     for folder in search_path():
         if _is_writable(folder) and not _versions(folder / name):
             return prepare(name, folder)
     raise FileNotFoundError(
-        f"expected a folder to prepare {name} in, but in none of {_looked()} can one be written "
-        "(or it is there as TFRecord): set GON_DATA_DIR to a new folder"
+        f"expected a folder to prepare {name} in, but in none of {', '.join(map(str, search_path()))} can one be "
+        "written (or it is there as TFRecord): set GON_DATA_DIR to a new folder"
     )
 
 
-def _absent(name: str) -> str:
+def _absent(name):
     remedy = (
         f"have tensorflow-datasets prepare it: {_command(name)}"
         if name in NEEDED
@@ -163,16 +167,12 @@ def _absent(name: str) -> str:
         f"gon_jax.data.prepare({name!r}, data_dir, manual_dir)"
     )
     return (
-        f"expected {name}, prepared as array_record, in one of {_looked()}; found none: set GON_DATA_DIR to the "
-        f"folder that has it, or {remedy}"
+        f"expected {name}, prepared as array_record, in one of {', '.join(map(str, search_path()))}; found none: set "
+        f"GON_DATA_DIR to the folder that has it, or {remedy}"
     )
 
 
-def _looked() -> str:
-    return ", ".join(map(str, search_path()))
-
-
-def _command(name: str) -> str:
+def _command(name):
     folder = str(next(filter(_is_writable, search_path()), "~/tensorflow_datasets"))
     return (
         f'python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={folder!r}, '
@@ -180,12 +180,12 @@ def _command(name: str) -> str:
     )
 
 
-def _is_writable(folder: Path) -> bool:
+def _is_writable(folder):
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
-def _read_split(name: str, folder: Path, split: str, num_wanted: int, size: int | None = None):
+def _read_split(name, folder, split, num_wanted, size=None):
     from PIL import Image
     from tqdm.auto import tqdm
 
@@ -206,16 +206,17 @@ def _read_split(name: str, folder: Path, split: str, num_wanted: int, size: int 
                 examples = source.__getitems__(range(start, min(start + CHUNK, num)))
                 for i, example in enumerate(examples, start):
                     image = Image.open(io.BytesIO(example["image"]))
-                    images[i] = files._convert(image, shape[:2], shape[2]) if size else np.asarray(image).reshape(shape)
+                    images[i] = (
+                        convert_picture(image, shape[:2], shape[2]) if size else np.asarray(image).reshape(shape)
+                    )
                     if label:
                         labels[i] = example[label]
                 bar.update(len(examples))
     except Exception as error:  # array_record, tfds and Pillow each have their own
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         remedy = "prepare it" if name in NEEDED else "it is prepared"
         raise ValueError(
             f"expected {name} {split} as its dataset_info.json and features.json declare it in {folder}, "
-            f"which cannot be read ({reason}): remove that folder, and {remedy} anew"
+            f"which cannot be read ({one_line(error)}): remove that folder, and {remedy} anew"
         ) from error
     if num != num_wanted:
         logging.getLogger(__name__).warning(

@@ -1,14 +1,18 @@
-"""What images are restored from: sources for translation, made of the targets, of their shape, uint8 `[N, H, W, C]`."""
+"""Sources for translation, made of their targets: the same shape, uint8 `[N, H, W, C]`."""
+
+from collections.abc import Callable
 
 import numpy as np
 
-from gon_jax.data.arrays import check_images, shown
+from gon_jax.data.arrays import check_data, shown
+
+__all__ = ["DEGRADATIONS", "gray", "low_resolution", "noisy"]
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
 
-def _checked(images) -> np.ndarray:
-    images = np.asarray(check_images(images))
+def _check_images(images):
+    images = np.asarray(check_data(images))
     if images.ndim != 4 or images.dtype != np.uint8:
         raise ValueError(f"expected uint8 images [N, H, W, C], got {images.dtype} {shown(images.shape)}")
     return images
@@ -17,18 +21,14 @@ def _checked(images) -> np.ndarray:
 def low_resolution(images: np.ndarray, factor: int = 4) -> np.ndarray:
     """Return images in larger pixels: means over blocks of factor x factor, rounded, each shown at the block's size.
 
-    Args:
-        images: uint8 `[N, H, W, C]`.
-        factor: divides H and W.
-
     Raises:
-        ValueError: not such images, or a factor that does not divide their size.
+        ValueError: not such images, or a factor that does not divide H and W.
 
     Example:
         >>> low_resolution(np.array([[[0, 8], [8, 8]]], np.uint8)[..., None], 2)[0, :, :, 0].tolist()
         [[6, 6], [6, 6]]
     """
-    images = _checked(images)
+    images = _check_images(images)
     num, height, width, channels = images.shape
     if factor < 1 or height % factor or width % factor:
         raise ValueError(f"expected a factor that divides the size {height}x{width}, got {factor}")
@@ -38,12 +38,12 @@ def low_resolution(images: np.ndarray, factor: int = 4) -> np.ndarray:
 
 
 def noisy(images: np.ndarray, scale: float = 0.25, seed: int = 0) -> np.ndarray:
-    """Return images with Gaussian noise of standard deviation `scale` on [0, 1], clipped and rounded.
+    """Return images with Gaussian noise, clipped and rounded.
 
     Args:
         images: uint8 `[N, H, W, C]`.
-        scale: 0 or more.
-        seed: of the noise, the same for the same seed and shape; give training and test images different ones.
+        scale: standard deviation of the noise on [0, 1].
+        seed: the same noise for the same seed and shape; give training and test images different ones.
 
     Raises:
         ValueError: not such images, or a scale below 0.
@@ -52,7 +52,7 @@ def noisy(images: np.ndarray, scale: float = 0.25, seed: int = 0) -> np.ndarray:
         >>> noisy(np.full((1, 2, 2, 1), 128, np.uint8), scale=0.0).ravel().tolist()
         [128, 128, 128, 128]
     """
-    images = _checked(images)
+    images = _check_images(images)
     if not scale >= 0:
         raise ValueError(f"expected a scale of 0 or more, got {scale}")
     values = np.random.default_rng(seed).standard_normal(images.shape, np.float32)
@@ -62,10 +62,7 @@ def noisy(images: np.ndarray, scale: float = 0.25, seed: int = 0) -> np.ndarray:
 
 
 def gray(images: np.ndarray) -> np.ndarray:
-    """Return color images in gray: their luma by ITU-R 601, rounded, in all three channels.
-
-    Args:
-        images: uint8 `[N, H, W, 3]`.
+    """Return images `[N, H, W, 3]` in gray: their luma by ITU-R 601, rounded, in all three channels.
 
     Raises:
         ValueError: not such images.
@@ -74,10 +71,10 @@ def gray(images: np.ndarray) -> np.ndarray:
         >>> gray(np.array([[[[255, 0, 0], [0, 0, 255]]]], np.uint8)).tolist()
         [[[[76, 76, 76], [29, 29, 29]]]]
     """
-    images = _checked(images)
+    images = _check_images(images)
     if images.shape[-1] != 3:
         raise ValueError(f"expected color images [N, H, W, 3], got {shown(images.shape)}; they have no color to lose")
     return np.repeat(np.rint(images @ np.array(LUMA))[..., None], 3, axis=-1).astype(np.uint8)
 
 
-DEGRADATIONS = {"low_resolution": low_resolution, "noisy": noisy, "gray": gray}
+DEGRADATIONS: dict[str, Callable[..., np.ndarray]] = {"low_resolution": low_resolution, "noisy": noisy, "gray": gray}

@@ -15,7 +15,7 @@ import optax
 from tqdm.auto import tqdm
 
 from gon_jax.base import Model
-from gon_jax.data import check_images
+from gon_jax.data import check_data
 from gon_jax.metrics import evaluate
 from gon_jax.training.state import TrainState, init_state, make_optimizer
 from gon_jax.training.step import train_steps
@@ -140,13 +140,13 @@ def fit(
     2
     """
     data = dict(images) if isinstance(images, dict) else {"x": images}
-    check_images(data["x"], model.data_shape)
+    check_data(data["x"], model.data_shape)
     num_examples = len(data["x"])
     if not 1 <= batch_size <= num_examples:
         raise ValueError(f"expected a batch size from 1 to {num_examples}, the number of images; got {batch_size}")
     if validation is not None:
         validation = dict(validation) if isinstance(validation, dict) else {"x": validation}
-        check_images(validation["x"], model.data_shape)
+        check_data(validation["x"], model.data_shape)
     if state is None and key is None:
         raise ValueError("expected a key (jax.random.key(0), say) or a state to continue from, got neither")
     if state is not None and model.latents is not None:
