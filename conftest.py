@@ -50,6 +50,13 @@ def own_numbers(request, monkeypatch):
         monkeypatch.setattr(module, "RNG", np.random.default_rng(zlib.crc32(request.node.name.encode())))
 
 
+@pytest.fixture(autouse=True)
+def own_folder(request, tmp_path_factory, monkeypatch):
+    """Run a doctest in a folder of its own: examples write files."""
+    if isinstance(request.node, pytest.DoctestItem):
+        monkeypatch.chdir(tmp_path_factory.mktemp("doctest"))
+
+
 @pytest.fixture
 def x64():
     """Run a test in 64 bits."""

@@ -6,9 +6,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from benchmarks.paper import plots
 from benchmarks.paper.experiment import Arm, Arms, Experiment, Scale
 from benchmarks.paper.scales import convolutional
-from gon_jax import plotting as figures
 from gon_jax.data import to_unit
 from gon_jax.inference import in_batches
 from gon_jax.metrics import evaluate
@@ -28,7 +28,7 @@ def curves(arms: Arms) -> dict:
 
 def draw_curves(path: Path, arms: Arms, title: str) -> None:
     """Write one panel of validation errors."""
-    figures.save_panels(path, {title: curves(arms)}, xlabel=STEPS, ylabel=SQUARED_ERROR)
+    plots.save_panels(path, {title: curves(arms)}, xlabel=STEPS, ylabel=SQUARED_ERROR)
 
 
 def draw_two_panels(split: str):
@@ -40,7 +40,7 @@ def draw_two_panels(split: str):
             first = label.startswith(split)
             panel = f"{title}, (b)" if first else f"{title}, (a)"
             parts.setdefault(panel, {})[label] = curve
-        figures.save_panels(path, parts, xlabel=STEPS, ylabel=SQUARED_ERROR)
+        plots.save_panels(path, parts, xlabel=STEPS, ylabel=SQUARED_ERROR)
 
     return draw
 
@@ -51,7 +51,7 @@ def draw_bars(path: Path, arms: Arms, title: str) -> None:
     for label, seeds in arms.items():
         group, _, method = label.partition(": ")
         groups.setdefault(group, {})[method] = [arm.summary[ERROR] for arm in seeds]
-    figures.save_bars(path, groups, "squared error per test image")
+    plots.save_bars(path, groups, "squared error per test image")
 
 
 def generalization(arm: Arm) -> dict:
@@ -149,7 +149,7 @@ def _draw_gap(path, arms, title):
         for arm in seeds:
             groups[label]["training"].append(arm.measured["train.squared_error_batch"])
             groups[label]["test"].append(arm.measured[ERROR])
-    figures.save_bars(path, groups, "squared error per image")
+    plots.save_bars(path, groups, "squared error per image")
 
 
 FIGURE_14 = FIGURE_2C._replace(
@@ -233,7 +233,7 @@ def _draw_convergence(path, arms, title):
         variables = run.variables._replace(stats=None)  # by batch: averages over ten steps are of no use
         x_hat = jax.jit(lambda v, x, model=run.model: model.decode(v, model.encode(v, x)))(variables, to_unit(x))
         rows[label] = np.asarray(x_hat[:12])
-    figures.save_image_rows(path, rows)
+    plots.save_image_rows(path, rows)
 
 
 def _signal(arm: Arm) -> dict:

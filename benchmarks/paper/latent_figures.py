@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 
+from benchmarks.paper import plots
 from benchmarks.paper.experiment import Arm, Experiment
 from benchmarks.paper.scales import convolutional, implicit
-from gon_jax import plotting as figures
+from gon_jax import plotting
 from gon_jax.inference import encode_dataset
 from gon_jax.latents.statistics import moments, normality
 from gon_jax.models.classifier import HEAD_SCALE
@@ -23,9 +24,7 @@ def _normality(arm):
 
 
 def _draw_histograms(path, arms, title):
-    figures.save_histograms(
-        path, {label: codes(seeds[0], seeds[0].dataset.test.images) for label, seeds in arms.items()}
-    )
+    plots.save_histograms(path, {label: codes(seeds[0], seeds[0].dataset.test.images) for label, seeds in arms.items()})
 
 
 NORMALITY = {"mean_abs_skewness": "mean absolute skewness", "mean_abs_excess_kurtosis": "mean absolute excess kurtosis"}
@@ -86,7 +85,7 @@ def _draw_classes(path, arms, title):
     head = run.variables.params["head"]
     plane = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
     regions = classes_of(head, plane).reshape(200, 200)
-    figures.save_scatter(path, z, test.labels[:3000], shade=(xs, ys, regions), title=title)
+    plotting.save_scatter(path, z, test.labels[:3000], regions=(xs, ys, regions), title=title)
 
 
 def classes_of(head: dict, z: np.ndarray) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 import jax
 
+from benchmarks.paper import plots
 from benchmarks.paper.error_figures import COLUMNS, GRAY
 from benchmarks.paper.experiment import Experiment
 from benchmarks.paper.scales import convolutional, implicit
-from gon_jax import plotting as figures
+from gon_jax import plotting
 from gon_jax.inference import interpolate, pairs_of_labels, reconstruct_dataset, sample, spread_indices, superresolve
 
 PLAIN = {"test.squared_error": "squared error per test image", "pca.squared_error": "PCA, as many components"}
@@ -21,20 +22,20 @@ def _reconstructions(path, arms, title):
     for label, seeds in arms.items():
         run = seeds[0].run
         rows[label] = reconstruct_dataset(run.model, run.variables, x, encoder=run.encoder)
-    figures.save_image_rows(path, rows)
+    plots.save_image_rows(path, rows)
 
 
 def _superresolution(path, arms, title):
     ((arm, *_),) = arms.values()
     x = arm.dataset.test.images[spread_indices(len(arm.dataset.test.images), 4)]
     size = 256 if len(x[0]) > 8 else 64
-    figures.save_superresolution(path, x, superresolve(arm.run.model, arm.run.variables, x, size))
+    plotting.save_superresolution(path, x, superresolve(arm.run.model, arm.run.variables, x, size))
 
 
 def _interpolations(path, arms, title):
     ((arm, *_),) = arms.values()
     run, pairs = arm.run, pairs_of_labels(arm.dataset.test, 8)
-    figures.save_interpolation(path, interpolate(run.model, run.variables, pairs, 10, encoder=run.encoder))
+    plotting.save_interpolation(path, interpolate(run.model, run.variables, pairs, 10, encoder=run.encoder))
 
 
 def _samples(prior):
@@ -53,7 +54,7 @@ def _samples(prior):
             )
             for part in x.reshape(3, 12, *x.shape[1:]):
                 rows[" " * len(rows) if label in rows else label] = part  # the label stands at the first row
-        figures.save_image_rows(path, rows)
+        plots.save_image_rows(path, rows)
 
     return draw
 

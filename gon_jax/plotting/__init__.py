@@ -1,7 +1,6 @@
-"""Pictures of images and signals, written in one piece: PNG, and GIF and WAV for what moves and sounds."""
+"""Plots of images, signals, curves and latents as PNG; films as GIF and sounds as WAV. Files are written whole."""
 
-from gon_jax.plotting.comparisons import save_bars, save_histograms, save_image_rows, save_panels, save_scatter
-from gon_jax.plotting.curves import save_codes, save_curves
+from gon_jax.plotting.curves import save_curves, save_latents, save_scatter
 from gon_jax.plotting.image_grids import (
     image_grid,
     save_image,
@@ -15,15 +14,11 @@ from gon_jax.plotting.media import save_video, save_voxels, save_waveforms, writ
 
 __all__ = [
     "image_grid",
-    "save_bars",
-    "save_codes",
     "save_curves",
-    "save_histograms",
     "save_image",
-    "save_image_rows",
     "save_inpainting",
     "save_interpolation",
-    "save_panels",
+    "save_latents",
     "save_reconstructions",
     "save_samples",
     "save_scatter",

@@ -1,28 +1,29 @@
-"""How every picture, film and sound gets onto the disk, and what all plots share."""
+"""What all plots share: empty figures, logarithmic axes, and files written whole."""
 
-import io
-import os
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from gon_jax._files import write_file
+
+if TYPE_CHECKING:  # matplotlib loads when the first plot is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["log_axis", "new_figure", "save_figure", "write"]
 
 
-def write(path, content: bytes, suffix: str = ".png") -> None:
-    """Write bytes under a temporary name and rename, so that nobody sees half a picture."""
-    path = Path(path)
-    if path.suffix.lower() != suffix:
-        raise ValueError(
-            f"expected a path that ends in {suffix}, got {str(path)!r}: this is written as {suffix[1:].upper()}"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write(path: str | Path, suffix: str, write_fn: Callable[[BinaryIO], Any]) -> None:
+    """Write a file atomically, as `write_file` does, or raise ValueError where its name has another suffix."""
+    if Path(path).suffix.lower() != suffix:
+        raise ValueError(f"expected a path that ends in {suffix}, the format written, got {str(path)!r}")
+    write_file(path, write_fn)
 
 
-def new_figure(width: float, height: float):
-    """Return an empty matplotlib figure of that size in inches."""
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty matplotlib figure of that size in inches, without pyplot."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=140, layout="constrained")
@@ -30,12 +31,22 @@ def new_figure(width: float, height: float):
     return figure
 
 
-def save_figure(path, figure) -> None:
+def save_figure(path: str | Path, figure: Figure) -> None:
     """Write a matplotlib figure as PNG, its axes without a box and on a faint grid."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write(path, buffer.getvalue())
+    write(path, ".png", lambda file: figure.savefig(file, format="png"))
+
+
+def log_axis(axes: Axes) -> None:
+    """Make the y axis logarithmic, with enough plain numbers on it, however small its range."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    subs = (1, 2, 5) if high < 300 * low else (1,)
+    axes.yaxis.set_major_locator(MaxNLocator(6) if high < 8 * low else LogLocator(subs=subs))
+    axes.yaxis.set_major_formatter(lambda y, _: f"{y:,.10g}" if y >= 1e-4 else f"{y:.3g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())

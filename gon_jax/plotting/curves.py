@@ -1,12 +1,14 @@
-"""Curves and distributions, drawn by matplotlib without pyplot."""
+"""Curves, distributions and classes of latents, drawn by matplotlib. Every path ends in `.png`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 
-from gon_jax.plotting.canvas import new_figure, save_figure
+from gon_jax.latents.statistics import moments, qq, standardize
+from gon_jax.plotting.canvas import log_axis, new_figure, save_figure
+
+__all__ = ["save_curves", "save_latents", "save_scatter"]
 
 
 def save_curves(
@@ -17,25 +19,19 @@ def save_curves(
     log: bool = True,
     reference: Mapping[str, float] | None = None,
 ) -> None:
-    """Write curves against the training step, with dashed lines for values to compare with.
+    """Plot curves against the training step, with dashed lines for values to compare with.
 
     Args:
-        path: ends in `.png`.
-        curves: label to (steps [N], values [N]); values that are not finite, or not positive on a logarithmic axis, are
-            left out. At most 50 points are marked one by one.
+        curves: label to (steps [N], values [N]). Values that are not finite, or not positive on a logarithmic axis, are
+            left out; at most 50 points are marked one by one.
         ylabel: the quantity with its unit, such as "squared error per image".
         log: a logarithmic y axis.
         reference: label to value, such as {"PCA, 16 components": 5.2}.
 
-    Raises:
-        ValueError: a curve has other numbers of steps and values.
-
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_curves(f"{folder}/loss.png", {"training": ([1, 2, 3], [9, 3, 1])}, "squared error per image")
+        >>> save_curves("loss.png", {"training": ([1, 2, 3], [9, 3, 1])}, "squared error per image")
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator
 
     figure = new_figure(7, 4)
     axes = figure.add_subplot()
@@ -44,99 +40,63 @@ def save_curves(
         if steps.shape != values.shape or steps.ndim != 1:
             raise ValueError(f"expected as many steps as values of {name!r}, got {steps.shape} and {values.shape}")
         shown = np.isfinite(values) & ((values > 0) | (not log))
-        few = np.count_nonzero(shown) <= 50
-        axes.plot(
-            steps[shown],
-            values[shown],
-            label=name,
-            linewidth=1.8 if few else 1.2,
-            marker="o" if few else None,
-            markersize=4,
-        )
+        style = {"linewidth": 1.8, "marker": "o", "markersize": 4} if shown.sum() <= 50 else {"linewidth": 1.2}
+        axes.plot(steps[shown], values[shown], label=name, **style)
     for index, (name, value) in enumerate((reference or {}).items()):
         axes.axhline(value, label=name, color="0.35", linewidth=1.4, linestyle=("--", ":", "-.")[index % 3])
     if log:
-        axes.set_yscale("log")
-        low, high = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_axis(axes)
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set(xlabel="training step", ylabel=ylabel)
     if curves or reference:
         axes.legend(frameon=False)
     save_figure(path, figure)
 
 
-def save_codes(path: str | Path, z: np.ndarray, spectra: Mapping[str, np.ndarray]) -> None:
-    """Write how normal codes are and how many directions they take.
+def save_latents(path: str | Path, z: np.ndarray, spectra: Mapping[str, np.ndarray]) -> None:
+    """Plot how normal latents are and how many directions they use.
 
-    Four panels: all entries, each dimension standardized, against the normal density; their quantiles against the
-    normal's; skewness and excess kurtosis of each dimension (both 0 if it is normal), and the two standard errors that
-    as many normal codes would have; and spectra, such as that of the encoder's Jacobian.
+    Four panels: all entries, standardized by dimension, against the normal density; their quantiles against the
+    normal distribution's; skewness and excess kurtosis of each dimension, on bands of two standard errors of normal
+    latents; and spectra, such as that of the encoder's Jacobian.
 
     Args:
-        path: ends in `.png`.
-        z: codes [N, *latent]; dimensions that do not vary are left out.
+        z: latents [N, *latent]; dimensions that do not vary are left out.
         spectra: label to singular values [n] in descending order; each is drawn relative to its largest.
 
-    Raises:
-        ValueError: the codes are fewer than two, not finite or all equal.
-
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     z = np.random.default_rng(0).normal(size=(500, 16))
-        ...     save_codes(f"{folder}/codes.png", z, {"Jacobian": np.arange(16.0, 0, -1)})
+        >>> z = np.random.default_rng(0).normal(size=(500, 16))
+        >>> save_latents("latents.png", z, {"Jacobian": np.arange(16.0, 0, -1)})
     """
-    z = np.asarray(z, np.float64)
-    if z.ndim < 2 or len(z) < 2 or not np.isfinite(z).all():
-        raise ValueError(
-            f"expected at least two finite codes [N, *latent], got shape {z.shape} with "
-            f"{np.count_nonzero(~np.isfinite(z))} NaN or infinite values: has the training diverged?"
-        )
-    z = z.reshape(len(z), -1)
-    std = z.std(0)
-    z = ((z - z.mean(0)) / np.where(std, std, 1))[:, std > 1e-6 * abs(z).max(0)]
-    if not z.size:
-        raise ValueError(f"expected codes that differ, got {len(z)} equal ones: the codes have collapsed")
-    figure, normal = new_figure(10, 7.4), NormalDist()
-    (histogram, quantiles), (moments, spectrum) = figure.subplots(2, 2)
+    y, _ = standardize(z)
+    figure = new_figure(10, 7.4)
+    (histogram, quantiles), (by_dimension, spectrum) = figure.subplots(2, 2)
 
-    line = np.linspace(-5, 5, 301)
-    histogram.hist(
-        np.clip(z, -5, 5).ravel(),
-        101,
-        range=(-5.05, 5.05),
-        density=True,
-        color="C0",
-        alpha=0.6,
-        label=f"{len(z):,} codes, {z.shape[1]} dimensions",
-    )
-    histogram.plot(line, [normal.pdf(t) for t in line], color="0.2", linewidth=1.4, label="normal")
+    label, line = f"{len(y):,} latents, {y.shape[1]} dimensions", np.linspace(-5, 5, 301)
+    entries, bins = np.clip(y, -5, 5).ravel(), np.linspace(-5.05, 5.05, 102)
+    histogram.hist(entries, bins, density=True, color="C0", alpha=0.6, label=label)
+    histogram.plot(line, np.exp(-(line**2) / 2) / np.sqrt(2 * np.pi), color="0.2", linewidth=1.4, label="normal")
     histogram.set(title="Entries, standardized", xlabel="standard deviations from the mean", ylabel="density")
-    histogram.set_ylim(0, 1.3 * histogram.get_ylim()[1])  # room for the legend
+    histogram.set_ylim(0, 1.3 * histogram.get_ylim()[1])  # space for the legend
 
-    probabilities = (np.arange(num := min(z.size, 1000)) + 0.5) / num
-    expected = np.array([normal.inv_cdf(p) for p in probabilities])
-    quantiles.plot(expected, expected, color="0.2", linewidth=1.4, label="normal")
-    quantiles.plot(expected, np.quantile(z, probabilities), ".", color="C0", markersize=4, label="entries")
+    normal, sample = qq(y.reshape(-1, 1), 1000)
+    quantiles.plot(normal, normal, color="0.2", linewidth=1.4, label="normal")
+    quantiles.plot(normal, sample, ".", color="C0", markersize=4, label="entries")
     quantiles.set(title="Quantiles", xlabel="of the normal distribution", ylabel="of the entries")
 
-    for index, (name, values, error) in enumerate(
-        (
-            ("skewness", (z**3).mean(0), (6 / len(z)) ** 0.5),
-            ("excess kurtosis", (z**4).mean(0) - 3, (24 / len(z)) ** 0.5),
-        )
+    numbers = np.arange(1, 1 + y.shape[1])
+    for index, (name, values, variance) in enumerate(
+        zip(("skewness", "excess kurtosis"), moments(y), (6, 24), strict=True)
     ):
-        moments.axhspan(-2 * error, 2 * error, color=f"C{index}", alpha=0.12, linewidth=0)
-        moments.plot(np.arange(1, len(values) + 1), values, "os"[index], color=f"C{index}", markersize=4, label=name)
-    moments.axhline(0, color="0.2", linewidth=1)
-    moments.margins(y=0.12)
-    moments.set_yscale("symlog", linthresh=1)
-    moments.yaxis.set_major_formatter("{x:g}")
-    moments.set(title="Moments (bands: of normal codes)", xlabel="dimension")
+        error = (variance / len(y)) ** 0.5
+        by_dimension.axhspan(-2 * error, 2 * error, color=f"C{index}", alpha=0.12, linewidth=0)
+        by_dimension.plot(numbers, values, "os"[index], color=f"C{index}", markersize=4, label=name)
+    by_dimension.axhline(0, color="0.2", linewidth=1)
+    by_dimension.margins(y=0.12)
+    by_dimension.set_yscale("symlog", linthresh=1)
+    by_dimension.yaxis.set_major_formatter("{x:g}")
+    by_dimension.set(title="Moments (bands: of normal latents)", xlabel="dimension")
 
     for name, values in spectra.items():
         values = np.where(np.ravel(values) > 0, np.ravel(values) / np.max(values), np.nan)
@@ -145,4 +105,61 @@ def save_codes(path: str | Path, z: np.ndarray, spectra: Mapping[str, np.ndarray
     for axes in figure.axes:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
+    save_figure(path, figure)
+
+
+def save_scatter(
+    path: str | Path,
+    z: np.ndarray,
+    labels: np.ndarray,
+    *,
+    names: Sequence[str] | None = None,
+    regions: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    title: str | None = None,
+) -> None:
+    """Plot two-dimensional latents, colored by their class, on the regions of a classifier if there is one (Fig. 12).
+
+    Args:
+        z: latents [N, 2]; those that are not finite are left out.
+        labels: classes [N], integers below 20.
+        names: of the classes; by default their numbers.
+        regions: xs [W], ys [H], and the predicted class [H, W] at each point of that grid.
+        title: above all.
+
+    Example:
+        >>> save_scatter("latents.png", np.array([[-0.5, 0], [0.5, 0.2]]), np.array([0, 1]))
+    """
+    from matplotlib import color_sequences
+    from matplotlib.lines import Line2D
+
+    z, labels = np.asarray(z, float), np.asarray(labels)
+    if z.ndim != 2 or z.shape[1] != 2 or labels.shape != z.shape[:1] or labels.dtype.kind not in "iu":
+        got = f"shapes {z.shape} and {labels.shape}, {labels.dtype}"
+        raise ValueError(
+            f"expected latents [N, 2] and integers [N], got {got}: project latents of more dimensions first"
+        )
+    shown = np.isfinite(z).all(1)
+    if not shown.any():
+        raise ValueError(f"expected at least one finite latent of {len(z)}, got none: has training diverged?")
+    xs, ys, predicted = regions or ([], [], np.empty([0, 0], int))
+    if predicted.shape != (len(ys), len(xs)):
+        raise ValueError(f"expected regions [{len(ys)}, {len(xs)}], as their ys and xs, got shape {predicted.shape}")
+    low, high = min(labels.min(), predicted.min(initial=0)), max(labels.max(), predicted.max(initial=0))
+    names = [str(label) for label in range(1 + high)] if names is None else list(names)
+    if low < 0 or high >= min(len(names), 20):
+        raise ValueError(f"expected classes from 0 to {min(len(names), 20) - 1}, each with a name, got {low} to {high}")
+    colors = np.array(color_sequences["petroff10" if len(names) <= 10 else "tab20"])  # petroff10 suits the color-blind
+    figure = new_figure(6.4, 4.5)
+    axes = figure.add_subplot(aspect="equal", adjustable="box" if regions else "datalim")
+    if regions:
+        axes.pcolormesh(xs, ys, 1 - 0.25 * (1 - colors[predicted]), shading="nearest")
+        axes.set(xlim=(min(xs), max(xs)), ylim=(min(ys), max(ys)))
+    size = float(np.clip(15_000 / len(z), 2.5, 16))
+    axes.scatter(*z[shown].T, s=size, c=colors[labels[shown]], linewidths=0)
+    axes.set(xlabel="latent, dimension 1", ylabel="latent, dimension 2")
+    axes.tick_params(labelsize=9)
+    handles = [Line2D([], [], color=color, marker="o", linestyle="") for color in colors[: len(names)]]
+    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=12)
     save_figure(path, figure)

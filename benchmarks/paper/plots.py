@@ -1,7 +1,6 @@
-"""Methods side by side: curves in panels, scattered codes, histograms, bars and rows of images.
+"""Plots of methods side by side: curves in panels, histograms, bars and rows of images. Every path ends in `.png`.
 
-A method has one color in all panels of a picture. Every `save_...` checks and draws in a function of its own, which
-returns the matplotlib figure.
+A method has one color in all panels. Every `save_...` draws by a private function that returns the matplotlib figure.
 """
 
 import math
@@ -11,8 +10,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from gon_jax.plotting.canvas import new_figure, save_figure
-from gon_jax.plotting.image_grids import image_grid, save_labeled, to_uint8
+from gon_jax.latents.statistics import moments, standardize
+from gon_jax.plotting.canvas import log_axis, new_figure, save_figure
+from gon_jax.plotting.image_grids import image_grid, save_labeled, to_pixels
+
+__all__ = ["save_bars", "save_histograms", "save_image_rows", "save_panels"]
 
 _DASHES = ("-", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # none is that of a reference
 _SMALL = 9  # points, of texts in panels and legends
@@ -21,7 +23,7 @@ _SMALL = 9  # points, of texts in panels and legends
 def _color(index):
     from matplotlib import color_sequences
 
-    return color_sequences["petroff10"][index % 10]  # made for those who see few colors, too
+    return color_sequences["petroff10"][index % 10]  # suits the color-blind
 
 
 def _subplots(num, side, **shared):
@@ -36,12 +38,12 @@ def _subplots(num, side, **shared):
 
 
 def _legend(figure, handles):
-    """Draw one legend {label: artist} above all panels, in as few rows as have room, and make the figure higher."""
+    """Draw one legend {label: artist} above all panels, in as few rows as fit, and make the figure higher."""
     lengths = list(map(len, handles))
     for rows in range(1, len(handles) + 1):
         columns = math.ceil(len(handles) / rows)
-        room = sum(0.65 + 0.075 * max(part) for part in np.array_split(lengths, columns))  # inches: line and letters
-        if room < figure.get_figwidth():
+        width = sum(0.65 + 0.075 * max(part) for part in np.array_split(lengths, columns))  # inches: line and letters
+        if width < figure.get_figwidth():
             break
     figure.set_figheight(figure.get_figheight() + 0.2 * (rows - 1))
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns, frameon=False, fontsize=_SMALL)
@@ -76,24 +78,6 @@ def _references(reference, titles, labels, log):
     return of_title, handles
 
 
-def _plain(value, _=None):
-    """A number for a tick or a bar, with commas and not in powers of ten up to a billion."""
-    return f"{value:,.10g}" if abs(value) >= 1e-4 else f"{value:.3g}"
-
-
-def _log_axis(axes):
-    """A logarithmic y axis with enough plain numbers on it, however small its range."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    axes.yaxis.set_major_locator(
-        MaxNLocator(6) if high < 8 * low else LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
-    )
-    axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
 def _curve(name, x, y, log):
     """Return x, the mean of all seeds, the least and the greatest, where every seed can be drawn."""
     x, y = np.asarray(x, float), np.atleast_2d(np.asarray(y, float))
@@ -105,7 +89,7 @@ def _curve(name, x, y, log):
 
 def _panels(panels, xlabel, ylabel, log, reference):
     from matplotlib.patches import Patch
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
     curves = {
         title: {label: _curve(f"{title}, {label}", x, y, log) for label, (x, y) in panel.items()}
@@ -148,10 +132,10 @@ def _panels(panels, xlabel, ylabel, log, reference):
             )
         axes.set_title(title, fontsize=11)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.tick_params(labelsize=_SMALL)
     if log:
-        _log_axis(all_axes[0])  # they share it
+        log_axis(all_axes[0])  # they share it
     figure.supxlabel(xlabel, fontsize=10)
     figure.supylabel(ylabel, fontsize=10)
     handles = {label: handles[label] for label in labels} | lines
@@ -170,12 +154,11 @@ def save_panels(
 ) -> None:
     """Write curves of several methods in panels with one y axis, four in a row.
 
-    Of several seeds the mean is drawn, in a band from the least to the greatest. A point that cannot be drawn for one
+    Several seeds are drawn as their mean in a band from the least to the greatest. A point that cannot be drawn for one
     of the seeds (not finite, or not positive on a logarithmic axis) is left out: the mean of those that are left would
     be another curve's.
 
     Args:
-        path: ends in `.png`.
         panels: title to {label: (x [N], y [N] or [seeds, N])}; up to about ten labels can be told apart.
         xlabel: of all panels, such as "training step".
         ylabel: the quantity with its unit, such as "squared error per image".
@@ -187,123 +170,31 @@ def save_panels(
         ValueError: shapes that do not fit, or nothing to draw.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     curves = {"GON": ([1, 2, 3], [[9, 3, 1], [8, 4, 2]]), "AE": ([1, 2, 3], [9, 5, 4])}
-        ...     save_panels(f"{folder}/panels.png", {"MNIST": curves}, xlabel="training step",
-        ...                 ylabel="squared error per image", reference={"GON": 0.9})
+        >>> curves = {"GON": ([1, 2, 3], [[9, 3, 1], [8, 4, 2]]), "AE": ([1, 2, 3], [9, 5, 4])}
+        >>> save_panels("panels.png", {"MNIST": curves}, xlabel="training step",
+        ...             ylabel="squared error per image", reference={"GON": 0.9})
     """
     save_figure(path, _panels(panels, xlabel, ylabel, log, reference))
 
 
-def _scatter(points, labels, names, shade, title):
-    from matplotlib import color_sequences
-    from matplotlib.lines import Line2D
-
-    if not isinstance(points, Mapping):
-        points, labels, shade = {"": points}, {"": labels}, {"": shade} if shade else None
-    shade = shade or {}
-    if not points or labels.keys() != points.keys() or not shade.keys() <= points.keys():
-        raise ValueError(
-            f"expected points, labels and perhaps shades of the same titles, got {list(points)}, "
-            f"{list(labels)} and {list(shade)}"
-        )
-    clouds, num = {}, 1
-    for name, z in points.items():
-        z, y = np.asarray(z, float), np.asarray(labels[name])
-        if z.ndim != 2 or z.shape[1] != 2 or y.shape != z.shape[:1] or y.dtype.kind not in "iu":
-            raise ValueError(
-                f"expected points [N, 2] and integers [N]{f' of {name!r}' * bool(name)}, got shapes "
-                f"{z.shape} and {y.shape}, {y.dtype}: codes of more dimensions need a projection first"
-            )
-        xs, ys, regions = map(np.asarray, shade.get(name, ([], [], np.zeros([0, 0], int))))
-        if regions.shape != (len(ys), len(xs)) or regions.dtype.kind not in "iu":
-            raise ValueError(
-                f"expected a shade of xs [W], ys [H] and integers [H, W], got shapes {xs.shape}, "
-                f"{ys.shape} and {regions.shape}, {regions.dtype}"
-            )
-        clouds[name] = z, y, np.isfinite(z).all(1), (xs, ys, regions)
-        num = max(num, 1 + max(y, default=0), 1 + regions.max(initial=0))
-        if min(y, default=0) < 0 or regions.min(initial=0) < 0 or num > 20:
-            raise ValueError(f"expected classes from 0 to at most 19, got {min(y, default=0)} to {num - 1}")
-    if not any(shown.any() for _, _, shown, _ in clouds.values()):
-        raise ValueError("expected at least one finite point, got none: has the training diverged?")
-    names = [str(label) for label in range(num)] if names is None else list(names)
-    if len(names) < num:
-        raise ValueError(f"expected a name for each of {num} classes, got {len(names)}: {names}")
-    colors = np.array(color_sequences["petroff10" if num <= 10 else "tab20"])
-    figure, all_axes = _subplots(len(points), 4)
-    for axes, (name, (z, y, shown, (xs, ys, regions))) in zip(all_axes, clouds.items(), strict=True):
-        axes.set_aspect("equal", adjustable="box" if regions.size else "datalim")
-        if regions.size:
-            axes.pcolormesh(xs, ys, 1 - 0.25 * (1 - colors[regions]), shading="nearest")
-            axes.set(xlim=(min(xs), max(xs)), ylim=(min(ys), max(ys)))
-        axes.scatter(*z[shown].T, s=float(np.clip(15_000 / len(z), 2.5, 16)), c=colors[y[shown]], linewidths=0)
-        axes.set(xlabel="code, dimension 1", ylabel="code, dimension 2")
-        axes.set_title(name, fontsize=11)
-        axes.tick_params(labelsize=_SMALL)
-    handles = [Line2D([], [], color=colors[label], marker="o", linestyle="") for label in range(num)]
-    figure.legend(handles, names[:num], loc="outside right center", frameon=False, fontsize=_SMALL)
-    if title:
-        figure.suptitle(title, fontsize=12)
-    return figure
-
-
-def save_scatter(
-    path: str | Path,
-    points: np.ndarray | Mapping[str, np.ndarray],
-    labels: np.ndarray | Mapping[str, np.ndarray],
-    *,
-    names: Sequence[str] | None = None,
-    shade: tuple | Mapping[str, tuple] | None = None,
-    title: str | None = None,
-) -> None:
-    """Write two-dimensional codes, colored by their class, on the regions of a classifier if there is one (Fig. 12).
-
-    Args:
-        path: ends in `.png`.
-        points: [N, 2], or title to such for panels side by side; those that are not finite are left out.
-        labels: classes [N], integers below 20, or title to such.
-        names: of the classes; by default their numbers.
-        shade: xs [W], ys [H] and the class [H, W] decided on at each point of that grid, or title to such a triple.
-        title: above all.
-
-    Raises:
-        ValueError: shapes or titles that do not fit, or no finite point.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     line = np.linspace(-1, 1, 50)
-        ...     regions = np.where(line > 0, 1, 0) * np.ones([50, 1], int)
-        ...     save_scatter(f"{folder}/codes.png", np.array([[-0.5, 0], [0.5, 0.2]]), np.array([0, 1]),
-        ...                  shade=(line, line, regions))
-    """
-    save_figure(path, _scatter(points, labels, names, shade, title))
-
-
-def _histograms(codes, bins, standardize):
+def _histograms(latents):
     values = {}
-    for name, z in codes.items():
+    for name, z in latents.items():
         z = np.asarray(z, np.float64)
-        values[name] = z = z[np.isfinite(z)]
-        if len(z) < 2 or not z.std() > 1e-12 * abs(z).max():
-            raise ValueError(
-                f"expected at least two finite codes that differ of {name!r}, got {len(z)} of shape "
-                f"{np.shape(codes[name])}: diverged or collapsed?"
-            )
+        z = z[np.isfinite(z), None]
+        try:
+            values[name] = standardize(z)[0][:, 0], z.mean(), z.std()
+        except ValueError as error:
+            raise ValueError(f"of {name!r}, shape {np.shape(latents[name])}: {error}") from None
     if not values:
-        raise ValueError("expected at least one array of codes, got none")
-    figure, all_axes = _subplots(len(values), 3.3, sharex=standardize)
-    for axes, (name, z) in zip(all_axes, values.items(), strict=True):
-        mean, std = z.mean(), z.std()
-        z = (z - mean) / std
-        mean, std = (0, 1) if standardize else (mean, std)
+        raise ValueError("expected at least one array of latents, got none")
+    figure, all_axes = _subplots(len(values), 3.3)
+    for axes, (name, (z, mean, std)) in zip(all_axes, values.items(), strict=True):
         reach = np.clip(abs(z).max(), 3.5, 5)
         normal, line = NormalDist(mean, std), mean + std * np.linspace(-reach, reach, 301)
         bars = axes.hist(
             mean + std * np.clip(z, -reach, reach),
-            bins,
+            60,
             range=(line[0], line[-1]),
             density=True,
             color=_color(0),
@@ -313,7 +204,7 @@ def _histograms(codes, bins, standardize):
         axes.text(
             0.03,
             0.97,
-            f"skewness {(z**3).mean():.2f}\nexcess kurtosis {(z**4).mean() - 3:.2f}",
+            "skewness {:.2f}\nexcess kurtosis {:.2f}".format(*moments(z)),
             va="top",
             transform=axes.transAxes,
             fontsize=_SMALL,
@@ -321,37 +212,30 @@ def _histograms(codes, bins, standardize):
         )
         axes.set_title(name, fontsize=11)
         axes.tick_params(labelsize=_SMALL)
-        axes.set_ylim(0, 1.3 * axes.dataLim.ymax)  # room for the text
-    figure.supxlabel("standard deviations from the mean" if standardize else "entry of the code", fontsize=10)
+        axes.set_ylim(0, 1.3 * axes.dataLim.ymax)  # space for the text
+    figure.supxlabel("entry of the latent", fontsize=10)
     figure.supylabel("density", fontsize=10)
-    _legend(figure, {"codes": bars, "normal of the same mean and deviation": curve})
+    _legend(figure, {"latents": bars, "normal of the same mean and deviation": curve})
     return figure
 
 
-def save_histograms(
-    path: str | Path, codes: Mapping[str, np.ndarray], *, bins: int = 60, standardize: bool = False
-) -> None:
-    """Write how normal several methods' codes are, all entries of each in a panel (Fig. 9a and 9b).
+def save_histograms(path: str | Path, latents: Mapping[str, np.ndarray]) -> None:
+    """Write how normal several methods' latents are, all entries of each in a panel (Fig. 9a and 9b).
 
-    In each the normal density of the same mean and standard deviation, and the skewness and the excess kurtosis, both
-    0 for normal codes. The outermost bins, at five standard deviations or less, hold what is beyond them too.
+    Each panel has the normal density of the same mean and standard deviation, and the skewness and the excess kurtosis,
+    both 0 for normal latents. The outermost bins, at five standard deviations or less, hold what is beyond them too.
 
     Args:
-        path: ends in `.png`.
-        codes: title to an array of any shape; entries that are not finite are left out.
-        bins: of each histogram.
-        standardize: shift and scale each array to mean 0 and standard deviation 1, so that only the shapes differ.
+        latents: title to an array of any shape; entries that are not finite are left out.
 
     Raises:
-        ValueError: no codes, or fewer than two of them finite and different.
+        ValueError: no latents, or no two of them finite and different.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     z = np.random.default_rng(0).normal(size=(100, 16))
-        ...     save_histograms(f"{folder}/codes.png", {"GON": z, "VAE": z**3})
+        >>> z = np.random.default_rng(0).normal(size=(100, 16))
+        >>> save_histograms("latents.png", {"GON": z, "VAE": z**3})
     """
-    save_figure(path, _histograms(codes, bins, standardize))
+    save_figure(path, _histograms(latents))
 
 
 def _clear(figure, axes, texts):
@@ -369,7 +253,6 @@ def _clear(figure, axes, texts):
 def _bars(groups, ylabel, reference, log):
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
-    from matplotlib.ticker import FuncFormatter
 
     values = {
         group: {label: np.atleast_1d(np.asarray(seeds, float)) for label, seeds in bars.items()}
@@ -446,10 +329,10 @@ def _bars(groups, ylabel, reference, log):
     if log:
         drawn = [*np.concatenate(shown), *(value for values in references.values() for value in values.values())]
         axes.set_ylim(min(drawn) / 1.5, max(drawn) * (max(drawn) / min(drawn)) ** 0.2 * 1.2)
-        _log_axis(axes)
+        log_axis(axes)
     else:
         axes.margins(y=0.25 if upright else 0.12)
-        axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+        axes.yaxis.set_major_formatter("{x:,.10g}")
     axes.set_xlim(-0.55, len(groups) - 0.45)
     axes.set_xticks([])
     axes.set_xticks(range(len(groups)), list(groups), minor=True, rotation=20 * (0.085 * longest > distance))  # no grid
@@ -472,11 +355,10 @@ def save_bars(
 ) -> None:
     """Write values of several methods as bars in groups, with their numbers above them.
 
-    Of several seeds the mean is drawn, with a whisker from the least to the greatest. Where one of them cannot be drawn
-    (not finite, or not positive on a logarithmic axis) "n/a" stands in place of the bar.
+    Several seeds are drawn as their mean with a whisker from the least to the greatest. Where one of them cannot be
+    drawn (not finite, or not positive on a logarithmic axis) "n/a" stands in place of the bar.
 
     Args:
-        path: ends in `.png`.
         groups: group, such as the dataset, to {label: value or [seeds] values}.
         ylabel: the quantity with its unit.
         reference: label to value, in all groups, or group to {label: value}: a dashed line over the bar of that label,
@@ -487,10 +369,8 @@ def save_bars(
         ValueError: values of another shape, or nothing to draw.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_bars(f"{folder}/bars.png", {"MNIST": {"GON": [0.42, 0.44], "AE": 1.3}}, "squared error per image",
-        ...               reference={"MNIST": {"GON": 0.41}})
+        >>> save_bars("bars.png", {"MNIST": {"GON": [0.42, 0.44], "AE": 1.3}}, "squared error per image",
+        ...           reference={"MNIST": {"GON": 0.41}})
     """
     save_figure(path, _bars(groups, ylabel, reference, log))
 
@@ -501,7 +381,6 @@ def save_image_rows(
     """Write rows of images with a label at the left of each and titles above: convergence, reconstructions, sizes.
 
     Args:
-        path: ends in `.png`.
         rows: label to images [N, H, W, channels], as many in each row. Where the sizes differ the pixels of the smaller
             are enlarged, to the nearest; gray and color may be mixed.
         columns: titles, each above as many images, such as "10 steps", "50 steps"; tiles are made wide enough for them.
@@ -511,14 +390,12 @@ def save_image_rows(
         ValueError: no rows, or of other numbers or proportions; columns that N is no multiple of.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     small, large = np.zeros((2, 8, 8, 1)), np.zeros((2, 32, 32, 1))
-        ...     save_image_rows(f"{folder}/sizes.png", {"8x8": small, "32x32": large}, columns=["first", "second"])
+        >>> small, large = np.zeros((2, 8, 8, 1)), np.zeros((2, 32, 32, 1))
+        >>> save_image_rows("sizes.png", {"8x8": small, "32x32": large}, columns=["first", "second"])
     """
     from PIL import ImageFont
 
-    images = {label: to_uint8(x) for label, x in rows.items()}
+    images = {label: to_pixels(x) for label, x in rows.items()}
     shapes = {label: x.shape for label, x in images.items()}
     if {len(shape) for shape in shapes.values()} != {4} or len({shape[0] for shape in shapes.values()}) > 1:
         raise ValueError(f"expected rows of equally many images [N, H, W, channels], got {shapes}")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gon_jax import plotting as figures
-from gon_jax.plotting import signals
+from gon_jax import plotting
+from gon_jax.plotting import media
 
 RNG = np.random.default_rng(0)
 
@@ -24,7 +24,7 @@ def tone(hertz, length=2048, rate=8000):
 def test_wav_is_heard_at_its_pitch_with_silence_between(tmp_path):
     sounds = np.stack([tone(440), tone(660)])[..., None]
     for given in (sounds.astype(np.float32), np.rint(sounds * 255).astype(np.uint8)):
-        figures.write_wav(tmp_path / "a.wav", given, 8000, pause=0.1)
+        plotting.write_wav(tmp_path / "a.wav", given, 8000, pause=0.1)
         with wave.open(str(tmp_path / "a.wav")) as file:
             assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
             heard = np.frombuffer(file.readframes(file.getnframes()), "<i2")
@@ -36,38 +36,38 @@ def test_wav_is_heard_at_its_pitch_with_silence_between(tmp_path):
 
 
 def test_wav_of_one_sound_or_two_channels_and_what_cannot_be_heard(tmp_path):
-    figures.write_wav(tmp_path / "a.wav", [np.nan, 0.5, -3.0, 7.0, np.inf], 8000, pause=0)
+    plotting.write_wav(tmp_path / "a.wav", [np.nan, 0.5, -3.0, 7.0, np.inf], 8000, pause=0)
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert np.frombuffer(file.readframes(5), "<i2").tolist() == [0, 0, -32767, 32767, 32767]
     stereo = np.stack([np.zeros([1, 10]), np.ones([1, 10])], -1)
-    figures.write_wav(tmp_path / "a.wav", stereo, 44100, pause=0)
+    plotting.write_wav(tmp_path / "a.wav", stereo, 44100, pause=0)
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert file.getnchannels() == 2 and file.getframerate() == 44100 and file.getnframes() == 10
         assert np.frombuffer(file.readframes(1), "<i2").tolist() == [-32767, 32767]
     for shape in ((2, 10), (2, 10, 3), (0, 10, 1)):
         with pytest.raises(ValueError, match=r"expected sounds \[L\] or \[N, L, 1 or 2 channels\], got shape"):
-            figures.write_wav(tmp_path / "b.wav", np.zeros(shape), 8000)
+            plotting.write_wav(tmp_path / "b.wav", np.zeros(shape), 8000)
     with pytest.raises(ValueError, match="ends in .wav"):
-        figures.write_wav(tmp_path / "b.png", np.zeros(10), 8000)
+        plotting.write_wav(tmp_path / "b.png", np.zeros(10), 8000)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
 def test_waveforms_draw_each_name_and_the_original_behind(tmp_path):
     x = np.stack([tone(440, 400), tone(550, 400)])[..., None]
     silent = np.full_like(x, 0.5)
-    figures.save_waveforms(tmp_path / "w.png", {"original": x, "GON": silent}, 8000)
+    plotting.save_waveforms(tmp_path / "w.png", {"original": x, "GON": silent}, 8000)
     picture = read(tmp_path / "w.png")
     assert (picture == (31, 119, 180)).all(-1).any() and (picture == (255, 127, 14)).all(-1).any()
     assert (picture == 166).all(-1).sum() > 500  # the original, in gray behind the other
     silent[0, 3] = np.nan
-    figures.save_waveforms(tmp_path / "w.png", {"1": silent}, 8000)
+    plotting.save_waveforms(tmp_path / "w.png", {"1": silent}, 8000)
     assert not (read(tmp_path / "w.png") == 166).all(-1).sum() > 500
     with pytest.raises(ValueError, match=r"one shape \[N, L, channels\], got \(1, 400, 1\) from 'GON'"):
-        figures.save_waveforms(tmp_path / "w.png", {"original": x, "GON": x[:1]}, 8000)
+        plotting.save_waveforms(tmp_path / "w.png", {"original": x, "GON": x[:1]}, 8000)
     with pytest.raises(ValueError, match=r"\[N, L, channels\], got \(2, 400\) from 'x'"):
-        figures.save_waveforms(tmp_path / "w.png", {"x": x[..., 0]}, 8000)
+        plotting.save_waveforms(tmp_path / "w.png", {"x": x[..., 0]}, 8000)
     with pytest.raises(ValueError, match="at least one array"):
-        figures.save_waveforms(tmp_path / "w.png", {}, 8000)
+        plotting.save_waveforms(tmp_path / "w.png", {}, 8000)
 
 
 def blue(picture):
@@ -76,31 +76,31 @@ def blue(picture):
 
 def pixel_size(sizes):
     """The side of a pixel of a rendering, in voxels: the box of the volume fills it but for 3 %."""
-    eye = signals._EYE
+    eye = media._EYE
     right = np.cross([1, 0, 0], eye) / np.hypot(*eye[1:])
     reach = max(abs(axis) @ sizes for axis in (right, np.cross(eye, right)))
-    return reach * 1.03 / (signals._SIDE / 2)
+    return reach * 1.03 / (media._SIDE / 2)
 
 
 @pytest.mark.parametrize("sizes", [(24, 24, 24), (16, 24, 40)])
 def test_rendered_area_is_that_of_the_shadow(sizes):
     sizes = np.array(sizes)
-    box = signals._render(np.ones([1, *sizes]), 0.5)[0]
-    shadow = signals._EYE @ (sizes.prod() / sizes)  # the three faces that are seen
+    box = media._render(np.ones([1, *sizes]))[0]
+    shadow = media._EYE @ (sizes.prod() / sizes)  # the three faces that are seen
     assert blue(box).sum() * pixel_size(sizes) ** 2 == pytest.approx(shadow, rel=0.05)  # edges are bevelled
     assert len(np.unique(box[blue(box)][:, 0] // 24)) >= 3  # in different light
     centers = np.indices(sizes) - (sizes[:, None, None, None] - 1) / 2
     ball = np.clip(0.5 + min(sizes) / 2 - 0.7 - np.linalg.norm(centers, axis=0), 0, 1)
-    picture = signals._render(ball[None], 0.5)[0]
+    picture = media._render(ball[None])[0]
     assert blue(picture).sum() * pixel_size(sizes) ** 2 == pytest.approx(np.pi * (min(sizes) / 2 - 0.7) ** 2, rel=0.02)
-    assert not blue(signals._render(np.zeros([1, *sizes]), 0.5)).any()
+    assert not blue(media._render(np.zeros([1, *sizes]))).any()
 
 
 def test_up_is_up_and_the_near_hides_the_far():
     def where(*voxel):
         volume = np.zeros([1, 8, 8, 8])
         volume[0][voxel] = 1
-        return np.argwhere(blue(signals._render(volume, 0.5)[0])).mean(0)
+        return np.argwhere(blue(media._render(volume)[0])).mean(0)
 
     assert where(7, 3, 3)[0] < where(0, 3, 3)[0] - 30  # higher: a smaller row
     assert where(0, 7, 0)[0] > where(0, 0, 0)[0] + 20 < where(0, 0, 7)[0]  # nearer: lower
@@ -108,7 +108,7 @@ def test_up_is_up_and_the_near_hides_the_far():
     volume = np.zeros([2, 8, 8, 8])
     volume[:, 4:] = 1
     volume[1, :4, :4, :4] = 1  # behind and below
-    seen = signals._render(volume, 0.5)
+    seen = media._render(volume)
     higher = seen[:, : len(seen[0]) // 2].astype(int)
     assert blue(higher[0]).any() and abs(higher[0] - higher[1]).max() <= 1  # the light is of the blurred volume
 
@@ -117,24 +117,24 @@ def test_voxels_stand_in_rows_of_names(tmp_path):
     ones, dots = np.ones([3, 4, 4, 4, 1], np.float32), np.zeros([3, 4, 4, 4, 1], np.float32)
     dots[:, 2, 2, 2] = 1
     dots[1, 0] = np.nan  # nothing
-    figures.save_voxels(tmp_path / "v.png", {"original": ones, "GON": dots}, num_columns=2)
+    plotting.save_voxels(tmp_path / "v.png", {"original": ones, "GON": dots}, num_columns=2)
     picture = blue(read(tmp_path / "v.png"))
-    side = signals._SIDE // 2
+    side = media._SIDE // 2
     assert picture.shape[0] > 4 * side and picture.shape[1] > 2 * side
     rows = [part.sum() for part in np.array_split(picture, 4)]  # two blocks of two rows
     assert rows[0] > 3 * rows[1] > 0 and rows[2] > 3 * rows[3] > 0 and rows[2] < 0.6 * rows[0]
     with pytest.raises(ValueError, match="one channel"):
-        figures.save_voxels(tmp_path / "v.png", {"x": np.ones([1, 4, 4, 4, 2])})
+        plotting.save_voxels(tmp_path / "v.png", {"x": np.ones([1, 4, 4, 4, 2])})
     with pytest.raises(ValueError, match=r"\[N, D, H, W, 1\], got \(4, 4, 4, 1\)"):
-        figures.save_voxels(tmp_path / "v.png", {"x": ones[0]})
+        plotting.save_voxels(tmp_path / "v.png", {"x": ones[0]})
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_films_are_strips_and_gifs(tmp_path, channels):
     films = RNG.integers(0, 256, (3, 6, 8, 8, channels), dtype=np.uint8)
-    figures.save_video(tmp_path / "f.png", {"original": films, "GON": films / 255})
+    plotting.save_video(tmp_path / "f.png", {"original": films, "GON": films / 255})
     picture = read(tmp_path / "f.png")
-    strip = np.broadcast_to(figures.image_grid(films[:1]), (64, 6 * 66 - 2, 3))
+    strip = np.broadcast_to(plotting.image_grid(films[:1]), (64, 6 * 66 - 2, 3))
     columns = [
         left
         for left in range(picture.shape[1] - strip.shape[1] + 1)
@@ -145,21 +145,21 @@ def test_films_are_strips_and_gifs(tmp_path, channels):
     np.testing.assert_array_equal(picture[82:146, left : left + strip.shape[1]], strip)
     np.testing.assert_array_equal(
         picture[below : below + 64, left : left + strip.shape[1]],
-        np.broadcast_to(figures.image_grid(films[2:]), strip.shape),
+        np.broadcast_to(plotting.image_grid(films[2:]), strip.shape),
     )
     with pytest.raises(ValueError, match=r"got \(2, 6, 8, 8, . from 'GON'|got \(2, 6, 8, 8, .\) from 'GON'"):
-        figures.save_video(tmp_path / "f.png", {"original": films, "GON": films[:2]})
+        plotting.save_video(tmp_path / "f.png", {"original": films, "GON": films[:2]})
 
     for given, num_columns in ((films, 3), (films[None], None)):
-        figures.write_gif(tmp_path / "f.gif", given, fps=10, num_columns=num_columns)
+        plotting.write_gif(tmp_path / "f.gif", given, fps=10, num_columns=num_columns)
         with Image.open(tmp_path / "f.gif") as gif:
             assert gif.n_frames == 6 and gif.info["duration"] == 100 and gif.info["loop"] == 0
             for time in range(6):
                 gif.seek(time)
-                expected = np.broadcast_to(figures.image_grid(films[:, time], 3), (*gif.size[::-1], 3))
+                expected = np.broadcast_to(plotting.image_grid(films[:, time], 3), (*gif.size[::-1], 3))
                 error = abs(np.asarray(gif.convert("RGB")).astype(int) - expected)
                 assert error.max() == 0 if channels == 1 else error.mean() < 25  # 256 colors
     with pytest.raises(ValueError, match=r"expected films \[N, T, H, W, channels\]"):
-        figures.write_gif(tmp_path / "f.gif", films[0])
+        plotting.write_gif(tmp_path / "f.gif", films[0])
     with pytest.raises(ValueError, match="ends in .gif"):
-        figures.write_gif(tmp_path / "f.png", films)
+        plotting.write_gif(tmp_path / "f.png", films)
