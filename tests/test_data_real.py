@@ -66,7 +66,7 @@ def test_prepared_from_the_originals_is_the_same_as_tfds_prepares(tmp_path, monk
     folder = data.prepare("mnist", tmp_path, raw("mnist"))
     monkeypatch.setenv("GON_DATA_DIR", str(tmp_path))
     ours = data.load("mnist", download=False)
-    assert catalog._find("mnist") == folder
+    assert catalog.locate("mnist", download=False) == folder
     for split in ("train", "test"):
         np.testing.assert_array_equal(getattr(ours, split).images, getattr(theirs, split).images)
         np.testing.assert_array_equal(getattr(ours, split).labels, getattr(theirs, split).labels)

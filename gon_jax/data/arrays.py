@@ -7,14 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["check_data", "check_size", "convert_data", "kind_of", "resize", "shown"]
+__all__ = ["check_data", "check_size", "convert_data", "kind_of", "resize"]
 
 ROUNDING = 1e-5  # how far outside [0, 1] a float may be after a user's own arithmetic
-
-
-def shown(shape: Sequence[int | str]) -> str:
-    """Return a shape as text, `[60000, 28, 28, 1]`."""
-    return f"[{', '.join(map(str, shape))}]"
 
 
 def kind_of(shape: Sequence[int]) -> str | None:
@@ -74,11 +69,14 @@ def check_data(data: Any, data_shape: Sequence[int] | None = None) -> Any:
 def _check_shape(shape, data_shape=None):
     data_shape = None if data_shape is None else tuple(data_shape)
     if 0 in shape:
-        raise ValueError(f"expected at least one example, got {shown(shape)}: the array is empty")
+        raise ValueError(f"expected at least one example, got {list(shape)}: the array is empty")
     if shape[1:] == data_shape or (data_shape is None and kind_of(shape) not in ("images", None)):
         return
     if data_shape is not None and len(data_shape) != 3:
-        expected, remedy = f"data {shown(['N', *data_shape])}", "these are other data than the model is made for"
+        expected, remedy = (
+            f"data [N, {', '.join(map(str, data_shape))}]",
+            "these are other data than the model is made for",
+        )
         if shape[1:] == data_shape[:-1]:
             remedy = "add the channel axis with x[..., None]"
     elif len(shape) != 4:
@@ -92,10 +90,13 @@ def _check_shape(shape, data_shape=None):
     elif data_shape is None:
         return
     else:
-        expected, remedy = f"images {shown(['N', *data_shape])}", "these are other images than the model is made for"
+        expected, remedy = (
+            f"images [N, {', '.join(map(str, data_shape))}]",
+            "these are other images than the model is made for",
+        )
         if data_shape == (data_shape[0], data_shape[0], shape[3]):
             remedy = f"convert with gon_jax.data.resize(images, {data_shape[0]})"
-    raise ValueError(f"expected {expected}, got {shown(shape)}: {remedy}")
+    raise ValueError(f"expected {expected}, got {list(shape)}: {remedy}")
 
 
 def _check_unit_range(data):
@@ -170,7 +171,7 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     size = check_size(size)
     images = np.asarray(check_data(images))
     if images.ndim != 4:
-        raise ValueError(f"expected images [N, H, W, C] to resize, got {shown(images.shape)}, {kind_of(images.shape)}")
+        raise ValueError(f"expected images [N, H, W, C] to resize, got {list(images.shape)}, {kind_of(images.shape)}")
     if images.dtype != np.uint8:
         raise ValueError(f"expected uint8 images to resize, got {images.dtype}: round 255 * images to uint8 first")
     num, height, width, channels = images.shape

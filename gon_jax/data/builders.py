@@ -1,8 +1,7 @@
 """Builders for tensorflow-datasets that prepare a dataset as its catalog does, but without TensorFlow.
 
-Downloading is ours: tfds trusts what it downloaded before without looking, and without a network it tries for minutes.
-Unpacking is ours: tfds needs TensorFlow for it, and takes files of the same name in two datasets for the same.
-Writing the records, their order and the description beside them is tfds's.
+Downloading and unpacking are done here: tfds does not verify an earlier download, tries for minutes without a network,
+unpacks with TensorFlow, and confuses files of the same name in two datasets. It writes the records and their order.
 """
 
 import contextlib
@@ -28,13 +27,11 @@ SPLITS = {"train": "train", "test": "t10k"}  # tfds's name, the name in the orig
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What they have in common: verified originals, and examples made of `(image, label, *more)` tuples."""
+    """Verified originals, and examples made of `(image, label, *more)` tuples."""
 
     URL: str
     SHA256: dict[str, str]  # of each original file, or of what `_digest` takes of it, by name
     HASHED = "SHA-256"  # what `_digest` returns, in words
-    DESCRIPTION: str
-    HOMEPAGE: str
     SHAPE: tuple[int, int, int]
     CLASSES: list[str] | int = 10  # names, or how many
     MORE: dict[str, tfds.features.FeatureConnector] = {}  # features besides image and label
@@ -47,8 +44,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         features = {"image": tfds.features.Image(shape=self.SHAPE), "label": tfds.features.ClassLabel(**classes)}
         return tfds.core.DatasetInfo(
             builder=self,
-            description=self.DESCRIPTION,
-            homepage=self.HOMEPAGE,
+            description=self.__doc__,
             supervised_keys=("image", "label"),
             features=tfds.features.FeaturesDict(self.MORE | features),
         )
@@ -97,6 +93,8 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class _Mnist(_Builder, skip_registration=True):
+    """Handwritten digits by Y. LeCun, C. Cortes and C. Burges: 60,000 to train, 10,000 to test."""
+
     name = "mnist"
     VERSION = tfds.core.Version("3.0.1")
     URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
@@ -106,8 +104,6 @@ class _Mnist(_Builder, skip_registration=True):
         "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
         "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
     }
-    DESCRIPTION = "Handwritten digits by Y. LeCun, C. Cortes and C. Burges: 60,000 to train, 10,000 to test."
-    HOMEPAGE = "http://yann.lecun.com/exdb/mnist/"
     SHAPE = (28, 28, 1)
 
     def _examples(self, originals, split):
@@ -116,6 +112,8 @@ class _Mnist(_Builder, skip_registration=True):
 
 
 class _FashionMnist(_Mnist, skip_registration=True):
+    """Zalando's articles in the format of MNIST: 60,000 to train, 10,000 to test."""
+
     name = "fashion_mnist"
     URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
     SHA256 = {
@@ -124,18 +122,16 @@ class _FashionMnist(_Mnist, skip_registration=True):
         "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
         "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     }
-    DESCRIPTION = "Zalando's articles in the format of MNIST: 60,000 to train, 10,000 to test."
-    HOMEPAGE = "https://github.com/zalandoresearch/fashion-mnist"
     CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
 
 class _Cifar10(_Builder, skip_registration=True):
+    """Labeled subset of 80 Million Tiny Images by Krizhevsky, Nair and Hinton: 50,000 and 10,000."""
+
     name = "cifar10"
     VERSION = tfds.core.Version("3.0.2")
     URL = "https://www.cs.toronto.edu/~kriz/"
     SHA256 = {"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"}
-    DESCRIPTION = "Labeled subset of 80 Million Tiny Images by Krizhevsky, Nair and Hinton: 50,000 and 10,000."
-    HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
     SHAPE = (32, 32, 3)
     CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     MORE = {"id": tfds.features.Text()}
@@ -150,21 +146,16 @@ class _Cifar10(_Builder, skip_registration=True):
 
 
 class _Coil20(_Builder, skip_registration=True):
-    """COIL-20, which tfds's catalog lacks; every sixth angle (number 5, 11, ..., 71) is test.
+    """20 objects on a turntable by S. A. Nene, S. K. Nayar and H. Murase, a picture every 5 degrees; processed.
 
-    Archives with the same pictures differ, so what is verified is the pixels, in the order of objects and angles.
-    """
+    Every sixth angle (25, 55, ..., 355 degrees) to test, 240; the others to train, 1,200. Not in tfds's catalog.
+    """  # archives with the same pictures differ: verified are the pixels, in the order of objects and angles
 
     name = "coil20"
     VERSION = tfds.core.Version("1.0.0")
     URL = "http://www.cs.columbia.edu/CAVE/databases/SLAM_coil-20_coil-100/coil-20/"
     SHA256 = {"coil-20-proc.zip": "7274cbacb79ea6c57340827c9f9301745a8e9b3173dea4aa828e00b49c42946c"}
     HASHED = "1,440 pictures whose pixels have SHA-256"
-    DESCRIPTION = (
-        "20 objects on a turntable by S. A. Nene, S. K. Nayar and H. Murase, a picture every 5 degrees; "
-        "processed. Every sixth angle (25, 55, ..., 355 degrees) to test, 240; the others to train, 1,200."
-    )
-    HOMEPAGE = "https://www.cs.columbia.edu/CAVE/software/softlib/coil-20.php"
     SHAPE = (128, 128, 1)
     CLASSES = 20
     MORE = {"angle": tfds.features.Scalar(np.int32)}  # in degrees

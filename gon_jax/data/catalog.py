@@ -11,7 +11,7 @@ import numpy as np
 from gon_jax._files import one_line
 from gon_jax.data.folders import convert_picture
 
-__all__ = ["NUM_EXAMPLES", "missing", "prepare", "read", "search_path"]
+__all__ = ["NUM_EXAMPLES", "locate", "prepare", "read", "search_path"]
 
 NUM_EXAMPLES: dict[str, tuple[int, int]] = {  # of the complete dataset, or of what is read of it: train, test
     "mnist": (60_000, 10_000),
@@ -108,7 +108,7 @@ def read(name: str, image_size: int | None = None, *, download: bool = True) -> 
             f"expected an image_size for {name}, whose images are not square ({NOT_SQUARE[name]}), got "
             "None: give one, such as image_size=64, and their center squares are resized to it"
         )
-    folder = _find(name) or _prepare_somewhere(name, download)
+    folder = locate(name, download=download)
     size = image_size if name in NOT_SQUARE else None
     return tuple(
         _read_split(name, folder, split, num, size)
@@ -116,23 +116,35 @@ def read(name: str, image_size: int | None = None, *, download: bool = True) -> 
     )
 
 
-def missing(name: str) -> str | None:
-    """Return in one line why `read(name, download=False)` cannot work and what to do, or None if it can."""
-    if not _find(name):
-        return _absent(name)
-    try:
-        _import_tfds()
-    except ImportError as error:
-        return str(error)
-    return None
+def locate(name: str, *, download: bool = True) -> Path:
+    """Return the folder that a dataset is prepared in, the newest version in the first folder that has one.
 
-
-def _find(name):
-    """Return the folder of the newest version in the first folder of the search path that has one."""
-    for folder in search_path():
+    Prepares it if it is nowhere and may be downloaded; otherwise reads nothing. Raises as `read` does.
+    """
+    folders = search_path()
+    for folder in folders:
         if prepared := [path for path in _versions(folder / name) if _is_prepared(path)]:
+            _import_tfds()
             return max(prepared, key=lambda path: [int(number) for number in path.name.split(".")])
-    return None
+    looked = ", ".join(map(str, folders))
+    if not download or name in NEEDED:
+        remedy = (
+            f"have tensorflow-datasets prepare it: {_command(name)}"
+            if name in NEEDED
+            else f"allow the download, as gon_jax.data.load({name!r}) does, or prepare it from its original files with "
+            f"gon_jax.data.prepare({name!r}, data_dir, manual_dir)"
+        )
+        raise FileNotFoundError(
+            f"expected {name}, prepared as array_record, in one of {looked}; found none: set GON_DATA_DIR to the "
+            f"folder that has it, or {remedy}"
+        )
+    for folder in folders:
+        if _is_writable(folder) and not _versions(folder / name):
+            return prepare(name, folder)
+    raise FileNotFoundError(
+        f"expected a folder to prepare {name} in, but in none of {looked} can one be written (or it is there as "
+        "TFRecord): set GON_DATA_DIR to a new folder"
+    )
 
 
 def _versions(folder):
@@ -145,31 +157,6 @@ def _is_prepared(folder):
         return json.loads((folder / "dataset_info.json").read_text())["fileFormat"] == "array_record"
     except (OSError, ValueError, KeyError, TypeError):  # without a format: the TFRecord of old
         return False
-
-
-def _prepare_somewhere(name, download):
-    if not download or name in NEEDED:
-        raise FileNotFoundError(_absent(name))
-    for folder in search_path():
-        if _is_writable(folder) and not _versions(folder / name):
-            return prepare(name, folder)
-    raise FileNotFoundError(
-        f"expected a folder to prepare {name} in, but in none of {', '.join(map(str, search_path()))} can one be "
-        "written (or it is there as TFRecord): set GON_DATA_DIR to a new folder"
-    )
-
-
-def _absent(name):
-    remedy = (
-        f"have tensorflow-datasets prepare it: {_command(name)}"
-        if name in NEEDED
-        else f"allow the download, as gon_jax.data.load({name!r}) does, or prepare it from its original files with "
-        f"gon_jax.data.prepare({name!r}, data_dir, manual_dir)"
-    )
-    return (
-        f"expected {name}, prepared as array_record, in one of {', '.join(map(str, search_path()))}; found none: set "
-        f"GON_DATA_DIR to the folder that has it, or {remedy}"
-    )
 
 
 def _command(name):

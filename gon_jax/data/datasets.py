@@ -121,12 +121,7 @@ def load(
 
 
 def missing(name: str) -> str | None:
-    """Return in one line why a dataset cannot be loaded without a download, and how to get it; None if it can.
-
-    Looks for what is prepared and reads nothing.
-
-    Args:
-        name: one of `DATASETS`.
+    """Return in one line why one of `DATASETS` cannot be loaded without a download, or None if it can; read nothing.
 
     Raises:
         ValueError: no such dataset.
@@ -137,7 +132,12 @@ def missing(name: str) -> str | None:
     """
     if name not in DATASETS:
         raise _unknown(name)
-    return catalog.missing(name) if name in catalog.NUM_EXAMPLES else None
+    try:
+        if name in catalog.NUM_EXAMPLES:
+            catalog.locate(name, download=False)
+    except (FileNotFoundError, ImportError) as error:
+        return str(error)
+    return None
 
 
 def _unknown(name):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gon_jax.data.arrays import check_data, shown
+from gon_jax.data.arrays import check_data
 
 __all__ = ["DEGRADATIONS", "gray", "low_resolution", "noisy"]
 
@@ -14,7 +14,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 def _check_images(images):
     images = np.asarray(check_data(images))
     if images.ndim != 4 or images.dtype != np.uint8:
-        raise ValueError(f"expected uint8 images [N, H, W, C], got {images.dtype} {shown(images.shape)}")
+        raise ValueError(f"expected uint8 images [N, H, W, C], got {images.dtype} {list(images.shape)}")
     return images
 
 
@@ -73,7 +73,7 @@ def gray(images: np.ndarray) -> np.ndarray:
     """
     images = _check_images(images)
     if images.shape[-1] != 3:
-        raise ValueError(f"expected color images [N, H, W, 3], got {shown(images.shape)}; they have no color to lose")
+        raise ValueError(f"expected color images [N, H, W, 3], got {list(images.shape)}; they have no color to lose")
     return np.repeat(np.rint(images @ np.array(LUMA))[..., None], 3, axis=-1).astype(np.uint8)
 
 

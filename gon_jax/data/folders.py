@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gon_jax._files import one_line
-from gon_jax.data.arrays import check_data, convert_data, shown
+from gon_jax.data.arrays import check_data, convert_data
 
 __all__ = ["convert_picture", "read_arrays", "read_folder", "read_images"]
 
@@ -53,7 +53,7 @@ def read_images(
     if data_shape is not None and len(data_shape) != 3:
         return np.concatenate([check_data(array, data_shape) for path in paths for array, _ in read_arrays(path)])
     if data_shape is not None and data_shape[2] not in (1, 3):
-        raise ValueError(f"expected an image shape (H, W, C) with 1 or 3 channels, got {shown(data_shape)}")
+        raise ValueError(f"expected an image shape (H, W, C) with 1 or 3 channels, got {list(data_shape)}")
     size, channels = (None, None) if data_shape is None else (data_shape[:2], data_shape[2])
     images, names = [], []
     for path in paths:
@@ -65,7 +65,7 @@ def read_images(
         for array, _ in read_arrays(path):
             if array.ndim != 4 or array.shape[3] not in (1, 3):
                 raise ValueError(
-                    f"expected 1 or 3 channels, got {shown(array.shape)} in {path}: these are not "
+                    f"expected 1 or 3 channels, got {list(array.shape)} in {path}: these are not "
                     "gray or RGB images [N, H, W, C]"
                 )
             pictures = (Image.fromarray(image[..., 0] if image.shape[2] == 1 else image) for image in array)
@@ -132,7 +132,7 @@ def _check_labels(labels, num_examples):
     if labels.shape not in ((num_examples,), (num_examples, 1)) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"expected one integer label per image, [{num_examples}], got {labels.dtype} "
-            f"{shown(labels.shape)}: give class numbers, not one-hot vectors"
+            f"{list(labels.shape)}: give class numbers, not one-hot vectors"
         )
     return labels.reshape(-1).astype(np.int32)
 
