@@ -81,7 +81,7 @@ def moments(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 def normality(z: ArrayLike) -> dict[str, float]:
     r"""Measure how far at least 20 latents, not all equal, are from a normal distribution.
 
-    Each dimension can be normal where all together are not; Mardia's moments show that. Of the whitened latents w (at
+    Each dimension can be normal where all together are not; Mardia's moments show that. With whitened latents w (at
     most 5,000, evenly spaced) they are, relative to their means for normal w (the denominators),
 
     .. math:: \frac{\frac1{N^2}\sum_{ij} (w_i \cdot w_j)^3}{k (k + 2) ((N + 1)(k + 1) - 6) / ((N + 1)(N + 3))}, \quad

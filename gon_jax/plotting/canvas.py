@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
 from gon_jax._files import write_file
 
@@ -12,10 +11,10 @@ if TYPE_CHECKING:  # matplotlib loads when the first plot is drawn
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["log_axis", "new_figure", "save_figure", "write"]
+__all__ = ["log_axis", "new_figure", "save_figure"]
 
 
-def write(path: str | Path, suffix: str, write_fn: Callable[[BinaryIO], Any]) -> None:
+def _write(path, suffix, write_fn):
     """Write a file atomically, as `write_file` does, or raise ValueError where its name has another suffix."""
     if Path(path).suffix.lower() != suffix:
         raise ValueError(f"expected a path that ends in {suffix}, the format written, got {str(path)!r}")
@@ -37,7 +36,7 @@ def save_figure(path: str | Path, figure: Figure) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
-    write(path, ".png", lambda file: figure.savefig(file, format="png"))
+    _write(path, ".png", lambda file: figure.savefig(file, format="png"))
 
 
 def log_axis(axes: Axes) -> None:

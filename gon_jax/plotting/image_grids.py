@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gon_jax.plotting.canvas import write
+from gon_jax.plotting.canvas import _write
 
 __all__ = [
     "image_grid",
-    "save_blocks",
     "save_image",
     "save_inpainting",
     "save_interpolation",
@@ -83,7 +82,7 @@ def save_image(path: str | Path, image: np.ndarray) -> None:
 
     image = to_pixels(image)
     image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    write(path, ".png", lambda file: image.save(file, "PNG", optimize=True))
+    _write(path, ".png", lambda file: image.save(file, "PNG", optimize=True))
 
 
 def save_labeled(
@@ -120,9 +119,7 @@ def save_labeled(
     save_image(path, np.asarray(canvas))
 
 
-def save_blocks(
-    path: str | Path, rows: np.ndarray, labels: Sequence[str], num_columns: int, *, first: Sequence[str] | None = None
-) -> None:
+def _save_blocks(path, rows, labels, num_columns, *, first=None):
     """Write uint8 rows [R, N, H, W, channels] in blocks of columns, the first block with labels of its own."""
     blocks = [rows[:, start : start + num_columns] for start in range(0, rows.shape[1], num_columns)]
     missing = num_columns - blocks[-1].shape[1] if len(blocks) > 1 else 0
@@ -156,7 +153,7 @@ def save_reconstructions(
             got = f"{np.shape(x)} from {name!r}: probably another selection, size or number of channels"
             raise ValueError(f"expected reconstructions of the images' shape {np.shape(images)}, got {got}")
     first = [f"{name}\nerror {np.mean(errors[name]):.3g}" if name in errors else name for name in rows]
-    save_blocks(path, np.stack([to_pixels(x) for x in rows.values()]), list(rows), num_columns, first=first)
+    _save_blocks(path, np.stack([to_pixels(x) for x in rows.values()]), list(rows), num_columns, first=first)
 
 
 def save_inpainting(
@@ -180,7 +177,7 @@ def save_inpainting(
         raise ValueError(f"expected images and completed [N, H, W, channels] and known [N, H, W], got shapes {got}")
     images, completed = (np.broadcast_to(x, (*known.shape, 3)) for x in (images, completed))
     seen = np.where(known[..., None], images, np.uint8(_HIDDEN))
-    save_blocks(path, np.stack([images, seen, completed]), ["original", "known", "completed"], num_columns)
+    _save_blocks(path, np.stack([images, seen, completed]), ["original", "known", "completed"], num_columns)
 
 
 def save_superresolution(path: str | Path, images: np.ndarray, x_hat: np.ndarray) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gon_jax.plotting.canvas import new_figure, save_figure, write
-from gon_jax.plotting.image_grids import image_grid, save_blocks, save_labeled, to_pixels
+from gon_jax.plotting.canvas import _write, new_figure, save_figure
+from gon_jax.plotting.image_grids import _save_blocks, image_grid, save_labeled, to_pixels
 
 __all__ = ["save_video", "save_voxels", "save_waveforms", "write_gif", "write_wav"]
 
@@ -102,7 +102,7 @@ def write_wav(path: str | Path, sounds: np.ndarray, sample_rate: int, *, pause: 
             sound.setparams((x.shape[2], 2, sample_rate, 0, "NONE", None))
             sound.writeframes(np.round(x * 32767).astype("<i2").tobytes())
 
-    write(path, ".wav", write_fn)
+    _write(path, ".wav", write_fn)
 
 
 def save_voxels(path: str | Path, solids: Mapping[str, np.ndarray], *, num_columns: int = 8) -> None:
@@ -119,7 +119,7 @@ def save_voxels(path: str | Path, solids: Mapping[str, np.ndarray], *, num_colum
     if x.shape[-1] != 1:
         raise ValueError(f"expected solids of one channel [N, D, H, W, 1], got shape {x.shape[1:]}")
     pictures = _render(np.nan_to_num(x.reshape(-1, *x.shape[2:5]), nan=0))
-    save_blocks(path, pictures.reshape(*x.shape[:2], *pictures.shape[1:]), list(solids), num_columns)
+    _save_blocks(path, pictures.reshape(*x.shape[:2], *pictures.shape[1:]), list(solids), num_columns)
 
 
 def _render(volumes):
@@ -201,4 +201,4 @@ def write_gif(path: str | Path, films: np.ndarray, *, fps: float = 6, num_column
     grids = [image_grid(frame, num_columns) for frame in np.moveaxis(films, -4, 0)]
     first, *others = [Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid) for grid in grids]
     options = {"save_all": True, "append_images": others, "duration": round(1000 / fps), "loop": 0}
-    write(path, ".gif", lambda file: first.save(file, "GIF", **options))
+    _write(path, ".gif", lambda file: first.save(file, "GIF", **options))
