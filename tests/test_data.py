@@ -172,7 +172,7 @@ def test_resize_averages_over_four_when_it_shrinks_to_a_quarter():
     ("images", "size", "words"),
     [
         (pixels(1, 8, 9, 1), 16, ["expected square images", "got 8x9", "crop or pad"]),
-        (np.ones([1, 8, 8, 1]), 16, ["expected uint8 images to resize, got float64"]),
+        (np.ones([1, 8, 8, 1]), 16, ["expected uint8 images [N, H, W, C], got float64 [1, 8, 8, 1]"]),
         (pixels(1, 8, 8, 1), 0, ["positive int, got 0"]),
         (pixels(1, 8, 8, 1), 16.0, ["positive int, got 16.0"]),
         (pixels(8, 8), 16, ["expected images [N, H, W, C]"]),

@@ -168,7 +168,7 @@ def test_check_data_knows_the_shape_of_a_model_of_signals():
         data.check_data(films, (8, 1))
     with refuses("expected finite values, got 2 NaN", "1 of 3 examples, first in number 1"):
         data.check_data(np.where(np.arange(24).reshape(3, 8, 1) // 2 == 5, np.nan, sounds), (8, 1))
-    with refuses("expected images [N, H, W, C] to resize, got [3, 8, 1]", "audio"):
+    with refuses("expected uint8 images [N, H, W, C], got float64 [3, 8, 1]"):
         data.resize(sounds, 4)
 
 

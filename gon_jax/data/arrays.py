@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["check_data", "check_size", "convert_data", "kind_of", "resize"]
+__all__ = ["check_data", "check_images", "check_size", "convert_data", "kind_of", "resize"]
 
 ROUNDING = 1e-5  # how far outside [0, 1] a float may be after a user's own arithmetic
 
@@ -137,13 +137,21 @@ def convert_data(data: np.ndarray) -> np.ndarray:
         if low < 0 or high > 255:
             raise ValueError(f"expected integers in 0..255, got values from {low} to {high}: rescale to 8 bits")
         if high == 1:
-            raise ValueError(
-                "expected integers in 0..255, got only 0 and 1, which would be all but black: "
-                "multiply by 255, or save them as floats or booleans"
-            )
+            raise ValueError("expected integers in 0..255, got only 0 and 1: multiply by 255, or save them as booleans")
         return data.astype(np.uint8)
     unit = np.clip(check_data(data), 0, 1)
     return unit.astype(np.float32) if audio else np.rint(unit * 255).astype(np.uint8)
+
+
+def check_images(images: Any) -> np.ndarray:
+    """Return uint8 images `[N, H, W, C]` as a NumPy array, or raise ValueError for other data."""
+    images = np.asarray(check_data(images))
+    if images.ndim != 4 or images.dtype != np.uint8:
+        raise ValueError(
+            f"expected uint8 images [N, H, W, C], got {images.dtype} {list(images.shape)}: these are other data, or "
+            "floats to be rounded to uint8"
+        )
+    return images
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
@@ -169,11 +177,7 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     from tqdm.auto import tqdm
 
     size = check_size(size)
-    images = np.asarray(check_data(images))
-    if images.ndim != 4:
-        raise ValueError(f"expected images [N, H, W, C] to resize, got {list(images.shape)}, {kind_of(images.shape)}")
-    if images.dtype != np.uint8:
-        raise ValueError(f"expected uint8 images to resize, got {images.dtype}: round 255 * images to uint8 first")
+    images = check_images(images)
     num, height, width, channels = images.shape
     if height != width:
         raise ValueError(f"expected square images to resize, got {height}x{width}: crop or pad them to a square first")

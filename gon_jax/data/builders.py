@@ -50,7 +50,6 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager):
-        del dl_manager
         originals = {file: self._original(file) for file in self.SHA256}
         return {split: self._generate_examples(originals, split) for split in SPLITS}
 
@@ -62,19 +61,19 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _original(self, file: str) -> Path:
         """Return the path of an original file, downloaded if it has to be, once it is verified."""
         path = (self.manual_dir or self.download_dir) / file
-        if not path.is_file() and self.manual_dir:
-            raise FileNotFoundError(
-                f"expected the original files {', '.join(self.SHA256)} of {self.name} in "
-                f"{self.manual_dir}, found no {file}: download it from {self.URL}"
-            )
         if not path.is_file():
+            if self.manual_dir:
+                raise FileNotFoundError(
+                    f"expected the original files {', '.join(self.SHA256)} of {self.name} in {self.manual_dir}, found "
+                    f"no {file}: download it from {self.URL}"
+                )
             try:
                 _download(self.URL + file, path)
             except OSError as error:  # those of requests too
                 raise FileNotFoundError(
-                    f"expected to download {self.name} from {self.URL}, but could not ({one_line(error)}): set "
-                    f"GON_DATA_DIR to a folder that has it prepared, or put {', '.join(self.SHA256)} into a folder "
-                    f"and call gon_jax.data.prepare({self.name!r}, data_dir, manual_dir=folder)"
+                    f"expected to download {self.name} from {self.URL}, got {one_line(error)}: set GON_DATA_DIR to a "
+                    f"folder that has it prepared, or get {', '.join(self.SHA256)} into a folder and call "
+                    f"gon_jax.data.prepare({self.name!r}, data_dir, manual_dir=folder)"
                 ) from error
         found = self._digest(path)
         if found != self.SHA256[file]:
@@ -140,9 +139,9 @@ class _Cifar10(_Builder, skip_registration=True):
         files = [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
         with tarfile.open(originals["cifar-10-binary.tar.gz"]) as archive:
             contents = [archive.extractfile(f"cifar-10-batches-bin/{file}").read() for file in files]
-        rows = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 1 + 3 * 32 * 32)  # label, planes of R, G, B
-        ids = [f"{split}_{i:05d}" for i in range(len(rows))]
-        return zip(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0], ids, strict=True)
+        records = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 1 + 3 * 32 * 32)  # label, planes of R, G, B
+        ids = [f"{split}_{i:05d}" for i in range(len(records))]
+        return zip(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0], ids, strict=True)
 
 
 class _Coil20(_Builder, skip_registration=True):
@@ -192,14 +191,14 @@ BUILDERS = {builder.name: builder for builder in (_Mnist, _FashionMnist, _Cifar1
 def prepare(name: str, data_dir: Path, manual_dir: str | os.PathLike | None = None) -> Path:
     """Prepare a dataset as array_record under `data_dir/name/version` and return that folder."""
     builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
-    builder.download_dir = data_dir / "downloads" / name  # one a dataset: MNIST and Fashion-MNIST name files alike
+    builder.download_dir = data_dir / "downloads" / name  # one per dataset: MNIST and Fashion-MNIST name files alike
     builder.manual_dir = None if manual_dir is None else Path(manual_dir).expanduser()
     with contextlib.redirect_stdout(io.StringIO()):  # tfds announces itself there; its progress bars are on stderr
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
     return Path(builder.data_dir)
 
 
-def _download(url: str, path: Path):
+def _download(url, path):
     with requests.get(url, stream=True, timeout=30, headers={"Accept-Encoding": "identity"}) as response:
         response.raise_for_status()
         size = int(response.headers.get("Content-Length", 0)) or None
@@ -207,14 +206,14 @@ def _download(url: str, path: Path):
             write_file(path, lambda file: [bar.update(file.write(block)) for block in response.iter_content(2**18)])
 
 
-def _read_idx(path: Path) -> np.ndarray:
-    """Return a gzipped IDX file: two zero bytes, type (8: uint8), rank, one big-endian int32 a dimension, values."""
+def _read_idx(path):
+    """Return a gzipped IDX file: two zero bytes, type (8: uint8), rank, one big-endian int32 per axis, values."""
     data = gzip.decompress(path.read_bytes())
     rank = data[3]
     return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(np.frombuffer(data, ">i4", rank, 4))
 
 
-def _png(image: np.ndarray) -> bytes:
+def _png(image):
     file = io.BytesIO()
     Image.fromarray(image).save(file, "png")
     return file.getvalue()

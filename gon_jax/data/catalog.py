@@ -13,7 +13,7 @@ from gon_jax.data.folders import convert_picture
 
 __all__ = ["NUM_EXAMPLES", "locate", "prepare", "read", "search_path"]
 
-NUM_EXAMPLES: dict[str, tuple[int, int]] = {  # of the complete dataset, or of what is read of it: train, test
+NUM_EXAMPLES: dict[str, tuple[int, int]] = {  # train, test of the complete dataset; of LSUN's 3,033,042 the first
     "mnist": (60_000, 10_000),
     "fashion_mnist": (60_000, 10_000),
     "cifar10": (50_000, 10_000),
@@ -28,8 +28,7 @@ NEEDED = {  # by tensorflow-datasets to prepare what we do not prepare ourselves
     "five files into a folder and pass download_config=tfds.download.DownloadConfig(manual_dir=folder)",
     "lsun/bedroom": "tensorflow-io, the tensorflow it is made for, and importlib_resources; 43 GiB to download",
 }
-NOT_SQUARE = {"celeb_a": "218x178", "lsun/bedroom": "many sizes"}
-CUT = ("lsun/bedroom",)  # of its 3,033,042 training images only the first are read
+NOT_SQUARE = ("celeb_a", "lsun/bedroom")
 CHUNK = 1000  # examples read at once
 
 
@@ -49,20 +48,16 @@ def search_path() -> list[Path]:
 
 
 def prepare(name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLike | None = None) -> Path:
-    """Download a dataset, or take its original files from `manual_dir`, and prepare it under `data_dir`.
+    """Prepare a dataset as array_record, unless it is already prepared; return its folder `data_dir/name/version`.
 
-    Name, version, features, contents and order are those of tensorflow-datasets' catalog, which reads the result too;
-    the file format is array_record. The original files must have the registered SHA-256. COIL-20 is not in the
-    catalog; in whatever archive, its pixels must have the SHA-256 known here. An interrupted preparation leaves
-    nothing that looks prepared; files that were downloaded whole are not downloaded again.
+    Name, version, features, contents and order are those of tensorflow-datasets' catalog, which reads the result too
+    (and lacks COIL-20). The original files, or the pixels of COIL-20, must have the SHA-256 known here. An interrupted
+    preparation leaves nothing that looks prepared, and a whole download is not repeated.
 
     Args:
         name: one of "mnist", "fashion_mnist", "cifar10", "coil20".
         data_dir: a folder as in `search_path()`; made if missing.
         manual_dir: folder of the original files, as they were published; None downloads them.
-
-    Returns:
-        The folder `data_dir/name/version`; at once if it is already prepared.
 
     Raises:
         ValueError: no such dataset, an original with another SHA-256, or the folder holds another file format.
@@ -76,27 +71,24 @@ def prepare(name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLik
     """
     ours = [name for name in NUM_EXAMPLES if name not in NEEDED]
     if name not in ours:
-        raise ValueError(
-            f"expected a dataset to prepare ({', '.join(ours)}), got {name!r}"
-            + (f", which tensorflow-datasets prepares: {_command(name)}" if name in NEEDED else "")
-        )
+        more = f", which tensorflow-datasets prepares: {_command(name)}" if name in NEEDED else ""
+        raise ValueError(f"expected a dataset to prepare ({', '.join(ours)}), got {name!r}{more}")
     _import_tfds()
     from gon_jax.data import builders
 
     folder = Path(data_dir).expanduser() / name / str(builders.BUILDERS[name].VERSION)
     if folder.exists() and not _is_prepared(folder):
         raise ValueError(
-            f"expected no folder {folder}, or one prepared as array_record; it holds something else "
-            "(TFRecord cannot be read without TensorFlow): prepare into another folder"
+            f"expected no folder {folder}, or one of array_record, got another format (TFRecord cannot be read "
+            "without TensorFlow): prepare into another folder"
         )
     return folder if folder.exists() else builders.prepare(name, folder.parents[1], manual_dir)
 
 
 def read(name: str, image_size: int | None = None, *, download: bool = True) -> tuple:
-    """Return `(images, labels)` of train and of test: uint8 `[N, H, W, C]`, int32 `[N]`, in the order of the records.
+    """Return `(images, labels)` of train and of test: uint8 `[N, H, W, C]`, int32 `[N]` or None, in record order.
 
-    Labels are None where there are none. Images that are not square are cut about the center and resized to
-    `image_size` one by one, as they are read.
+    Images that are not square are cut about the center and resized to `image_size` one by one, as they are read.
 
     Raises:
         FileNotFoundError: it is prepared nowhere on the search path, and not to be, or cannot be, downloaded.
@@ -105,8 +97,8 @@ def read(name: str, image_size: int | None = None, *, download: bool = True) -> 
     """
     if name in NOT_SQUARE and image_size is None:
         raise ValueError(
-            f"expected an image_size for {name}, whose images are not square ({NOT_SQUARE[name]}), got "
-            "None: give one, such as image_size=64, and their center squares are resized to it"
+            f"expected an image_size for {name}, whose images are not square, got None: give one, such as "
+            "image_size=64, and their center squares are resized to it"
         )
     folder = locate(name, download=download)
     size = image_size if name in NOT_SQUARE else None
@@ -183,7 +175,7 @@ def _read_split(name, folder, split, num_wanted, size=None):
         label = next((key for key in ("label", "label_category") if key in features), None)
         source_split = split if split in splits else "validation"  # LSUN has no other
         num = splits[source_split].num_examples
-        num = min(num, num_wanted) if name in CUT else num
+        num = min(num, num_wanted) if name == "lsun/bedroom" else num
         undecoded = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
         source = builder.as_data_source(source_split, decoders=dict.fromkeys(undecoded, tfds.decode.SkipDecoding()))
         shape = (*((size, size) if size else features["image"].shape[:2]), features["image"].shape[2])
@@ -192,23 +184,19 @@ def _read_split(name, folder, split, num_wanted, size=None):
             for start in range(0, num, CHUNK):
                 examples = source.__getitems__(range(start, min(start + CHUNK, num)))
                 for i, example in enumerate(examples, start):
-                    image = Image.open(io.BytesIO(example["image"]))
-                    images[i] = (
-                        convert_picture(image, shape[:2], shape[2]) if size else np.asarray(image).reshape(shape)
-                    )
+                    picture = Image.open(io.BytesIO(example["image"]))
+                    images[i] = convert_picture(picture, shape[:2] if size else None, shape[2])
                     if label:
                         labels[i] = example[label]
                 bar.update(len(examples))
     except Exception as error:  # array_record, tfds and Pillow each have their own
-        remedy = "prepare it" if name in NEEDED else "it is prepared"
         raise ValueError(
             f"expected {name} {split} as its dataset_info.json and features.json declare it in {folder}, "
-            f"which cannot be read ({one_line(error)}): remove that folder, and {remedy} anew"
+            f"which cannot be read ({one_line(error)}): remove that folder and prepare it anew"
         ) from error
     if num != num_wanted:
-        logging.getLogger(__name__).warning(
-            "%s in %s is a subset: %d of %d %s examples", name, folder, num, num_wanted, split
-        )
+        subset = "%s in %s is a subset: %d of %d %s examples"
+        logging.getLogger(__name__).warning(subset, name, folder, num, num_wanted, split)
     return images, labels
 
 

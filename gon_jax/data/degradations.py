@@ -4,18 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gon_jax.data.arrays import check_data
+from gon_jax.data.arrays import check_images
 
 __all__ = ["DEGRADATIONS", "gray", "low_resolution", "noisy"]
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
-
-
-def _check_images(images):
-    images = np.asarray(check_data(images))
-    if images.ndim != 4 or images.dtype != np.uint8:
-        raise ValueError(f"expected uint8 images [N, H, W, C], got {images.dtype} {list(images.shape)}")
-    return images
 
 
 def low_resolution(images: np.ndarray, factor: int = 4) -> np.ndarray:
@@ -28,7 +21,7 @@ def low_resolution(images: np.ndarray, factor: int = 4) -> np.ndarray:
         >>> low_resolution(np.array([[[0, 8], [8, 8]]], np.uint8)[..., None], 2)[0, :, :, 0].tolist()
         [[6, 6], [6, 6]]
     """
-    images = _check_images(images)
+    images = check_images(images)
     num, height, width, channels = images.shape
     if factor < 1 or height % factor or width % factor:
         raise ValueError(f"expected a factor that divides the size {height}x{width}, got {factor}")
@@ -52,7 +45,7 @@ def noisy(images: np.ndarray, scale: float = 0.25, seed: int = 0) -> np.ndarray:
         >>> noisy(np.full((1, 2, 2, 1), 128, np.uint8), scale=0.0).ravel().tolist()
         [128, 128, 128, 128]
     """
-    images = _check_images(images)
+    images = check_images(images)
     if not scale >= 0:
         raise ValueError(f"expected a scale of 0 or more, got {scale}")
     values = np.random.default_rng(seed).standard_normal(images.shape, np.float32)
@@ -71,7 +64,7 @@ def gray(images: np.ndarray) -> np.ndarray:
         >>> gray(np.array([[[[255, 0, 0], [0, 0, 255]]]], np.uint8)).tolist()
         [[[[76, 76, 76], [29, 29, 29]]]]
     """
-    images = _check_images(images)
+    images = check_images(images)
     if images.shape[-1] != 3:
         raise ValueError(f"expected color images [N, H, W, 3], got {list(images.shape)}; they have no color to lose")
     return np.repeat(np.rint(images @ np.array(LUMA))[..., None], 3, axis=-1).astype(np.uint8)

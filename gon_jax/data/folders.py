@@ -96,8 +96,7 @@ def read_arrays(path: Path) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """Return the `(data, labels)` of a `.npy` or `.npz` file, or those of train and test if it names them apart."""
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise ValueError(
-            f"expected a .npy or .npz file or a folder of images, got {path}: to use one picture, "
-            "give the folder it is in"
+            f"expected a .npy or .npz file or a folder of images, got {path}: give the folder a picture is in"
         )
     try:
         with open(path, "rb") as file:

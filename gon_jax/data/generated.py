@@ -6,6 +6,10 @@ order is shuffled.
 
 import numpy as np
 
+from gon_jax.data.arrays import resize
+
+__all__ = ["SAMPLE_RATE", "SOLIDS", "TIMBRES", "moving_digits", "solids", "tones"]
+
 SAMPLE_RATE = 8000  # Hz
 TIMBRES = ("string", "bar", "reed", "flute")
 SOLIDS = ("box", "ellipsoid", "cylinder", "cone", "torus")
@@ -13,7 +17,7 @@ _LOWEST, _NUM_PITCHES = 130.81, 25  # C3 in Hz; every semitone of two octaves
 _NUM_SAMPLES, _SIDE, _NUM_FRAMES, _FRAME, _DIGIT = 2048, 16, 6, 16, 10
 
 
-def tones():
+def tones() -> tuple:
     """Make notes of a quarter of a second: float32 `[1000 and 200, 2048, 1]` in [0, 1], silence at 0.5.
 
     A label is one of `TIMBRES`, with all 25 pitches of C3 to C5 equally often. All notes begin in phase; loudness and
@@ -50,7 +54,7 @@ def tones():
     return _parts((0.5 + 0.45 * sounds).astype(np.float32)[..., None], timbre, 1000)
 
 
-def solids():
+def solids() -> tuple:
     """Make solids, turned at random, of random size, proportions and place: uint8 `[1000 and 200, 16, 16, 16, 1]`.
 
     A voxel is 255 if its center lies in the solid, else 0. A label is one of `SOLIDS`.
@@ -88,7 +92,7 @@ def solids():
     return _parts((inside * np.uint8(255)).reshape(num, _SIDE, _SIDE, _SIDE, 1), labels, 1000)
 
 
-def moving_digits(train, test):
+def moving_digits(train: tuple, test: tuple) -> tuple:
     """Make films of digits that move straight and bounce: uint8 `[1000 and 200, 6, 16, 16, 1]`, black behind.
 
     The digits are enlarged to 10x10. A label is the digit.
@@ -106,8 +110,6 @@ def moving_digits(train, test):
 
 
 def _films(images, labels, num, seed):
-    from gon_jax.data.arrays import resize
-
     rng = np.random.default_rng(seed)
     which = np.concatenate([np.flatnonzero(labels == label)[: num // 10] for label in range(10)])[rng.permutation(num)]
     digits = resize(images[which], _DIGIT)[..., 0] / 255.0
