@@ -30,7 +30,7 @@ def seconds_per_step(config: Config, num_seeds: int, together: bool, steps: int,
     """Return the median seconds of a step of all seeds."""
     model, optimizer = make_model(config, (32, 32, 1)), optimizer_of(config)
     data = {"x": jax.random.randint(jax.random.key(0), (512, 32, 32, 1), 0, 256).astype(jnp.uint8)}
-    run = partial(train_steps, model, optimizer, batch_size=config.batch_size, most_steps=steps)
+    run = partial(train_steps, model, optimizer, batch_size=config.batch_size, num_losses=steps)
     states = jax.vmap(partial(init_state, model, optimizer))(jax.random.split(jax.random.key(1), num_seeds))
     if together:
         call = jax.jit(jax.vmap(run, in_axes=(0, None, None)))

@@ -86,7 +86,7 @@ class JaxRun:
         self.images, self.test = {"x": self.jnp.asarray(dataset.train.images)}, dataset.test.images
 
     def compile(self):
-        options = {"batch_size": CASE.batch_size, "most_steps": EVALUATE_EVERY}
+        options = {"batch_size": CASE.batch_size, "num_losses": EVALUATE_EVERY}
         steps = partial(self.training.train_steps, self.model, self.optimizer, **options)
         lowered = self.jax.jit(steps, donate_argnums=0).lower(self.state, self.images, self.jnp.int32(0))
         self.steps = lowered.compile()

@@ -194,11 +194,12 @@ class Model:
     capabilities: Capabilities = Capabilities()
     _compiled: dict[Hashable, Callable] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
-    def jit(self, function: Callable, **static: Hashable) -> Callable:
+    def jit(self, function: Callable, *, donate_argnums: tuple[int, ...] = (), **static: Hashable) -> Callable:
         """Return `jax.jit` of `function(model, ...)`, kept with this model: compiled once, and freed with the model.
 
         Args:
             function: `function(model, *arguments, **static)`.
+            donate_argnums: the arguments, counted without the model, that a call uses up; as for `jax.jit`.
             **static: keyword arguments that are constants of the program.
 
         >>> from gon_jax.likelihoods import squared_error
@@ -206,9 +207,9 @@ class Model:
         >>> model.jit(lambda model, x: model.encode(None, x))(jnp.ones(2))
         Array([1., 1.], dtype=float32)
         """
-        key = (function, tuple(sorted(static.items())))
+        key = (function, donate_argnums, tuple(sorted(static.items())))
         if key not in self._compiled:
-            self._compiled[key] = jax.jit(partial(function, self, **static))
+            self._compiled[key] = jax.jit(partial(function, self, **static), donate_argnums=donate_argnums)
         return self._compiled[key]
 
 

@@ -1,7 +1,10 @@
 """One step, many in a call, and the loop: the same numbers however it is cut, and nothing compiled twice."""
 
+import dataclasses
+import gc
 import os
 import signal
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -91,9 +94,8 @@ def test_statistics_are_a_mean_and_then_an_exponential_average():
 
 def test_average_of_parameters(small):
     result = run(small, 3, ema_decay=0.9, report_every=1)
-    states = [run(small, n).state.params for n in (0, 1, 2, 3)]
-    expected = states[0]
-    for params in states[1:]:
+    expected = init_state(small, make_optimizer(), jax.random.key(0)).params
+    for params in [run(small, n).state.params for n in (1, 2, 3)]:
         expected = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, expected, params)
     for a, b in zip(jax.tree.leaves(result.state.ema), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
@@ -139,8 +141,8 @@ def test_every_example_once_an_epoch():
     assert counts.sum() == 8 * 20 and counts.max() <= 10 and len(set(counts)) > 1
 
 
-def test_a_batch_is_rows_of_the_data_and_their_places():
-    """uint8 becomes floats in [0, 1] under any name, labels stay, and "index" says where the rows lie."""
+def test_a_batch_is_examples_of_the_data_and_their_places():
+    """uint8 becomes floats in [0, 1] under any name, labels stay, and "index" says where the examples are."""
 
     def loss(variables, batch, key):
         assert batch["y"].dtype == batch["index"].dtype == jnp.int32 and batch["index"].shape == (4,)
@@ -150,7 +152,7 @@ def test_a_batch_is_rows_of_the_data_and_their_places():
 
     data = {"x": IMAGES, "target": 255 - IMAGES, "y": np.arange(20, dtype=np.int32)}
     options = {"optimizer": optax.sgd(1.0), "batch_size": 4, "progress": False}
-    result = fit(counting_model(20)._replace(loss=loss), data, 5, jax.random.key(0), **options)
+    result = fit(dataclasses.replace(counting_model(20), loss=loss), data, 5, jax.random.key(0), **options)
     np.testing.assert_array_equal(result.state.params, np.ones(20))
 
 
@@ -172,20 +174,30 @@ def test_calls_may_be_cut_anywhere(small):
     assert [row["step"] for row in resumed.history] == [10, 13]
 
 
-def test_the_step_is_traced_once(small):
-    """No retrace after the first step, whatever the number of steps in a call."""
+def test_steps_are_compiled_once_for_a_model(small):
+    """Whatever the number of steps in a call, and epoch by epoch too; and freed with the model."""
     traced = []
 
     def loss(variables, batch, key):
         traced.append(batch["x"].shape)
         return small.loss(variables, batch, key)
 
-    run(small._replace(loss=loss), 17, validation=IMAGES[:6], validate_every=4)
-    assert len(set(traced)) == 1
+    model = dataclasses.replace(small, loss=loss)
+    result = run(model, 17, validation=IMAGES[:6], validate_every=4)
     count = len(traced)
-    traced.clear()
-    run(small._replace(loss=loss), 2)
-    assert len(traced) == count  # as many for 2 steps as for 17
+    assert len(set(traced)) == 1 and result.seconds_compile > 0
+    for epoch in range(5, 8):
+        result = run(model, 5 * epoch, state=result.state, validation=IMAGES[:6])
+        assert result.seconds_compile < 0.1
+    run(model, 2, seed=1)
+    run(model, 2, optimizer=make_optimizer())
+    assert len(traced) == count
+    run(model, 2, optimizer=make_optimizer(1e-3))
+    assert len(traced) == 2 * count
+    dead = weakref.ref(model)
+    del model
+    gc.collect()
+    assert dead() is None
 
 
 def test_reports(small):
@@ -199,45 +211,31 @@ def test_reports(small):
     assert result.seconds_training > 0 and result.seconds_compile > 0 and not result.interrupted
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_after_a_whole_step(small, number):
-    before = signal.getsignal(number)
-    reports = []
-
-    def on_report(report):
-        reports.append(report)
-        if len(reports) == 2:
-            os.kill(os.getpid(), number)
-
-    result = run(small, 30, on_report=on_report)
-    assert result.interrupted and int(result.state.step) == reports[-1].step and reports[-1].stopping
-    assert signal.getsignal(number) is before
+def test_should_stop_ends_after_a_whole_step(small):
+    """It is asked before the first step, and then at each report before `on_report`."""
+    reports, answers = [], [False, False, True]
+    result = run(small, 30, on_report=reports.append, should_stop=lambda: answers.pop(0))
+    assert result.interrupted and int(result.state.step) == 5
+    assert [(report.step, report.stopping) for report in reports] == [(3, False), (5, True)]
     assert_same_bits(run(small, 30).state, run(small, 30, state=result.state).state)
 
+    first = run(small, 5)
+    stopped = run(small, 9, state=first.state, should_stop=lambda: True)
+    assert stopped.interrupted and int(stopped.state.step) == 5 and stopped.history == []
 
-def test_a_signal_while_compiling_ends_before_the_first_step():
-    data, reports = {"x": IMAGES, "index": np.arange(20)}, []
-    options = {"optimizer": optax.sgd(1.0), "batch_size": 4, "progress": False, "on_report": reports.append}
-    first = fit(counting_model(20), data, 5, jax.random.key(0), **options)
-    reports.clear()
 
-    def signalling():
-        model, left = counting_model(20), [signal.SIGTERM]
-
-        def loss(variables, batch, key):
-            if left:  # the first time that it is traced
-                os.kill(os.getpid(), left.pop())
-            return model.loss(variables, batch, key)
-
-        return model._replace(loss=loss)
-
+def test_signals_are_left_alone(small):
+    """Ctrl-C is a KeyboardInterrupt, as everywhere."""
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    fresh = fit(signalling(), data, 5, jax.random.key(0), **options)
-    assert fresh.interrupted and int(fresh.state.step) == 0 and fresh.history == []
-    resumed = fit(signalling(), data, 9, state=first.state, **options)
-    assert resumed.interrupted and int(resumed.state.step) == 5 and resumed.history == [] and reports == []
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
-    np.testing.assert_array_equal(resumed.state.params, np.ones(20))
+    seen = []
+
+    def on_report(report):
+        seen.append([signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(small, 30, on_report=on_report)
+    assert seen == [before]
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(small):
@@ -246,7 +244,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(small):
         return value / (variables.params["TransposedConv_0"]["bias"][0] > -0.01), stats
 
     with pytest.raises(NonFiniteLossError, match=r"step \d+; .*learning rate"):
-        run(small._replace(loss=loss), 500, optimizer=optax.sgd(1e-2))
+        run(dataclasses.replace(small, loss=loss), 500, optimizer=optax.sgd(1e-2))
 
 
 def test_parameters_that_are_not_finite_are_never_reported(small):
@@ -267,13 +265,28 @@ def test_parameters_that_are_not_finite_are_never_reported(small):
         (IMAGES.astype(np.float32), {}, "0, 1"),
         (IMAGES, {"batch_size": 21}, "batch size"),
         (IMAGES, {"batch_size": 0}, "batch size"),
+        (IMAGES, {"num_steps": 0}, "num_steps of at least 1, got 0"),
+        (IMAGES, {"validate_every": 0}, "validate_every of at least 1, got 0"),
+        (IMAGES, {"report_every": -1}, "report_every of at least 1, got -1"),
+        (IMAGES, {"ema_decay": 1.0}, r"ema_decay in \[0, 1\), got 1.0"),
+        (IMAGES, {"ema_decay": -0.1}, r"ema_decay in \[0, 1\), got -0.1"),
+        (IMAGES, {"stats_decay": float("nan")}, r"stats_decay in \[0, 1\), got nan"),
+        ({"x": IMAGES, "y": np.arange(19)}, {}, '"y" of 20 examples'),
+        ({"image": IMAGES}, {}, 'the examples as "x"'),
         (IMAGES, {"validation": IMAGES[:, :4]}, "8, 8, 1"),
         (IMAGES, {"key": None}, "key"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(small, images, options, words):
-    options = {"key": jax.random.key(0), "batch_size": 4, "progress": False} | options
-    untouchable = small._replace(init=None, loss=None)
+    options = {"num_steps": 3, "key": jax.random.key(0), "batch_size": 4, "progress": False} | options
+    untouchable = dataclasses.replace(small, init=None, loss=None)
     with pytest.raises(ValueError, match=words) as caught:
-        fit(untouchable, images, 3, **options)
+        fit(untouchable, images, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_state_with_another_average_is_refused(small):
+    with_average, without = run(small, 1, ema_decay=0.9).state, run(small, 1).state
+    for state, decay, had in ((with_average, 0.0, "got one with"), (without, 0.9, "got none with")):
+        with pytest.raises(ValueError, match=had):
+            run(small, 2, state=state, ema_decay=decay)

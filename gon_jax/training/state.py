@@ -1,5 +1,6 @@
 """All that the next step needs, and what it starts from: parameters, optimizers, latents of the training data."""
 
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -8,16 +9,18 @@ import optax
 
 from gon_jax.base import Model, Variables
 
+__all__ = ["LATENT_LEARNING_RATE", "Latents", "Schedule", "TrainState", "init_state", "make_optimizer"]
+
 Schedule = Literal["constant", "cosine"]
 LATENT_LEARNING_RATE = 0.05  # of Adam on the latents of the training data, for models that keep them
 
 
 class Latents(NamedTuple):
-    """A latent for each of N training data, and what its optimizer keeps; a step reads and writes a batch's rows alone.
+    """A latent for each of N training examples, and its optimizer's state; a step reads and writes those of its batch.
 
     Attributes:
         values: `[N, *latent]`.
-        opt_state: a state for each datum, every array `[N, ...]`: a row knows how many steps it has made itself.
+        opt_state: a state for each latent, every array `[N, ...]`: each knows how many steps it has made itself.
     """
 
     values: jax.Array
@@ -34,7 +37,7 @@ class TrainState(NamedTuple):
         opt_state: the optimizer's.
         key: typed key from which each step's randomness and each epoch's order follow; it never changes.
         ema: exponential moving average of the parameters, or `None`.
-        latents: those of the training data, for models that keep one for each (`Model.latents`), else `None`.
+        latents: those of the training data, for models that keep one for each example, else `None`.
     """
 
     step: jax.Array
@@ -51,6 +54,7 @@ class TrainState(NamedTuple):
         return Variables(self.params if self.ema is None else self.ema, self.stats)
 
 
+@cache
 def make_optimizer(
     learning_rate: float = 2e-4,
     *,
@@ -63,6 +67,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Return Adam with what is usually wanted around it, all of it optax's.
 
+    The same arguments give the same object, so that programs compiled for it are found again.
+
     Args:
         learning_rate: the highest.
         num_steps: length of the schedule, for "cosine".
@@ -70,7 +76,7 @@ def make_optimizer(
         warmup_steps: steps of linear rise from 0 before either.
         clip_norm: largest global norm of the gradient, or `None`.
         weight_decay: decoupled, as in AdamW.
-        epsilon: Adam's. The release's loss is a mean over H W pixels, ours a sum, so its 1e-8 is our 1e-8 H W.
+        epsilon: Adam's. The authors' loss is a mean over H W pixels, ours a sum, so their 1e-8 is our 1e-8 H W.
 
     Raises:
         ValueError: for an unknown schedule, or "cosine" without `num_steps`.
@@ -90,8 +96,8 @@ def make_optimizer(
     return optax.chain(clip, optax.adamw(rate, eps=epsilon, weight_decay=weight_decay))
 
 
-def row_by_row(optimizer):
-    """Return the optimizer of latents `[B, *latent]`: each row is optimized by itself and has a state of its own."""
+def latent_by_latent(optimizer: optax.GradientTransformation | None) -> optax.GradientTransformation:
+    """Return the optimizer of latents `[B, *latent]`: each is optimized by itself and has a state of its own."""
     optimizer = optimizer or make_optimizer(LATENT_LEARNING_RATE)
     return optax.GradientTransformation(jax.vmap(optimizer.init), jax.vmap(optimizer.update))
 
@@ -112,19 +118,20 @@ def init_state(
         optimizer: any of optax's.
         key: typed key; initialization and training take different parts of it.
         ema_decay: above 0, the state also holds an average of the parameters.
-        num_examples: N, for models with a latent for each training datum.
+        num_examples: N, for models with a latent for each training example.
         latent_optimizer: of those latents, each by itself; by default `make_optimizer(LATENT_LEARNING_RATE)`.
 
     Raises:
         ValueError: for such a model without `num_examples`.
     """
-    if model.latents is not None and num_examples is None:
-        raise ValueError("expected num_examples for a model with a latent for each training datum, got None")
+    init_latents = model.capabilities.init_latents
+    if init_latents is not None and num_examples is None:
+        raise ValueError("expected num_examples for a model with a latent for each training example, got None")
     init_key, train_key = jax.random.split(key)
     params, stats = model.init(init_key)
     ema = jax.tree.map(jnp.copy, params) if ema_decay > 0 else None
     latents = None
-    if model.latents is not None:
-        values = model.latents(jax.random.fold_in(train_key, 2**32 - 2), num_examples)  # no step's number
-        latents = Latents(values, row_by_row(latent_optimizer).init(values))
+    if init_latents is not None:
+        values = init_latents(jax.random.fold_in(train_key, 2**32 - 2), num_examples)  # no step's number
+        latents = Latents(values, latent_by_latent(latent_optimizer).init(values))
     return TrainState(jnp.int32(0), params, stats, optimizer.init(params), train_key, ema, latents)

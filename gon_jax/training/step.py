@@ -1,12 +1,14 @@
 """One step of gradient descent, and many of them in one call of the device; both pure."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from gon_jax.base import Batch, Model, Variables
 from gon_jax.data import epoch_order, to_unit
-from gon_jax.training.state import Latents, TrainState, row_by_row
+from gon_jax.training.state import Latents, TrainState, latent_by_latent
 
 
 def train_step(
@@ -21,8 +23,8 @@ def train_step(
 ) -> tuple[TrainState, jax.Array]:
     """Make one step of gradient descent on the model's loss; pure.
 
-    Latents of training data, where the state holds them, make a step each on their own example's loss, not on its share
-    of the mean: their learning rate means the same for any batch size.
+    Each latent of a training example, where the state holds them, makes a step on the loss of its own example, not on
+    its share of the mean: the learning rate of latents means the same for any batch size.
 
     Args:
         model, optimizer, state: see `init_state`.
@@ -36,8 +38,8 @@ def train_step(
         The next state, and the loss (a scalar) before the step.
     """
     key = jax.random.fold_in(state.key, state.step)
-    rows = None if state.latents is None else jax.tree.map(lambda a: a[batch["index"]], state.latents)
-    z = None if rows is None else rows.values
+    own = None if state.latents is None else jax.tree.map(lambda a: a[batch["index"]], state.latents)
+    z = None if own is None else own.values
 
     def loss_fn(params, z):
         extra = {"step": state.step} if z is None else {"step": state.step, "z": z}
@@ -50,10 +52,10 @@ def train_step(
         stats = optax.incremental_update(stats, state.stats, jnp.maximum(1 - stats_decay, 1 / (state.step + 1)))
     ema = None if state.ema is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
     latents = None
-    if rows is not None:
-        updates, row_states = row_by_row(latent_optimizer).update(len(z) * z_gradient, rows.opt_state, z)
-        rows = Latents(optax.apply_updates(z, updates), row_states)
-        latents = jax.tree.map(lambda a, new: a.at[batch["index"]].set(new), state.latents, rows)
+    if own is not None:
+        updates, latent_opt_state = latent_by_latent(latent_optimizer).update(len(z) * z_gradient, own.opt_state, z)
+        own = Latents(optax.apply_updates(z, updates), latent_opt_state)
+        latents = jax.tree.map(lambda a, new: a.at[batch["index"]].set(new), state.latents, own)
     return TrainState(state.step + 1, params, stats, opt_state, state.key, ema, latents), loss
 
 
@@ -65,8 +67,8 @@ def train_steps(
     num_steps: jax.Array,
     *,
     batch_size: int,
-    most_steps: int,
-    **step_options,
+    num_losses: int,
+    **step_options: Any,
 ) -> tuple[TrainState, jax.Array, jax.Array]:
     """Make `num_steps` steps in one call, shuffling on the device; pure.
 
@@ -75,15 +77,15 @@ def train_steps(
 
     Args:
         model, optimizer, state: see `init_state`.
-        data: arrays `[N, ...]`, those of uint8 made floats in [0, 1] (labels are int32); batches of their rows are the
-            model's batches, with the rows' places in the data as "index".
-        num_steps: an int32 scalar, up to `most_steps`; not static, so that one compilation serves all.
-        batch_size: rows a batch; an epoch is `N // batch_size` batches, the rest of N left out of this epoch.
-        most_steps: length of the returned losses.
+        data: arrays `[N, ...]`; those of uint8 are made floats in [0, 1] (labels are int32). Batches of their examples
+            are the model's batches, with the places of the examples in the data as "index".
+        num_steps: an int32 scalar, up to `num_losses`; not static, so that one compilation serves all.
+        batch_size: examples per batch; an epoch is `N // batch_size` batches, the rest of N left out of this epoch.
+        num_losses: length of the returned losses.
         **step_options: of `train_step`.
 
     Returns:
-        The next state; the losses `[most_steps]`, of which the first `num_steps` are set; and whether all parameters
+        The next state; the losses `[num_losses]`, of which the first `num_steps` are set; and whether all parameters
         (and latents) are finite after the last step, which no loss has seen yet.
     """
     num_examples = len(data["x"])
@@ -98,14 +100,14 @@ def train_steps(
         position = state.step % steps_per_epoch
         order = jax.lax.cond(position == 0, lambda: order_of(state.step), lambda: order)
         index = order[position]
-        batch = {name: rows[index] for name, rows in data.items()}
-        batch = {name: to_unit(rows) if rows.dtype == jnp.uint8 else rows for name, rows in batch.items()}
+        batch = {name: a[index] for name, a in data.items()}
+        batch = {name: to_unit(a) if a.dtype == jnp.uint8 else a for name, a in batch.items()}
         state, loss = train_step(model, optimizer, state, batch | {"index": index}, **step_options)
-        if state.latents is not None:  # the batch's rows alone: to look at all takes longer than many steps
+        if state.latents is not None:  # those of the batch: to look at all takes longer than many steps
             finite &= jnp.isfinite(state.latents.values[index]).all()
         return state, order, losses.at[i].set(loss), finite
 
-    carry = (state, order_of(state.step), jnp.zeros(most_steps), jnp.array(True))
+    carry = (state, order_of(state.step), jnp.zeros(num_losses), jnp.array(True))
     state, _, losses, finite = jax.lax.fori_loop(0, num_steps, body, carry)
     finite &= jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)]).all()
     return state, losses, finite
