@@ -33,7 +33,7 @@ def compare_with_definition(
 
     Returns:
         For each fast strategy the largest difference of latents, and of the gradient in `params` of the outer loss
-        (Eq. 8), relative to the largest entry of each array. Rounding leaves about 1e-5 in float32 and 1e-12 in
+        (Eq. 8), relative to the largest entry of the latents, and of the whole gradient. Rounding leaves about 1e-5 in float32 and 1e-12 in
         float64; a claim that is wrong, a number near 1.
 
     >>> def centered(w, z, stats=None):
@@ -53,12 +53,16 @@ def compare_with_definition(
         return losses_of(likelihood, decoder.output(params, z), x).mean(), z
 
     def run(strategy):
-        (_, z), gradient = jax.jit(jax.value_and_grad(partial(outer, strategy=strategy), has_aux=True))(params)
-        return jax.tree.leaves((z, gradient))
+        (_, z), gradient = jax.jit(jax.value_and_grad(partial(outer, strategy=strategy), has_aux=True, allow_int=True))(
+            params
+        )
+        inexact = [leaf for leaf in jax.tree.leaves(gradient) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        return [z], inexact
 
-    def difference(ours, definition):
-        largest = jnp.maximum(jnp.abs(definition).max(), jnp.finfo(definition.dtype).tiny)
-        return float(jnp.abs(ours - definition).max() / largest)
+    def difference(ours, definition):  # a leaf whose true gradient is 0 holds rounding alone: one scale for all leaves
+        largest = max(float(jnp.abs(leaf).max()) for leaf in definition)
+        differences = [float(jnp.abs(a - b).max()) for a, b in zip(ours, definition, strict=True)]
+        return max(differences) / max(largest, float(jnp.finfo(definition[0].dtype).tiny))
 
     definition = run("definition")
     fast = [strategy for strategy in possible_strategies(decoder, params, batch_size) if strategy != "definition"]

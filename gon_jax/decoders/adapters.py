@@ -133,34 +133,44 @@ def from_nnx(
     """
     from flax import nnx
 
-    def split(key):
+    class BatchStatistics(nnx.BatchNorm):
+        """A batch normalization whose statistics are differentiable; NNX's own stops their gradient."""
+
+        def __call__(self, x, use_running_average=None, *, mask=None):
+            del use_running_average, mask
+            channels = x.ndim + self.axis if self.axis < 0 else self.axis
+            axes = tuple(axis for axis in range(x.ndim) if axis != channels)
+            if not self.use_running_average:
+                self.mean.set_value(x.mean(axes))
+                self.var.set_value(jnp.square(x - jnp.expand_dims(self.mean[...], axes)).mean(axes))
+            mean, var = jnp.expand_dims(self.mean[...], axes), jnp.expand_dims(self.var[...], axes)
+            y = (x - mean) * jax.lax.rsqrt(var + self.epsilon)
+            y = y if self.scale is None else y * jnp.expand_dims(self.scale[...], axes)
+            return y if self.bias is None else y + jnp.expand_dims(self.bias[...], axes)
+
+    def make(key):
         return nnx.split(make_module(nnx.Rngs(key)), nnx.Param, nnx.BatchStat, ...)
 
-    def split_abstract():
-        module = nnx.eval_shape(lambda: make_module(nnx.Rngs(0)))
-        return nnx.split(module, nnx.Param, nnx.BatchStat, ...)
-
-    graph, _, abstract_stats, _ = split_abstract()
+    graph, abstract_params, abstract_stats, _ = jax.eval_shape(make, jax.random.key(0))
+    rest = make(jax.random.key(0))[3]  # counts of random streams and the like: no parameters
     batch_statistics = bool(jax.tree.leaves(abstract_stats))
-    _, _, _, rest = split(jax.random.key(0))  # counts of random streams and the like: no parameters
 
     def init(key):
-        return nnx.to_pure_dict(split(key)[1])
+        return nnx.to_pure_dict(make(key)[1])
 
     def apply(params, z, stats=None):
-        given = abstract_stats if stats is None else stats
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), nnx.to_pure_dict(abstract_stats))
-        params_state, stats_state = split_abstract()[1:3]
+        params_state, stats_state = jax.tree.map(lambda leaf: leaf, (abstract_params, abstract_stats))
         nnx.replace_by_pure_dict(params_state, params)
-        nnx.replace_by_pure_dict(stats_state, zeros if stats is None else given)
+        if stats is not None:
+            nnx.replace_by_pure_dict(stats_state, stats)
         module = nnx.merge(graph, params_state, stats_state, rest, copy=True)
         for _, layer in nnx.iter_graph(module):
             if isinstance(layer, nnx.BatchNorm):
-                layer.use_running_average, layer.momentum, layer.use_fast_variance = stats is not None, 0.0, False
+                layer.__class__, layer.use_running_average = BatchStatistics, stats is not None
         output = module(z)
-        if not batch_statistics:
-            return output, None
-        return output, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat)) if stats is None else stats
+        if batch_statistics and stats is None:
+            stats = nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+        return output, stats if batch_statistics else None
 
     return Decoder(apply, init, latent_shape, independent, batch_statistics, **fields)
 
