@@ -272,7 +272,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoints(tmp_path, monkeypatch):
             with raises_one_line(OSError, r"write checkpoint 2 to .*No space left.*\[1\] are kept.*a full disk"):
                 checkpoints.save(2, make_state(step=2), CONFIG, {METRIC: 0.5})
         assert checkpoints.steps == (1,) and int(checkpoints.restore(make_state()).step) == 1
-        checkpoints.save(2, make_state(step=2), CONFIG, {METRIC: 0.5})  # once there is room again
+        checkpoints.save(2, make_state(step=2), CONFIG, {METRIC: 0.5})  # once there is space again
         assert int(checkpoints.restore(make_state()).step) == 2
 
 

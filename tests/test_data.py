@@ -469,11 +469,11 @@ def originals(tmp_path, monkeypatch):
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w:gz") as archive:
         for i, file in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
-            rows = pixels(4, 3073, seed=i)
-            rows[:, 0] %= 10
+            records = pixels(4, 3073, seed=i)
+            records[:, 0] %= 10
             member = tarfile.TarInfo(f"cifar-10-batches-bin/{file}.bin")
-            member.size = rows.nbytes
-            archive.addfile(member, io.BytesIO(rows.tobytes()))
+            member.size = records.nbytes
+            archive.addfile(member, io.BytesIO(records.tobytes()))
     files["cifar10"] = {"cifar-10-binary.tar.gz": tar.getvalue()}
     for name, contents in files.items():
         (tmp_path / name).mkdir()
@@ -485,7 +485,7 @@ def originals(tmp_path, monkeypatch):
     return tmp_path
 
 
-def rows(images):
+def sorted_bytes(images):
     return sorted(image.tobytes() for image in images)
 
 
@@ -494,8 +494,8 @@ def test_prepare_and_read_mnist_then_fashion_without_tensorflow(originals, tmp_p
         folder = data.prepare(name, tmp_path / "gon", originals / name)
         assert folder == tmp_path / "gon" / name / "3.0.1"
         dataset = data.load(name, download=False)
-        assert rows(dataset.train.images) == rows(pixels(30, 28, 28, seed=seed))
-        assert rows(dataset.test.images) == rows(pixels(20, 28, 28, seed=seed))
+        assert sorted_bytes(dataset.train.images) == sorted_bytes(pixels(30, 28, 28, seed=seed))
+        assert sorted_bytes(dataset.test.images) == sorted_bytes(pixels(20, 28, 28, seed=seed))
         label = dict(zip(map(bytes, pixels(30, 28, 28, seed=seed)), pixels(30, seed=30) % 10, strict=True))
         assert [label[bytes(image)] for image in dataset.train.images] == dataset.train.labels.tolist()
         before = sorted(folder.iterdir())
@@ -508,7 +508,7 @@ def test_prepare_and_read_cifar10(originals, tmp_path):
     folder = data.prepare("cifar10", tmp_path / "gon", originals / "cifar10")
     dataset = data.load("cifar10", image_size=16, download=False)
     source = np.concatenate([pixels(4, 3073, seed=seed)[:, 1:] for seed in range(5)]).reshape(-1, 3, 32, 32)
-    assert rows(data.load("cifar10").train.images) == rows(np.moveaxis(source, 1, 3))
+    assert sorted_bytes(data.load("cifar10").train.images) == sorted_bytes(np.moveaxis(source, 1, 3))
     assert dataset.test.images.shape == (4, 16, 16, 3)
     assert folder.name == "3.0.2" and (folder / "label.labels.txt").read_text().split()[3] == "cat"
 
@@ -688,7 +688,7 @@ def test_center_squares_of_what_is_not_square(foreign, caplog, name, test):
     train = {center(jpeg, 12) for jpeg in originals["train"]}
     assert {image.tobytes() for image in dataset.train.images} <= train
     assert len(dataset.train.images) == catalog.NUM_EXAMPLES[name][0]  # of lsun the first 5 of the 7
-    assert set(rows(dataset.test.images)) == {center(jpeg, 12) for jpeg in originals[test]}
+    assert set(sorted_bytes(dataset.test.images)) == {center(jpeg, 12) for jpeg in originals[test]}
     assert dataset.train.labels is None and dataset.test.labels is None and not caplog.records
     with refuses(f"expected an image_size for {name}", "not square", "image_size=64"):
         data.load(name)
@@ -749,7 +749,7 @@ def test_load_downloads_what_is_missing_once(server, originals, tmp_path):
     with refuses("expected mnist, prepared as array_record, in one of", "gon", "GON_DATA_DIR", error=FileNotFoundError):
         data.load("mnist", download=False)
     for seed, name in enumerate(["mnist", "fashion_mnist"]):
-        assert rows(data.load(name).train.images) == rows(pixels(30, 28, 28, seed=seed))
+        assert sorted_bytes(data.load(name).train.images) == sorted_bytes(pixels(30, 28, 28, seed=seed))
         data.load(name)
     assert len(server) == 8 and (tmp_path / "gon" / "mnist" / "3.0.1").is_dir()
 

@@ -11,7 +11,7 @@ from gon_jax.data import catalog
 
 pytestmark = pytest.mark.slow
 
-# Of the published files: uint8 mean and label histogram of train and test.
+# uint8 mean and label histogram of train and test, of the published files
 MNIST_LABELS = (
     [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
     [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],

@@ -52,8 +52,8 @@ def load(
       order of its records (shuffled once, the same on every machine); downloaded and prepared there if missing.
     - "coil20": likewise, 128x128; of each object's 72 angles every sixth (number 5, 11, ..., 71) is test.
     - "smallnorb" (the first of its two cameras), "celeb_a" and "lsun/bedroom" (no labels): likewise, but prepared by
-      tensorflow-datasets itself. The last two are not square and need `image_size`. Of LSUN the first 60,000 bedrooms
-      are train and its validation images are test.
+      tensorflow-datasets itself. The last two are not square and need `image_size`. The first 60,000 bedrooms of
+      LSUN are train, its validation images are test.
     - "tones", "solids", "moving_digits": 1,000 and 200 sounds `[2048, 1]`, voxels `[16, 16, 16, 1]` and films
       `[6, 16, 16, 1]`, made when asked for, always the same.
     - a path to a `.npy` or `.npz` file of images `[N, H, W]` or `[N, H, W, C]`, or of signals shaped as in `Split`

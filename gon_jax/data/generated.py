@@ -57,7 +57,7 @@ def tones() -> tuple:
 def solids() -> tuple:
     """Make solids, turned at random, of random size, proportions and place: uint8 `[1000 and 200, 16, 16, 16, 1]`.
 
-    A voxel is 255 if its center lies in the solid, else 0. A label is one of `SOLIDS`.
+    A voxel is 255 if its center is in the solid, else 0. A label is one of `SOLIDS`.
 
     Example:
         >>> (train, labels), test = solids()
@@ -113,10 +113,10 @@ def _films(images, labels, num, seed):
     rng = np.random.default_rng(seed)
     which = np.concatenate([np.flatnonzero(labels == label)[: num // 10] for label in range(10)])[rng.permutation(num)]
     digits = resize(images[which], _DIGIT)[..., 0] / 255.0
-    speed, angle, room = rng.uniform(1, 2, num), rng.uniform(0, 2 * np.pi, num), _FRAME - _DIGIT
+    speed, angle, free = rng.uniform(1, 2, num), rng.uniform(0, 2 * np.pi, num), _FRAME - _DIGIT
     velocity = speed[:, None] * np.stack([np.sin(angle), np.cos(angle)], 1)
-    place = rng.uniform(0, room, (num, 1, 2)) + velocity[:, None] * np.arange(_NUM_FRAMES)[:, None]  # [N, T, 2]
-    place = room - abs(room - place % (2 * room))  # reflected by the walls
+    place = rng.uniform(0, free, (num, 1, 2)) + velocity[:, None] * np.arange(_NUM_FRAMES)[:, None]  # [N, T, 2]
+    place = free - abs(free - place % (2 * free))  # reflected by the walls
     pixels = np.arange(_FRAME)[:, None] - np.arange(_DIGIT)  # [16, 10]
     weights = np.maximum(0, 1 - abs(pixels - place[..., None, None]))  # bilinear: [N, T, 2, 16, 10]
     films = weights[:, :, 0] @ digits[:, None] @ weights[:, :, 1].swapaxes(-1, -2)
