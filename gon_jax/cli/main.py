@@ -6,35 +6,88 @@ isn't the command line's shows where it was met.
 """
 
 import contextlib
+import difflib
 import functools
 import inspect
 import io
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import tyro
 
 import gon_jax
-from gon_jax.cli.commands import COMMANDS, close, fail, train
-from gon_jax.runs.presets import PRESETS
+from gon_jax.cli.commands import COMMANDS, train
+from gon_jax.runs import PRESETS, Config
+from gon_jax.runs.config import REGISTRIES
 
-
-def _overview() -> str:
-    lines = ["usage: gon COMMAND ...      (gon COMMAND --help tells more)", ""]
-    for name, function in COMMANDS.items():
-        lines.append(f"  {name:<12} {function.__doc__.splitlines()[0]}")
-    lines += ["", "gon train PRESET [options], or gon train --dataset ... [options]; presets:", ""]
-    for name, c in PRESETS.items():
-        shape = " ".join(map(str, c.latent_shape))
-        width = c.base_channels if c.network == "conv" else c.hidden_dim
-        lines.append(f"  {name:<20} {c.dataset}, latent {shape}, width {width}, {c.num_steps:,} steps")
-    return "\n".join(lines)
+__all__ = ["main"]
 
 
 class UsageError(Exception):
     """A mistake on the command line, in one line."""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it also raises, and much besides
+    try:
+        return _run(sys.argv[1:] if words is None else words)
+    except SystemExit as status:
+        return int(status.code or 0)
+    except UsageError as error:
+        return _fail(2, error)
+    except BrokenPipeError:  # `gon ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, ImportError, FloatingPointError, OverflowError) as error:
+        if os.environ.get("GON_TRACEBACK"):
+            raise
+        return _fail(1, error)
+    except RuntimeError as error:
+        if "Out of memory" not in str(error):  # JAX's words
+            raise
+        return _fail(1, f"out of memory, lower --batch-size or --base-channels ({str(error)[:150]})")
+    except KeyboardInterrupt:
+        return _fail(130, "interrupted")
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        print(f"gon_jax {gon_jax.__version__}")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        raise UsageError(f"{_close(name, COMMANDS)} (see gon --help)")
+    if name != "train":
+        return _parse(COMMANDS[name], f"gon {name}", rest)()
+    if not rest:
+        raise UsageError("expected a preset or --dataset, got neither (see gon --help)")
+    prog, config, run = "gon train", Config(), None
+    if not rest[0].startswith("-"):
+        preset, *rest = rest
+        if preset not in PRESETS:
+            raise UsageError(f"preset: {_close(preset, PRESETS)}")
+        prog, config, run = f"gon train {preset}", PRESETS[preset], Path("runs") / preset
+    config = config.replace(**_chosen(rest))  # whose options, and no others, are then parsed
+    names = {kind: getattr(config, kind).name for kind in REGISTRIES}
+    return _parse(train, prog, rest, config=config, run=run, **names)()
+
+
+def _chosen(words: list[str]) -> dict[str, str]:
+    """Return the model, network and likelihood that a command line names; wrong names are left to tyro."""
+    chosen = {}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        kind, value = option.removeprefix("--"), value if equals else following
+        if option.startswith("--") and value in REGISTRIES.get(kind, ()):
+            chosen[kind] = value
+    return chosen
 
 
 def _parse(function: Callable[..., int], prog: str, words: list[str], **defaults) -> Callable[[], int]:
@@ -60,44 +113,24 @@ def _parse(function: Callable[..., int], prog: str, words: list[str], **defaults
         raise UsageError(f"{' '.join(lines[:end])} (see {prog} --help)") from None
 
 
-def _run(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview())
-        return 0
-    if words[0] == "--version":
-        print(f"gon_jax {gon_jax.__version__}")
-        return 0
-    name, *rest = words
-    if name not in COMMANDS:
-        raise UsageError(f"{close(name, COMMANDS)} (see gon --help)")
-    if name == "train" and not rest:
-        raise UsageError("expected a preset or --dataset, got neither (see gon --help)")
-    if name != "train" or rest[0].startswith("-"):
-        return _parse(COMMANDS[name], f"gon {name}", rest)()
-    preset, *rest = rest
-    if preset not in PRESETS:
-        raise UsageError(f"preset: {close(preset, PRESETS)}")
-    return _parse(train, f"gon train {preset}", rest, config=PRESETS[preset], run=Path("runs") / preset)()
+def _overview() -> str:
+    lines = ["usage: gon COMMAND ...      (gon COMMAND --help tells more)", ""]
+    for name, function in COMMANDS.items():
+        lines.append(f"  {name:<12} {function.__doc__.splitlines()[0]}")
+    lines += ["", "gon train PRESET [options], or gon train --dataset ... [options]; presets:", ""]
+    for name, c in PRESETS.items():
+        shape, width = " ".join(map(str, c.latent_shape)), c.network.width
+        lines.append(f"  {name:<20} {c.data.dataset}, latent {shape}, width {width}, {c.training.num_steps:,} steps")
+    return "\n".join(lines)
 
 
-def main(words: list[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    try:
-        return _run(sys.argv[1:] if words is None else words)
-    except SystemExit as status:
-        return int(status.code or 0)
-    except UsageError as error:
-        return fail(2, error)
-    except BrokenPipeError:  # `gon ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, OSError, ImportError, FloatingPointError, OverflowError) as error:
-        if os.environ.get("GON_TRACEBACK"):
-            raise
-        return fail(1, error)
-    except RuntimeError as error:
-        if "Out of memory" not in str(error):  # JAX's words
-            raise
-        return fail(1, f"out of memory, lower --batch-size or --base-channels ({str(error)[:150]})")
-    except KeyboardInterrupt:
-        return fail(130, "interrupted")
+def _close(word: str, known: Iterable[str]) -> str:
+    """Return what is wrong with a word that is not among the known ones, and the one that was probably meant."""
+    found = difflib.get_close_matches(word, known, 1)
+    return f"expected one of {', '.join(known)}; got {word!r}" + (f", did you mean {found[0]!r}?" if found else "")
+
+
+def _fail(status: int, message) -> int:
+    """Print a message as one line on standard error; return the exit status."""
+    print(f"gon: {' '.join(str(message).split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,13 @@
+"""Runs: configurations, presets, and models that are trained in a folder and loaded from it."""
+
+import importlib
+
+_MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "run"}
+
+__all__ = ["PRESETS", "Config", "Run", "load_run", "train"]
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,22 +1,25 @@
 """A run's folder: it holds a configuration, checkpoints, logs, pictures and, when the run is finished, a summary.
 
-    config.json       the configuration, and the shape of the images
-    checkpoints/      the best and the last state, each with the configuration
-    encoder.npz       the best state's encoder, a matrix and a bias for NumPy alone; its `note` is the formula
-    metrics.jsonl     one line a report: step, loss, validation figures
-    events.*          the same for TensorBoard
-    summary.json      held-out figures, written last: its presence says that the run is finished
-    *.png, .wav, .gif what to look at or listen to first
+config.json       the configuration, and the shape of the images
+checkpoints/      the best and the last state, each with the configuration
+encoder.npz       the best state's encoder, a matrix and a bias for NumPy alone; its `note` is the formula
+metrics.jsonl     one line a report: step, loss, validation figures
+events.*          the same for TensorBoard
+summary.json      held-out figures, written last: its presence says that the run is finished
+*.png, .wav, .gif what to look at or listen to first
 """
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import gon_jax
 from gon_jax._files import read_json, write_text
-from gon_jax.runs.config import Config
+from gon_jax.runs.config import Config, first_difference
+from gon_jax.runs.old_format import from_flat
+
+__all__ = ["METRIC", "PICTURES", "Log", "SavedConfig", "check_folder", "read_config", "read_summary", "remove_run"]
 
 PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
 SIGNALS = tuple(path.replace("png", suffix) for path in PICTURES[:3] for suffix in ("wav", "gif"))
@@ -26,23 +29,51 @@ WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
 METRIC = "validation.squared_error"
 
 
-def config_dict(config: Config, image_shape, num_train: int | None = None) -> dict:
-    """Return what config.json holds."""
-    shapes = {"latent_shape": list(config.latent_shape), "image_shape": list(image_shape)}
-    return dataclasses.asdict(config) | shapes | {"num_train": num_train}
+class SavedConfig(NamedTuple):
+    """What config.json and every checkpoint hold: the configuration, and the data's shape and number."""
+
+    config: Config
+    data_shape: tuple[int, ...]
+    num_train: int | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Return all of it by flat names."""
+        return self.config.options() | {"data_shape": self.data_shape, "num_train": self.num_train}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON holds."""
+        return self.config.to_dict() | {"data_shape": list(self.data_shape), "num_train": self.num_train}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "SavedConfig":
+        """Return what `to_dict` gave, of this format or the first.
+
+        Raises:
+            KeyError, TypeError, ValueError: for something else.
+        """
+        values = dict(values)
+        num_train = values.pop("num_train", None)
+        if "format" not in values:
+            data_shape = tuple(values.pop("image_shape"))
+            return cls(from_flat(values), data_shape, num_train)
+        data_shape = tuple(values.pop("data_shape"))
+        return cls(Config.from_dict(values), data_shape, num_train)
 
 
-def read_config(folder: Path) -> tuple[Config, tuple[int, int, int], int | None]:
-    """Return the configuration, the shape of the images, and how many were trained on."""
+def read_config(folder: Path) -> SavedConfig:
+    """Read a run's config.json.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is not that of a run.
+    """
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(
             f"expected a run in {folder}, got no {path}; give a folder that `gon train` wrote, as runs/gon-digits"
         )
     try:
-        values = dict(read_json(path))
-        image_shape, num_train = tuple(values.pop("image_shape")), values.pop("num_train", None)
-        return Config(**values | {"latent_shape": tuple(values["latent_shape"])}), image_shape, num_train
+        return SavedConfig.from_dict(read_json(path))
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"expected the configuration of a run in {path}, got one with other fields ({error}); "
@@ -56,21 +87,22 @@ def read_summary(folder: Path) -> dict | None:
     return read_json(path) if path.is_file() else None
 
 
-def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> tuple[int, int, int] | None:
-    """Refuse a folder that holds something, unless told what to do with it; return the image shape of one to resume."""
+def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> tuple[int, ...] | None:
+    """Refuse a folder that holds something, unless told what to do with it; return the data shape of one to resume."""
     if resume and overwrite:
         raise ValueError("expected --resume or --overwrite, got both; the one keeps what the other removes")
     if resume:
-        saved, image_shape, _ = read_config(folder)
-        ours, theirs = dataclasses.asdict(config), dataclasses.asdict(saved)
-        changed = [name for name in ours if ours[name] != theirs[name]]
-        if changed and not (changed == ["num_steps"] and config.schedule == "constant"):
-            name = changed[0]
+        saved = read_config(folder)
+        ours, theirs = config.options(), saved.config.options()
+        if config.training.schedule == "constant":  # the run may be lengthened
+            theirs["num_steps"] = ours["num_steps"]
+        if ours != theirs:
+            name, ours, theirs = first_difference(ours, theirs)
             raise ValueError(
-                f"expected the configuration that {folder} was trained with, got {name}={ours[name]} instead of "
-                f"{theirs[name]}; resume with the same options, or train into another folder"
+                f"expected the configuration that {folder} was trained with, got {name}={ours} instead of {theirs}; "
+                "resume with the same options, or train into another folder"
             )
-        return image_shape
+        return saved.data_shape
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"expected a folder for the run, got the file {folder}; choose another")
     if folder.exists() and any(folder.iterdir()):

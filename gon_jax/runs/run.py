@@ -1,46 +1,34 @@
 """A run: a configuration is trained in a folder, and the trained model is loaded from the folder alone."""
 
+import dataclasses
 import importlib.metadata
+import math
 import os
 import platform
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 import gon_jax
 from gon_jax._files import write_json
+from gon_jax.base import Model, Variables
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.data import Dataset, check_images, load
-from gon_jax.runs.config import Config
-from gon_jax.runs.encoder_file import read_encoder, write_encoder
-from gon_jax.runs.examples import arrays_of, dataset_of, pca_errors_of, sources_of
-from gon_jax.runs.folder import (
-    METRIC,
-    Log,
-    check_folder,
-    config_dict,
-    read_config,
-    read_summary,
-    remove_run,
-)
-from gon_jax.runs.making import make_model, optimizer_of
-from gon_jax.runs.pictures import draw
-from gon_jax.likelihoods import sum_per_example
+from gon_jax.data import Dataset, check_data, load
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import frozen_encoder
-from gon_jax.metrics import accuracy, evaluate, evaluate_bound
-from gon_jax.base import Model, Variables
-from gon_jax.training import TrainState, fit, init_state, make_optimizer
+from gon_jax.metrics import Evaluation, accuracy, evaluate, evaluate_bound, pca_errors
+from gon_jax.runs.config import Config, DataConfig, TrainingConfig, first_difference
+from gon_jax.runs.encoder_file import read_encoder, write_encoder
+from gon_jax.runs.folder import METRIC, Log, SavedConfig, check_folder, read_config, read_summary, remove_run
+from gon_jax.runs.pictures import draw
+from gon_jax.training import Report, TrainState, fit, init_state
 
-# The fields of config.json that make the model; one that a checkpoint lacks, since it is older, had its default.
-OF_MODEL = "model image_shape latent_shape base_channels norm activation likelihood scale step_size".split()
-OF_MODEL += "encoder damping learn_damping precision inner_kl_weight inner_noise logvar num_components".split()
-OF_MODEL += "network hidden_dim num_layers omega_0 first_omega_0 bandwidth num_frequencies".split()
-OF_MODEL += "num_classes reconstruction_weight inner_steps detached learn_origin learn_step_size".split()
-OF_MODEL += "origin_scale encoding".split()
+__all__ = ["Run", "load_run", "train"]
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -50,7 +38,7 @@ class Run(NamedTuple):
     Attributes:
         folder, config, model: the run.
         variables: at the checkpoint of `step`.
-        encoder: `frozen_encoder(model, variables)`, read from the folder where it is saved.
+        encoder: `gon_jax.inference.frozen_encoder(model, variables)`, read from the folder where it is saved.
     """
 
     folder: Path
@@ -62,17 +50,45 @@ class Run(NamedTuple):
 
     def dataset(self, name: str | None = None) -> Dataset:
         """Return the dataset that the run was trained on, with the same held-out examples; or another by name."""
-        config = self.config
-        if name in (None, config.dataset):
-            dataset = dataset_of(config)
+        if name in (None, self.config.data.dataset):
+            dataset = self.config.data.load()
         else:
             dataset = load(name, image_size=self.model.data_shape[0])
-        check_images(dataset.test.images, self.model.data_shape)
+        check_data(dataset.test.images, self.model.data_shape)
         return dataset
 
     def sources(self, images: np.ndarray) -> np.ndarray:
-        """Return what the model encodes, of images that it is to give back: for a translation, other images."""
-        return sources_of(self.config, images)
+        """Return what the model encodes of images that it is to decode: for a translation, other images."""
+        return self.config.model.sources(images)
+
+    def evaluate(
+        self,
+        data: dict[str, np.ndarray],
+        *,
+        evaluation: Evaluation = "running",
+        batch_size: int = 64,
+        num_samples: int = 1,
+        bits: bool | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> dict[str, float]:
+        """Return the metrics of `gon_jax.metrics.evaluate`, and of a bound and a classifier where there is one.
+
+        Args:
+            data: as `config.model.arrays` returns it.
+            evaluation, batch_size, num_samples, bits: as for `gon_jax.metrics.evaluate_bound`.
+            seed: of its draws.
+            progress: show progress bars.
+        """
+        can, inputs = self.model.capabilities, (self.model, self.variables, data)
+        options = {"evaluation": evaluation, "batch_size": batch_size, "progress": "evaluate" if progress else None}
+        bound = {}
+        if can.bound is not None:  # first, since it refuses bits per dimension of what isn't normalized
+            bound = evaluate_bound(*inputs, jax.random.key(seed), num_samples=num_samples, bits=bits, **options)
+        metrics = evaluate(*inputs, encoder=self.encoder if evaluation == "running" else None, **options) | bound
+        if can.classify is not None and "y" in data:
+            metrics["accuracy"] = accuracy(*inputs, **options)
+        return metrics
 
 
 def load_run(folder: str | Path, which: str = "best") -> Run:
@@ -87,36 +103,39 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
         ValueError: if the checkpoint is of another model than the configuration.
     """
     folder = Path(folder)
-    config, image_shape, num_train = read_config(folder)
-    model = make_model(config, image_shape)
+    saved = read_config(folder)
+    model = saved.config.build(saved.data_shape)
     with Checkpoints(folder, metric=METRIC) as checkpoints:
-        state = _restore(checkpoints, model, config, which, num_train)
+        state = _restore(checkpoints, model, saved, which)
     variables, step = state.variables, int(state.step)
     encoder = read_encoder(folder / "encoder.npz", variables, step, model.data_shape, model.latent_shape)
-    return Run(folder, config, model, variables, step, encoder or frozen_encoder(model, variables))
+    return Run(folder, saved.config, model, variables, step, encoder or frozen_encoder(model, variables))
 
 
-def _latent_options(model: Model, config: Config, num_train: int | None) -> dict:
-    """Return what `init_state` takes for a model with latents of the training data."""
-    if model.latents is None:
-        return {}
-    return {"num_examples": num_train, "latent_optimizer": make_optimizer(config.latent_learning_rate)}
-
-
-def _restore(
-    checkpoints: Checkpoints, model: Model, config: Config, which: str, num_train: int | None = None
-) -> TrainState:
+def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: str) -> TrainState:
     """Restore a state of this configuration's model, and of no other."""
-    ours, theirs = config_dict(config, model.data_shape), checkpoints.read_config(which)
-    theirs = config_dict(Config(), ()) | theirs
-    for name in OF_MODEL:
-        if ours[name] != theirs[name]:
-            raise ValueError(
-                f"expected a checkpoint of the model in config.json, {name}={ours[name]}, got one with "
-                f"{theirs[name]} in {checkpoints.folder}; one of the two is of another run"
-            )
-    options = _latent_options(model, config, num_train)
-    init = partial(init_state, model, optimizer_of(config), ema_decay=config.ema_decay, **options)
+
+    def model_of(saved):
+        return saved._replace(
+            config=dataclasses.replace(saved.config, data=DataConfig(), training=TrainingConfig()), num_train=None
+        )
+
+    ours, theirs = model_of(saved), model_of(SavedConfig.from_dict(checkpoints.read_config(which)))
+    if ours != theirs:
+        name, ours, theirs = first_difference(ours.options(), theirs.options())
+        raise ValueError(
+            f"expected a checkpoint of the model in config.json, {name}={ours}, got one with {theirs} in "
+            f"{checkpoints.folder}; one of the two is of another run"
+        )
+    config = saved.config
+    init = partial(
+        init_state,
+        model,
+        config.training.optimizer(),
+        ema_decay=config.training.ema_decay,
+        num_examples=saved.num_train,
+        latent_optimizer=config.model.latent_optimizer(),
+    )
     return checkpoints.restore(jax.eval_shape(init, jax.random.key(0)), which)
 
 
@@ -124,90 +143,93 @@ def train(
     config: Config,
     folder: str | Path,
     *,
+    dataset: Dataset | None = None,
+    pca: dict[str, float] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     pictures: bool = True,
     progress: bool = True,
-) -> dict | None:
+    should_stop: Callable[[], bool] | None = None,
+) -> dict[str, Any] | None:
     """Train the model of a configuration and leave everything about it in a folder.
 
     Args:
         config: what to train.
         folder: the run's; new or empty, unless one of the next two.
+        dataset: `config.data.load()`, where it is at hand.
+        pca: `gon_jax.metrics.pca_errors` of that dataset and latent size, where they are at hand.
         resume: continue the run in the folder from its last checkpoint, bit for bit as if never interrupted.
         overwrite: remove the run in the folder first, and nothing that it didn't write.
         pictures: draw at the end.
         progress: show progress bars.
+        should_stop: asked after each report whether to save and stop.
 
     Returns:
-        The summary; or `None` if Ctrl-C or SIGTERM came, after the state was saved.
+        The summary; or `None` if it was stopped, after the state was saved.
 
     Raises:
         ValueError, FileNotFoundError: for a mistake in any of these, before any work.
         NonFiniteLossError: if training diverged; the last good checkpoint is kept.
     """
-    folder = Path(folder)
-    image_shape = check_folder(folder, config, resume, overwrite)
-    if resume and (summary := read_summary(folder)) is not None and summary["num_steps"] >= config.num_steps:
+    folder, training = Path(folder), config.training
+    data_shape = check_folder(folder, config, resume, overwrite)
+    if resume and (summary := read_summary(folder)) is not None and summary["num_steps"] >= training.num_steps:
         return summary
 
-    if config.image_size is not None:  # a wrong size or latent shape is told before images are read
-        make_model(config, (config.image_size, config.image_size, 1))
-    dataset = dataset_of(config)
-    check_images(dataset.train.images, image_shape)
-    model = make_model(config, dataset.train.images.shape[1:])
-    optimizer = optimizer_of(config)
-    if config.batch_size > len(dataset.train.images):
+    if config.data.image_size is not None:  # a wrong size or latent shape is told before images are read
+        config.build((config.data.image_size, config.data.image_size, 1))
+    dataset = dataset or config.data.load()
+    num_train = len(check_data(dataset.train.images, data_shape))
+    model = config.build(dataset.train.images.shape[1:])
+    if training.batch_size > num_train:
         raise ValueError(
-            f"expected a batch_size of at most {len(dataset.train.images)}, the training images of {config.dataset}, "
-            f"got {config.batch_size}; lower it"
+            f"expected a batch_size of at most {num_train}, the training images of {config.data.dataset}, got "
+            f"{training.batch_size}; lower it"
         )
-
-    data = arrays_of(config, dataset.train, training=True)
-    held_out = dataset.validation
-    validation = None if held_out is None else arrays_of(config, held_out, training=False)
+    data = config.model.arrays(dataset.train, training=True)
+    validation = None if dataset.validation is None else config.model.arrays(dataset.validation)
     if overwrite:
         remove_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    num_train = len(dataset.train.images)
-    saved_config = config_dict(config, model.data_shape, num_train)
+    saved = SavedConfig(config, model.data_shape, num_train)
     if not resume:
-        write_json(folder / "config.json", saved_config)  # before anything else: it makes the folder a run's
-    save_every = config.validate_every or len(dataset.train.images) // config.batch_size
+        write_json(folder / "config.json", saved.to_dict())  # before anything else: it makes the folder a run's
+    save_every = training.validate_every or num_train // training.batch_size
 
     with Checkpoints(folder, metric=METRIC, create=True) as checkpoints:
         state, seconds_before = None, 0.0
         if checkpoints.steps:
-            state = _restore(checkpoints, model, config, "last", num_train)
+            state = _restore(checkpoints, model, saved, "last")
             seconds_before = checkpoints.read_metrics()["seconds_training"]
         if resume:  # now that nothing is left to refuse
             (folder / "summary.json").unlink(missing_ok=True)
-            write_json(folder / "config.json", saved_config)
+            write_json(folder / "config.json", saved.to_dict())
         log = Log(folder, 0 if state is None else int(state.step))
 
-        def on_report(report):
-            row = {"step": report.step, "loss": float(report.losses.mean()), "seconds": seconds_before + report.seconds}
-            row |= {f"validation.{name}": value for name, value in (report.validation or {}).items()}
-            log.write(row)
-            if report.step % save_every == 0 or report.step == config.num_steps or report.stopping:
-                figures_ = {METRIC: row.get(METRIC, np.nan), "seconds_training": row["seconds"]}
-                checkpoints.save(report.step, report.state, saved_config, figures_)
+        def on_report(report: Report):
+            metrics = {"step": report.step, "loss": float(report.losses.mean())}
+            metrics["seconds"] = seconds_before + report.seconds
+            metrics |= {f"validation.{name}": value for name, value in (report.validation or {}).items()}
+            log.write(metrics)
+            if report.step % save_every == 0 or report.step == training.num_steps or report.stopping:
+                scores = {METRIC: metrics.get(METRIC, np.nan), "seconds_training": metrics["seconds"]}
+                checkpoints.save(report.step, report.state, saved.to_dict(), scores)
 
         try:
             result = fit(
                 model,
                 data,
-                config.num_steps,
-                jax.random.key(config.seed),
-                optimizer=optimizer,
-                batch_size=config.batch_size,
+                training.num_steps,
+                jax.random.key(training.seed),
+                optimizer=training.optimizer(),
+                latent_optimizer=config.model.latent_optimizer(),
+                batch_size=training.batch_size,
                 validation=validation,
                 validate_every=save_every,
-                ema_decay=config.ema_decay,
-                stats_decay=config.stats_decay,
+                ema_decay=training.ema_decay,
+                stats_decay=training.stats_decay,
                 state=state,
-                latent_optimizer=_latent_options(model, config, num_train).get("latent_optimizer"),
                 on_report=on_report,
+                should_stop=should_stop,
                 progress=progress,
             )
         finally:
@@ -219,7 +241,7 @@ def train(
     run = load_run(folder)
     if run.encoder is not None:
         write_encoder(folder / "encoder.npz", run.encoder, run.variables, run.step, model.data_shape)
-    summary = _summarize(run, dataset, progress=progress) | {
+    summary = _summarize(run, dataset, pca, progress) | {
         "num_steps": int(result.state.step),
         "best_step": best_step,
         "seconds_training": seconds_before + result.seconds_training,
@@ -231,45 +253,33 @@ def train(
     return summary
 
 
-def _summarize(run: Run, dataset: Dataset, progress: bool) -> dict:
-    """Return the held-out figures of a trained model, and what they were made with."""
-    config, test = run.config, dataset.test.images
-    x = run.sources(test)
-    data = {"x": x, "target": test}
-    measure = partial(evaluate, run.model, run.variables, data, batch_size=config.batch_size)
-    running = measure(encoder=run.encoder, progress="evaluate" if progress else None)
-    by_batch = measure(evaluation="batch") if run.variables.stats is not None else running
-    more = {}
-    if run.model.bound is not None:
-        key = jax.random.key(0)
-        bound = evaluate_bound(run.model, run.variables, test, key, progress="evaluate" if progress else None)
-        names = ("negative_elbo", "nll", "kl", "bits_per_dim")
-        more |= {f"test.{name}": bound[name] for name in names if name in bound}
-    if run.model.classify is not None:
-        more["test.accuracy"] = accuracy(run.model, run.variables, {"x": test, "y": dataset.test.labels})
-    if x is not test:
-        error = sum_per_example((x / np.float32(255) - test / np.float32(255)) ** 2).mean()
-        more["source.squared_error"] = float(error)
-    latent_size = int(np.prod(config.latent_shape))
-    pca = pca_errors_of(config, dataset, latent_size)
+def _summarize(run, dataset, pca, progress):
+    """Return the held-out metrics of a trained model, and what they were made with."""
+    config, model, variables = run.config, run.model, run.variables
+    data, latent_size = config.model.arrays(dataset.test), math.prod(config.latent_shape)
+    batch_size = config.training.batch_size
+    metrics = run.evaluate(data, batch_size=batch_size, progress=progress)
+    metrics["squared_error_batch"] = metrics["squared_error"]
+    if variables.stats is not None:
+        by_batch = evaluate(model, variables, data, evaluation="batch", batch_size=batch_size)
+        metrics["squared_error_batch"] = by_batch["squared_error"]
+    test = {f"test.{name}": value for name, value in metrics.items() if name != "num_samples"}
+    if "target" in data:
+        difference = (data["x"] / np.float32(255) - data["target"] / np.float32(255)).reshape(len(data["x"]), -1)
+        test["source.squared_error"] = float(np.square(difference).sum(1).mean())
+    pca = pca or pca_errors(dataset.train.images, dataset.test.images, latent_size)
+    device = jax.devices()[0]
     return {
-        "model": config.model,
-        "dataset": config.dataset,
-        "likelihood": config.likelihood,
+        "model": config.model.name,
+        "dataset": config.data.dataset,
+        "likelihood": config.likelihood.name,
         "num_train": len(dataset.train.images),
-        "num_test": len(test),
-        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(run.variables.params)),
+        "num_test": len(dataset.test.images),
+        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(variables.params)),
         "latent_size": latent_size,
-        "reconstruction_weight": config.reconstruction_weight,
-        "test.squared_error": running["squared_error"],
-        "test.psnr": running["psnr"],
-        "test.squared_error_batch": by_batch["squared_error"],
-        **more,
-        "pca.squared_error": pca["squared_error"],
-        "pca.psnr": pca["psnr"],
+        **test,
+        **{f"pca.{name}": value for name, value in pca.items()},
         "versions": {"python": platform.python_version(), "gon_jax": gon_jax.__version__}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
-        "device": f"{jax.devices()[0].device_kind} ({os.cpu_count()} cores)"
-        if jax.default_backend() == "cpu"
-        else jax.devices()[0].device_kind,
+        "device": device.device_kind + (f" ({os.cpu_count()} cores)" if device.platform == "cpu" else ""),
     }

@@ -1,0 +1,236 @@
+"""The models that a run can train, by name: what each is built from, and what it is trained on."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+import numpy as np
+import optax
+
+from gon_jax.base import Decoder, Model, match
+from gon_jax.data import DEGRADATIONS, Split
+from gon_jax.likelihoods import Likelihood
+from gon_jax.models import (
+    autoencoder,
+    glo,
+    gon,
+    gon_classifier,
+    least_squares_gon,
+    multi_step_gon,
+    translation_gon,
+    vae,
+    vgon,
+)
+from gon_jax.models.multi_step import Encoding
+from gon_jax.models.vgon import InnerNoise
+from gon_jax.runs.network_configs import NetworkConfig
+from gon_jax.runs.options import Count, Natural, NonNegative, Options, Positive, Rule, register
+from gon_jax.training import LATENT_LEARNING_RATE, make_optimizer
+
+__all__ = ["MODELS", "GONConfig", "ModelConfig"]
+
+MODELS: dict[str, type["ModelConfig"]] = {}
+
+
+class ModelConfig(Options):
+    """The model."""
+
+    def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
+        """Return the model.
+
+        Args:
+            decoder: that of the network.
+            likelihood: the loss.
+            network: what the decoder was built from; baselines build their encoder from it.
+        """
+        raise NotImplementedError
+
+    def sources(self, images: np.ndarray, *, training: bool = False) -> np.ndarray:
+        """Return what the model encodes of images `[N, H, W, C]` that it is to decode: by default these.
+
+        Args:
+            images: uint8.
+            training: whether the model is trained on them; they then get other noise than held-out images.
+        """
+        return images
+
+    def arrays(self, split: Split, *, training: bool = False) -> dict[str, np.ndarray]:
+        """Return a dict of arrays as `gon_jax.training.fit` and `gon_jax.metrics.evaluate` take it.
+
+        Args:
+            split: the examples.
+            training: whether the model is trained on them.
+
+        Raises:
+            ValueError: for data to train on without what the model needs.
+        """
+        return {"x": self.sources(split.images, training=training)}
+
+    def latent_optimizer(self) -> optax.GradientTransformation | None:
+        """Return the optimizer of the latents of the training data, for a model that keeps them."""
+        return None
+
+
+@register(MODELS, "gon")
+class GONConfig(ModelConfig):
+    """A GON: latents are gradients at the origin."""
+
+    step_size: Positive | None = None
+    """Latent step size; None is that of the authors' implementation, or one that suits the normalization."""
+    num_points: Count | None = None
+    """Points of each example in a training step of an implicit model, drawn at random; None is all."""
+
+    def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
+        return gon(decoder, likelihood=likelihood, **vars(self))
+
+
+@register(MODELS, "least_squares")
+class LeastSquaresConfig(ModelConfig):
+    """A GON whose latents are damped Gauss-Newton steps."""
+
+    damping: Positive = 0.01
+    """Damping, relative to the mean eigenvalue of the matrix that is inverted."""
+    learn_damping: bool = False
+    """Train the damping too, from there on."""
+
+    def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
+        return least_squares_gon(decoder, likelihood=likelihood, **vars(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class VariationalConfig(ModelConfig):
+    """A model with an approximate posterior."""
+
+    kl_weight: NonNegative = 1.0
+    """Weight of the KL divergence in the outer loss; 1 is the evidence lower bound."""
+    kl_warmup_steps: Natural = 0
+    """Steps in which that weight rises from 0, linearly."""
+    logvar: float | None = None
+    """A constant log variance of the posterior in place of a learned one."""
+
+    def _kl_weight(self):
+        if not self.kl_warmup_steps:
+            return self.kl_weight
+        return optax.linear_schedule(0.0, self.kl_weight, self.kl_warmup_steps)
+
+
+@register(MODELS, "vgon")
+class VGONConfig(VariationalConfig):
+    """A variational GON."""
+
+    inner_kl_weight: NonNegative = 1.0
+    """Weight of the KL divergence in the inner loss."""
+    inner_noise: InnerNoise = "per_example"
+    """Noise of the inner pass; "per_example" is the authors', the others encode faster."""
+    step_size: Positive | None = None
+    """Latent step size; None is that of the authors' implementation."""
+
+    def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
+        options = vars(self) | {"kl_weight": self._kl_weight()}
+        del options["kl_warmup_steps"]
+        return vgon(decoder, likelihood=likelihood, **options)
+
+
+@register(MODELS, "classifier")
+class ClassifierConfig(ModelConfig):
+    """A classifier of latents, which is trained through them."""
+
+    num_classes: Annotated[int, Rule("of at least 2", lambda n: n >= 2)] = 10
+    """Labels are 0, ..., num_classes - 1."""
+    reconstruction_weight: NonNegative = 0.0
+    """Weight of the reconstruction error in the outer loss; above 0 it is a joint model."""
+    step_size: Positive | None = None
+    """Latent step size; None is that of the authors' implementation, or one that suits the normalization."""
+
+    def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
+        return gon_classifier(decoder, likelihood=likelihood, **vars(self))
+
+    def arrays(self, split: Split, *, training: bool = False) -> dict[str, np.ndarray]:
+        labels = split.labels
+        if training and labels is None:
+            raise ValueError("expected labels for a classifier, got a dataset without; choose another --model")
+        if training and labels.max() >= self.num_classes:
+            raise ValueError(
+                f"expected labels below num_classes={self.num_classes}, got {labels.max()}; take --num-classes "
+                f"{labels.max() + 1}"
+            )
+        return super().arrays(split) | ({} if labels is None else {"y": labels})
+
+
+@register(MODELS, "translation")
+class TranslationConfig(ModelConfig):
+    """A GON that encodes a source and decodes its target."""
+
+    source: Literal["low_resolution", "noisy", "gray"] = "low_resolution"
+    """What it encodes, made of the dataset's images."""
+    step_size: Positive | None = None
+    """Latent step size; None is that of the authors' implementation, or one that suits the normalization."""
+
+    def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
+        return translation_gon(decoder, likelihood=likelihood, step_size=self.step_size)
+
+    def sources(self, images: np.ndarray, *, training: bool = False) -> np.ndarray:
+        return DEGRADATIONS[self.source](images, **({"seed": int(training)} if self.source == "noisy" else {}))
+
+    def arrays(self, split: Split, *, training: bool = False) -> dict[str, np.ndarray]:
+        return super().arrays(split, training=training) | {"target": split.images}
+
+
+@register(MODELS, "multi_step")
+class MultiStepConfig(ModelConfig):
+    """A GON of several inner steps."""
+
+    inner_steps: Count = 10
+    """Steps from the origin."""
+    step_size: Positive | None = None
+    """Length of a step per unit of gradient; None is a tenth of the GON's."""
+    detached: bool = False
+    """Take latents for constants in the outer loss, the paper's failing ablation."""
+    learn_origin: bool = False
+    """Train the origin."""
+    learn_step_size: bool = False
+    """Train the step size."""
+    origin_scale: NonNegative = 0.0
+    """Above 0, latents start from draws of this standard deviation."""
+    encoding: Encoding = "step"
+    """The latent is the last point, or the last point minus the first (Appendix C)."""
+
+    def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
+        options = dict(vars(self))
+        return multi_step_gon(decoder, likelihood=likelihood, num_steps=options.pop("inner_steps"), **options)
+
+
+@register(MODELS, "autoencoder")
+class AutoencoderConfig(ModelConfig):
+    """An autoencoder, as a baseline."""
+
+    tied: bool = False
+    """The encoder has the decoder's kernels."""
+
+    def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
+        _, data_shape = match(decoder, likelihood)
+        encoder = network.build_encoder(decoder.latent_shape, data_shape, tied=self.tied)
+        return autoencoder(decoder, encoder, likelihood=likelihood)
+
+
+@register(MODELS, "vae")
+class VAEConfig(VariationalConfig):
+    """A variational autoencoder, as a baseline."""
+
+    def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
+        _, data_shape = match(decoder, likelihood)
+        encoder = network.build_encoder(decoder.latent_shape, data_shape)
+        return vae(decoder, encoder, likelihood=likelihood, kl_weight=self._kl_weight(), logvar=self.logvar)
+
+
+@register(MODELS, "glo")
+class GLOConfig(ModelConfig):
+    """A GLO, as a baseline: a latent for each training example."""
+
+    latent_learning_rate: Positive = LATENT_LEARNING_RATE
+    """Learning rate of Adam on the latents."""
+
+    def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
+        return glo(decoder, likelihood=likelihood)
+
+    def latent_optimizer(self) -> optax.GradientTransformation | None:
+        return make_optimizer(self.latent_learning_rate)

@@ -1,0 +1,127 @@
+"""The decoders that a run can have, by name."""
+
+import dataclasses
+from typing import Any
+
+from gon_jax import decoders
+from gon_jax.base import Decoder, EncoderNetwork
+from gon_jax.coordinates import grid
+from gon_jax.decoders import conv_decoder, conv_encoder
+from gon_jax.decoders.layers import ActivationName, NormName
+from gon_jax.runs.options import Count, Options, Positive, register
+
+__all__ = ["NETWORKS", "ConvConfig", "FourierConfig", "ModulatedSirenConfig", "NetworkConfig", "SirenConfig"]
+
+NETWORKS: dict[str, type["NetworkConfig"]] = {}
+
+
+class NetworkConfig(Options):
+    """The decoder."""
+
+    @property
+    def width(self) -> int:
+        """Channels or units of the widest hidden layer that has a fixed width."""
+        raise NotImplementedError
+
+    def build(self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], num_outputs: int = 1) -> Decoder:
+        """Return the decoder.
+
+        Args:
+            latent_shape: `(k,)` or `(h, w, c)`.
+            data_shape: `(*spatial, C)`.
+            num_outputs: outputs for each channel of the data.
+
+        Raises:
+            ValueError: for latents or data that the network is not for.
+        """
+        raise NotImplementedError
+
+    def build_encoder(
+        self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], *, tied: bool = False
+    ) -> EncoderNetwork:
+        """Return the encoder of a baseline, the decoder's mirror image; `tied` has the decoder's kernels.
+
+        Raises:
+            ValueError: for a network without such an image.
+        """
+        raise ValueError(f"expected network conv for a model with an encoder, got {self.name}; take --network conv")
+
+
+@register(NETWORKS, "conv")
+class ConvConfig(NetworkConfig):
+    """A convolutional decoder of images."""
+
+    base_channels: Count = 16
+    """Channels at half the image size; they double with every halving of the size."""
+    norm: NormName = "batch"
+    """Normalization; "batch" is that of the authors' implementation."""
+    activation: ActivationName = "elu"
+    """Activation of the hidden layers."""
+
+    @property
+    def width(self) -> int:
+        return self.base_channels
+
+    def build(self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], num_outputs: int = 1) -> Decoder:
+        if len(data_shape) != 3:
+            raise ValueError(f"expected images for network conv, got data of shape {data_shape}; take --network siren")
+        return conv_decoder((*data_shape[:2], data_shape[2] * num_outputs), latent_shape, **self.layers)
+
+    def build_encoder(
+        self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], *, tied: bool = False
+    ) -> EncoderNetwork:
+        return conv_encoder(data_shape, latent_shape, **self.layers, tied=tied)
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """What decoder and encoder have in common."""
+        return {"base_channels": self.base_channels, "norm": self.norm, "activation": self.activation}
+
+
+@dataclasses.dataclass(frozen=True)
+class CoordinateConfig(NetworkConfig):
+    """A decoder that is a function of coordinates: an implicit model, of data in 1, 2 or 3 dimensions."""
+
+    hidden_dim: Count = 256
+    """Units of a hidden layer."""
+    num_layers: Count = 4
+    """Hidden layers."""
+
+    @property
+    def width(self) -> int:
+        return self.hidden_dim
+
+    def build(self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], num_outputs: int = 1) -> Decoder:
+        if len(latent_shape) != 1:
+            raise ValueError(f"expected latent_shape k for network {self.name}, got {latent_shape}")
+        *spatial, num_channels = data_shape
+        make_decoder = getattr(decoders, f"{self.name}_decoder")
+        return make_decoder(grid(*spatial), *latent_shape, num_channels * num_outputs, **dataclasses.asdict(self))
+
+
+@register(NETWORKS, "siren")
+class SirenConfig(CoordinateConfig):
+    """A SIREN of coordinates and latent."""
+
+    omega_0: Positive = 30.0
+    """Factor in every sine."""
+    first_omega_0: Positive | None = None
+    """Factor in the first layer's sine, which sets the frequencies; None is `omega_0`. Sound needs hundreds."""
+
+
+@register(NETWORKS, "modulated_siren")
+class ModulatedSirenConfig(SirenConfig):
+    """A SIREN of coordinates, shifted by the latent in every layer."""
+
+    omega_0: Positive = 10.0
+    """Factor in every sine."""
+
+
+@register(NETWORKS, "fourier")
+class FourierConfig(CoordinateConfig):
+    """A network of random Fourier features."""
+
+    bandwidth: Positive = 1.0
+    """Standard deviation of the random frequencies, in cycles per unit of coordinates from -1 to 1."""
+    num_frequencies: Count = 64
+    """Random frequencies."""

@@ -1,0 +1,93 @@
+"""Options: small frozen dataclasses that check themselves, each registered under the name that the command takes."""
+
+import dataclasses
+import math
+import types
+from collections.abc import Callable
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+__all__ = ["Count", "Decay", "Natural", "NonNegative", "Options", "Positive", "Rule", "register"]
+
+T = TypeVar("T", bound="Options")
+
+
+class Rule(NamedTuple):
+    """What an annotated number must be: in words, and as a predicate."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+Count = Annotated[int, Rule("of at least 1", lambda n: n >= 1)]
+Natural = Annotated[int, Rule("of at least 0", lambda n: n >= 0)]
+Positive = Annotated[float, Rule("above 0", lambda x: x > 0)]
+NonNegative = Annotated[float, Rule("of at least 0", lambda x: x >= 0)]
+Decay = Annotated[float, Rule("from 0 up to 1", lambda x: 0 <= x < 1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options that check themselves by their annotations: literals, finite numbers, rules.
+
+    Attributes:
+        name: that under which the class is registered, if it is.
+
+    Raises:
+        ValueError: for a value that its annotation does not admit, by name.
+    """
+
+    name: ClassVar[str]
+
+    def __post_init__(self):
+        hints = get_type_hints(type(self), include_extras=True)
+        for field in dataclasses.fields(self):
+            _check(field.name, getattr(self, field.name), hints[field.name])
+
+
+def _check(name, value, hint):
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):  # `X | None`
+        return value is None or _check(name, value, args[0])
+    if origin is Literal and value not in args:
+        raise ValueError(f"expected {name} one of {', '.join(args)}, got {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"expected a finite {name}, got {value}")
+    for rule in getattr(hint, "__metadata__", ()):
+        if not rule.holds(value):
+            raise ValueError(f"expected {name} {rule.words}, got {value}")
+
+
+@dataclass_transform(frozen_default=True)
+def register(registry: dict[str, type[T]], name: str) -> Callable[[type[T]], type[T]]:
+    """Return a class decorator: make options a frozen dataclass, and enter it into a registry under a name.
+
+    >>> models = {}
+    >>> @register(models, "mine")
+    ... class MyConfig(Options):
+    ...     width: Count = 3
+    >>> models["mine"]().width, MyConfig.name
+    (3, 'mine')
+    >>> MyConfig(width=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: expected width of at least 1, got 0
+    """
+
+    def decorate(cls):
+        cls.name = name
+        registry[name] = dataclasses.dataclass(frozen=True)(cls)
+        return registry[name]
+
+    return decorate
