@@ -106,7 +106,7 @@ def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
     if model.capabilities.freeze is None or not getattr(model.likelihood, "affine", False) or size > MAX_MATRIX_SIZE:
         return None
     try:
-        return model.jit(_freeze)(variables)
+        return jax.jit(model.capabilities.freeze)(variables)
     except ValueError as error:
         if variables.stats is not None:
             raise
@@ -134,7 +134,7 @@ def encode_dataset(
 
 def decode_latents(model: Model, variables: Variables, z, *, progress: str | None = None) -> np.ndarray:
     """Return the means `[N, ...]` of the data given latents `[N, *latent]`."""
-    return in_batches(partial(model.jit(_decode), variables), z, progress=progress)
+    return in_batches(partial(jax.jit(model.decode), variables), z, progress=progress)
 
 
 def reconstruct_dataset(
@@ -234,7 +234,7 @@ def sample(
     if prior == "model":
         if model.capabilities.sample is None:
             raise ValueError("expected a model with a prior, a vgon, for prior 'model'; fit a 'mixture' to the latents")
-        return np.asarray(model.jit(_sample, num_samples=num_samples)(variables, key))
+        return np.asarray(jax.jit(model.capabilities.sample, static_argnums=2)(variables, key, num_samples))
     x = data_dict(model, data)["x"][:MAX_PRIOR_LATENTS]
     z = encode_dataset(model, variables, x, encoder=encoder)
     fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
@@ -331,24 +331,12 @@ def spread_indices(num_examples: int, num: int) -> np.ndarray:
 # -- compiled by `model.jit` -----------------------------------------------------------------------------------------
 
 
-def _freeze(model, variables):
-    return model.capabilities.freeze(variables)
-
-
-def _decode(model, variables, z):
-    return model.decode(variables, z)
-
-
 def _reconstruct(model, variables, encoder, x):
     return model.decode(variables, encode_batch(model, variables, encoder, x))
 
 
 def _decode_at(model, variables, z, points):
     return model.capabilities.at(points).decode(variables, z)
-
-
-def _sample(model, variables, key, *, num_samples):
-    return model.capabilities.sample(variables, key, num_samples)
 
 
 def _complete(model, variables, x, known):

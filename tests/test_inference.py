@@ -11,16 +11,19 @@ import pytest
 
 from gon_jax import inference
 from gon_jax.base import Capabilities, Model, Variables
-from gon_jax.decoders import conv_decoder
+from gon_jax.coordinates import grid
+from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.inference import (
     data_dict,
     encode_dataset,
     frozen_encoder,
     hide,
     in_batches,
+    inpaint,
     interpolate,
     reconstruct_dataset,
     sample,
+    superresolve,
 )
 from gon_jax.likelihoods import squared_error
 from gon_jax.metrics import evaluate, squared_errors
@@ -175,6 +178,24 @@ def test_samples_are_the_models_own_or_of_a_fitted_prior():
         sample(able(model, sample=None), variables, x, 5, key, prior="model")
     with pytest.raises(ValueError, match="expected prior 'gaussian'"):
         sample(model, variables, x, 5, key, prior="normal")
+
+
+def test_other_resolutions_and_hidden_parts_of_an_implicit_model():
+    """Its own resolution and nothing hidden give the reconstructions."""
+    model = gon(siren_decoder(grid(8, 8), 3, hidden_dim=16))
+    variables = model.init(jax.random.key(0))
+    x_hat = reconstruct_dataset(model, variables, IMAGES[:5])
+    np.testing.assert_allclose(superresolve(model, variables, IMAGES[:5], 8), x_hat, atol=1e-5)
+    assert superresolve(model, variables, IMAGES[:5], 15).shape == (5, 15, 15, 1)
+    known = np.ones((5, 8, 8), bool)
+    np.testing.assert_allclose(inpaint(model, variables, IMAGES[:5], known), x_hat, atol=1e-5)
+    known[:, :, 4:] = False
+    images = np.where(known[..., None], IMAGES[:5], 0)  # what is hidden is not looked at
+    completed = [inpaint(model, variables, x, known) for x in (images, IMAGES[:5])]
+    np.testing.assert_allclose(*completed, atol=1e-6)
+    for function, argument in ((superresolve, 16), (inpaint, known)):
+        with pytest.raises(ValueError, match="expected an implicit model"):
+            function(*trained("gon"), IMAGES[:5], argument)
 
 
 def test_hidden_parts_have_the_fraction_asked_for():
