@@ -32,8 +32,8 @@ __all__ = [
 
 Params = Any
 Stats = Any
-DecoderFn = Callable[[Params, jax.Array], jax.Array]
-LikelihoodFn = Callable[[jax.Array, jax.Array], jax.Array]
+DecoderFn = Callable[[Params, jax.Array], Any]
+LikelihoodFn = Callable[[Any, jax.Array], jax.Array]
 Batch = dict[str, Any]
 
 
@@ -228,7 +228,7 @@ def match(decoder: Decoder, likelihood: Likelihood) -> tuple[Decoder, tuple[int,
     >>> match(squashed, bernoulli)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: expected a decoder of real outputs for bernoulli, got outputs in (0, 1); ...
+    ValueError: expected a decoder of real outputs for bernoulli, got outputs in (0.0, 1.0); ...
     """
     if not isinstance(likelihood, Likelihood):
         raise TypeError(
@@ -269,6 +269,8 @@ def integral_weights(decoder: Decoder, coordinates: jax.Array, weights: jax.Arra
     >>> integral_weights(Decoder(None, None, (1,), coordinates=points), points[:2], jnp.array([3.0, 1.0]))[:, 0]
     Array([3., 1.], dtype=float32)
     """
+    if decoder.coordinates is None:
+        raise ValueError("expected a decoder of coordinates, got one without")
     num_all, spatial = math.prod(decoder.coordinates.shape[:-1]), coordinates.shape[:-1]
     weights = jnp.ones(spatial) if weights is None else weights
     axes = tuple(range(weights.ndim - len(spatial), weights.ndim))

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+__all__ = ["check_coordinates", "check_mask", "grid", "morton_order", "stratified_subset"]
+
 
 def grid(*sizes: int) -> jax.Array:
     """Return the points of a regular grid on [-1, 1]^d, its corners among them.

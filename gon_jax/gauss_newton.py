@@ -122,6 +122,7 @@ def encode_least_squares(
     0.5
     """
     check_shared(decoder, x, origin)
-    options = {"likelihood": likelihood, "damping": damping, "relative_damping": relative_damping}
-    encoder = least_squares_encoder(decoder, params, origin, **options)
+    encoder = least_squares_encoder(
+        decoder, params, origin, likelihood=likelihood, damping=damping, relative_damping=relative_damping
+    )
     return encoder.encode(cotangents(likelihood, encoder.output, x), mean_cotangent)

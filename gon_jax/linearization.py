@@ -90,8 +90,8 @@ def _output_shape(decoder, params):
 def possible_strategies(decoder: Decoder, params: Params, batch_size: int) -> dict[Strategy, float]:
     """Return the strategies that a decoder admits, with their costs; see `strategy_costs`."""
     num_channels = None if decoder.pointwise is None else _output_shape(decoder, params)[-1]
-    options = {"independent": decoder.independent, "num_channels": num_channels}
-    return strategy_costs(batch_size, math.prod(decoder.latent_shape), **options)
+    latent_size = math.prod(decoder.latent_shape)
+    return strategy_costs(batch_size, latent_size, independent=decoder.independent, num_channels=num_channels)
 
 
 def choose_strategy(decoder: Decoder, params: Params, batch_size: int, strategy: Strategy | None = None) -> Strategy:

@@ -94,9 +94,9 @@ def conv_decoder(
         raise ValueError(
             f"expected latent_shape (k,) or (h, h, c) with h a power of two from 4 to {height // 2}, got {latent_shape}"
         )
-    sizes = (*image_shape, *latent_shape, base_channels)
-    if not all(isinstance(size, int) and size >= 1 for size in sizes):
-        raise ValueError(f"expected sizes that are whole numbers of at least 1, got {sizes}")
+    counts = (*image_shape, *latent_shape, base_channels)
+    if not all(isinstance(count, int) and count >= 1 for count in counts):
+        raise ValueError(f"expected sizes that are whole numbers of at least 1, got {counts}")
     make_norm(norm)  # refuse an unknown name now
     network = ConvNetwork(image_shape, base_channels, norm, activation_fn(activation))
     squash = output_activation_fn(output_activation or "sigmoid")

@@ -50,8 +50,8 @@ _ACTIVATIONS: dict[str, Elementwise] = {
     "sin": activations.Elementwise(sine),
 }
 _OUTPUTS: dict[str, tuple[Elementwise, tuple[float, float] | None]] = {
-    "sigmoid": (activations.sigmoid, (0, 1)),
-    "tanh": (activations.tanh, (-1, 1)),
+    "sigmoid": (activations.sigmoid, (0.0, 1.0)),
+    "tanh": (activations.tanh, (-1.0, 1.0)),
     "none": (lambda x: x, None),
 }
 
@@ -193,7 +193,8 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         axes = tuple(range(x.ndim - 1))
         if self.has_variable("stats", "mean"):
-            mean, variance = self.get_variable("stats", "mean"), self.get_variable("stats", "variance")
+            mean: jax.Array = self.get_variable("stats", "mean")
+            variance: jax.Array = self.get_variable("stats", "variance")
             centered = x - mean
         else:
             mean = x.mean(axes)

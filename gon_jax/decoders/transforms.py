@@ -23,10 +23,10 @@ def _normalize_in_float32(call, args, kwargs, context):
 def mixed_precision(decoder: Decoder, dtype: jax.typing.DTypeLike = jnp.bfloat16) -> Decoder:
     """Return the same decoder, computing in a shorter floating-point type.
 
-    Parameters stay as they are, float32, and so do their gradients, the optimizer's state, latents, residuals, the
-    likelihood and batch statistics: what is cast is a copy of the parameters and of z on the way in, and the output on the way
-    out. Normalization computes in float32, and so do sines, and a SIREN's coordinates keep their own type. All
-    strategies apply; they then differ by rounding to 16 bits.
+    Parameters, their gradients, the optimizer's state, latents, losses and batch statistics stay in float32: what is
+    cast is a copy of the parameters and of z on the way in, and the output on the way out. Normalization and sines
+    compute in float32, and a SIREN's coordinates keep their type. All strategies apply; they then differ by rounding to
+    16 bits.
 
     Args:
         decoder: of `gon_jax.decoders`, or your own whose arithmetic follows the type of its parameters and z.

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from gon_jax.likelihoods.likelihood import Likelihood
 
+__all__ = ["bits_per_dim", "dequantize", "to_byte"]
+
 
 def bits_per_dim(likelihood: Likelihood, nats, x):
     r"""Return nats in bits for each number of the data, of a model normalized over bytes, or 0 and 1.

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from gon_jax.likelihoods.likelihood import Likelihood, bounded_log_scale, parts
 from gon_jax.likelihoods.sinhc import log_sinhc
 
+__all__ = ["bernoulli", "continuous_bernoulli", "gaussian", "gaussian_scale", "squared_error"]
+
 
 def _slope(function):
     """Return the derivative of a function that acts element by element."""

@@ -9,6 +9,8 @@ from gon_jax.likelihoods.bits import to_byte
 from gon_jax.likelihoods.likelihood import Likelihood, bounded_log_scale, parts, split
 from gon_jax.likelihoods.sinhc import log_sinhc
 
+__all__ = ["FIRST_LOG_SCALE", "categorical", "discretized_logistic", "discretized_logistic_mixture"]
+
 FIRST_LOG_SCALE = -3.0  # of discretized logistics at an output of 0, where training starts; at 0 it loses many steps
 
 
@@ -65,7 +67,7 @@ def _logistic_sample(key, mean, raw):
 
 discretized_logistic = Likelihood(
     "discretized_logistic",
-    lambda output, x: _logistic_terms(*parts(output, 2), x),
+    lambda output, x: _logistic_terms(*parts(output, 2), x=x),
     mean=lambda output: _logistic_mean(*parts(output, 2)),
     sample=lambda key, output: _logistic_sample(key, *parts(output, 2)),
     num_outputs=2,
@@ -124,5 +126,11 @@ def discretized_logistic_mixture(num_components: int) -> Likelihood:
         return _logistic_sample(key, mean, raw)
 
     return Likelihood(
-        "discretized_logistic_mixture", terms, mean, sample, num_outputs=3 * num_components, reads_mean=False, measure="bytes"
+        "discretized_logistic_mixture",
+        terms,
+        mean,
+        sample,
+        num_outputs=3 * num_components,
+        reads_mean=False,
+        measure="bytes",
     )

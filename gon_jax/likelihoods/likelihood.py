@@ -1,7 +1,8 @@
 """The record of a likelihood: its terms' sum for each example, weights for them, and how it reads its outputs."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,8 @@ Measure = Literal["real", "bytes", "binary"]
 LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -8.0, 4.0  # a byte's width is e^-5.5; noise of that width has scale e^-6.8
 
 
-class Likelihood(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Likelihood:
     """p(x given z) as pure functions of the decoder's output.
 
     The last axis of the output is C * K for data of C channels, read as `[..., C, K]`. Calling the record gives the
@@ -97,7 +99,8 @@ def weighted(likelihood: Likelihood, weights: jax.Array) -> Likelihood:
             )
         return values.reshape(output.shape)
 
-    return likelihood._replace(
+    return dataclasses.replace(
+        likelihood,
         name=f"weighted {likelihood.name}",
         terms=lambda output, x: weights * likelihood.terms(output, x),
         affine=False,

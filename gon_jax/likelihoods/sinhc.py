@@ -2,6 +2,8 @@
 
 import jax.numpy as jnp
 
+__all__ = ["log_sinhc"]
+
 
 def _log_sinhc_series(num_terms=20):
     """Return c_1, c_2, ... of log(sinh(h) / h) = sum_n c_n h^2n.

@@ -62,9 +62,9 @@ def vae(
         return posterior(variables.params, z, logvar=logvar), stats
 
     def init(key):
-        pair_key, *keys = jax.random.split(key, 3)
-        params, stats = pair.init(pair_key)
-        return Variables(params | init_posterior(keys, math.prod(latent_shape), logvar=logvar), stats)
+        keys = jax.random.split(key, 3)
+        params, stats = pair.init(keys[0])
+        return Variables(params | init_posterior(keys[1:], math.prod(latent_shape), logvar=logvar), stats)
 
     def encode(variables, x):
         return q_of(variables, jnp.asarray(x))[0].mean

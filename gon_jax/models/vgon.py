@@ -185,9 +185,9 @@ class _VGON:
         return self.from_origin and self.inner_noise == "none" and self.decoder.batch_statistics
 
     def init(self, key: jax.Array) -> Variables:
-        decoder_key, *keys = jax.random.split(key, 3)
-        k = math.prod(self.latent_shape)
-        params = {"decoder": self.decoder.init_params(decoder_key)} | init_posterior(keys, k, logvar=self.logvar)
+        keys = jax.random.split(key, 3)
+        posterior_params = init_posterior(keys[1:], math.prod(self.latent_shape), logvar=self.logvar)
+        params = {"decoder": self.decoder.init_params(keys[0])} | posterior_params
         if not self.decoder.batch_statistics:
             return Variables(params)
         output, stats = self.decoder.apply(params["decoder"], jnp.zeros((1, *self.latent_shape)))
@@ -231,8 +231,8 @@ class _VGON:
     def encoder_at(self, params: Params, noise: jax.Array, strategy: Strategy) -> AffineEncoder:
         """Return the encoder at z0 = 0 and this noise `[*latent]`; its origin has taken the penalty's step."""
         origin = jnp.zeros(self.latent_shape, noise.dtype)
-        options = {"step_size": self.step_size, "strategy": strategy}
-        encoder = gradient_encoder(self.with_noise(noise), params, origin, **options)
+        decoder = self.with_noise(noise)
+        encoder = gradient_encoder(decoder, params, origin, step_size=self.step_size, strategy=strategy)
         gradient = jax.grad(lambda z: self.penalty(params, z).sum())(origin[None])[0]
         return encoder._replace(origin=origin - self.step_size * gradient)
 
@@ -369,6 +369,7 @@ class _VGON:
         return self.likelihood.mean(self.decode_draw(variables, jax.random.normal(key, (num, *self.latent_shape)))[0])
 
     def at(self, coordinates: jax.Array, weights: jax.Array | None = None) -> Model:
+        assert self.decoder.at is not None
         likelihood = weighted(self.likelihood, integral_weights(self.decoder, coordinates, weights))
         decoder, data_shape = match(self.decoder.at(coordinates), likelihood)
         there = dataclasses.replace(self, decoder=decoder, likelihood=likelihood, data_shape=data_shape).model()

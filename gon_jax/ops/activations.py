@@ -1,8 +1,8 @@
 """Activations as element-by-element maps whose derivative is a product with one slope, computed from the output."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,8 @@ from gon_jax.ops.bilinear import scale
 __all__ = ["Elementwise", "elu", "sigmoid", "tanh"]
 
 
-class Elementwise(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Elementwise:
     """A function that acts element by element.
 
     Attributes:

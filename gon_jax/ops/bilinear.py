@@ -13,13 +13,15 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+__all__ = ["bilinear_primitive", "matmul", "scale", "scale_each", "sum_of_outer", "sum_of_products"]
+
 
 def bilinear_primitive(
     name: str,
     function: Callable,
     transposes: Callable[[], tuple[Callable, Callable]],
     *,
-    elsewhere: Callable | None = None,
+    on_accelerators: Callable | None = None,
     rows: bool = False,
     batch: Callable | None = None,
 ) -> Callable:
@@ -30,7 +32,7 @@ def bilinear_primitive(
         function: the map in plain JAX.
         transposes: returns `(cotangent, b) -> cotangent of a` and `(cotangent, a) -> cotangent of b`; a function, so
             that primitives can be each other's transposes.
-        elsewhere: the map on other platforms than CPUs, if it differs there.
+        on_accelerators: the map on other platforms than CPUs, if it differs there.
         rows: the first axis of `a` and of the result are independent rows: mapped over `a` alone, there are more rows.
         batch: any other rule for mapping: `(a, b, which are mapped) -> (result, its mapped axis)`, or `None` to
             decline; mapped axes are in front.
@@ -53,7 +55,7 @@ def bilinear_primitive(
         return jax.vmap(function, [0 if m else None for m in mapped])(a, b), 0
 
     primitive.def_abstract_eval(shape_of)
-    mlir.register_lowering(primitive, mlir.lower_fun(elsewhere or function, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(on_accelerators or function, multiple_results=False))
     mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=False), platform="cpu")
     batching.primitive_batchers[primitive] = mapped_rule
     ad.defbilinear(primitive, lambda ct, a, b: transposes()[0](ct, b), lambda ct, a, b: transposes()[1](ct, a))

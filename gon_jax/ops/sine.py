@@ -19,6 +19,8 @@ import jax.numpy as jnp
 
 from gon_jax.ops.bilinear import scale
 
+__all__ = ["sine", "sine_cosine"]
+
 PI_PARTS = (3.140625, 507 * 2.0**-19, 6.278329e-07)  # of 8 bits, 9 bits, and the rest
 SINE = (-1.66666571e-01, 8.33301729e-03, -1.98066152e-04, 2.60005471e-06)  # of r^3, r^5, r^7, r^9
 COSINE = (-4.99999995e-01, 4.16666407e-02, -1.38884035e-03, 2.47618862e-05, -2.60771051e-07)  # of r^2, ..., r^10

@@ -14,10 +14,16 @@ Kernels are `[C_in, 4, 4, C_out]`, which as it lies is a matrix of all taps (tor
 take XLA's convolutions, which their libraries know to be transposed ones.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from gon_jax.ops.bilinear import bilinear_primitive
+
+__all__ = ["strided_convolution", "transposed_convolution"]
+
+Bilinear = Callable[[jax.Array, jax.Array], jax.Array]
 
 # The taps (or patches) are four times the size of the larger image. Above this many bytes they are made and used
 # piece by piece, so that they stay in the cache.
@@ -129,25 +135,25 @@ def _kernel_gradient_by_library(x, y):
     return jax.linear_transpose(lambda kernel: _by_library(x, kernel), kernel)(y)[0]
 
 
-_T = bilinear_primitive(
+_T: Bilinear = bilinear_primitive(
     "transposed_convolution",
     _transposed,
     transposes=lambda: (lambda ct, kernel: _S(ct, kernel), lambda ct, x: _G(x, ct)),
-    elsewhere=_by_library,
+    on_accelerators=_by_library,
     rows=True,
 )
-_S = bilinear_primitive(
+_S: Bilinear = bilinear_primitive(
     "strided_convolution",
     _strided,
     transposes=lambda: (lambda ct, kernel: _T(ct, kernel), lambda ct, y: _G(ct, y)),
-    elsewhere=_strided_by_library,
+    on_accelerators=_strided_by_library,
     rows=True,
 )
-_G = bilinear_primitive(
+_G: Bilinear = bilinear_primitive(
     "kernel_gradient",
     _kernel_gradient,
     transposes=lambda: (lambda ct, y: _S(y, ct), lambda ct, x: _T(x, ct)),
-    elsewhere=_kernel_gradient_by_library,
+    on_accelerators=_kernel_gradient_by_library,
 )
 
 
