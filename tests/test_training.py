@@ -188,7 +188,7 @@ def test_steps_are_compiled_once_for_a_model(small):
     assert len(set(traced)) == 1 and result.seconds_compile > 0
     for epoch in range(5, 8):
         result = run(model, 5 * epoch, state=result.state, validation=IMAGES[:6])
-        assert result.seconds_compile < 0.1
+        assert result.seconds_compile < 0.5
     run(model, 2, seed=1)
     run(model, 2, optimizer=make_optimizer())
     assert len(traced) == count
