@@ -104,7 +104,7 @@ def test_where_there_is_no_such_encoder_the_model_encodes(monkeypatch):
     z = encode_dataset(model, variables, IMAGES)
     options = {"rtol": 1e-5, "atol": 1e-5}
 
-    unfolded = gon(conv_decoder((8, 8, 1), (3,), base_channels=2), likelihood=squared_error._replace(affine=False))
+    unfolded = gon(conv_decoder((8, 8, 1), (3,), base_channels=2), likelihood=dataclasses.replace(squared_error, affine=False))
     frozen = unfolded.capabilities.freeze(variables)
     assert frozen.output is not None and frozen_encoder(unfolded, variables) is None
     np.testing.assert_allclose(encode_dataset(unfolded, variables, IMAGES), z, **options)
