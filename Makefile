@@ -28,6 +28,8 @@ check: lint test ## the suite and what is slower: real data where GON_DATA_DIR h
 
 lint: $(VENV)/.test
 	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m mypy --cache-dir .cache/mypy
 
 test-floor: ## the suite on the lowest versions we support, in a venv of its own
 	$(MAKE) test VENV=.venv-floor CONSTRAINTS=requirements-floor.txt
