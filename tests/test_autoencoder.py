@@ -44,8 +44,8 @@ def test_encoder_is_pytorchs(norm, latent_shape, double):
         if i < num - 1:
             layers.append(torch.nn.ELU())
     expected = torch.nn.Sequential(*layers).double()(torch.tensor(x.transpose(0, 3, 1, 2)))
-    z = jax.jit(encoder.apply)(params, x)
-    z = z[0] if norm == "batch" else z
+    z, stats = jax.jit(encoder.apply)(params, x)
+    assert (stats is None) == (norm == "none")
     expected = expected.detach().numpy().transpose(0, 2, 3, 1).reshape(z.shape)
     np.testing.assert_allclose(z, expected, rtol=1e-11, atol=1e-12)
 
@@ -71,8 +71,8 @@ def test_tied_layers_are_the_decoders_transposed(latent_shape, double):
     params, own = (without_bias(part.init(jax.random.key(0))) for part in (decoder, encoder))
     assert all(list(layer) == ["bias"] for layer in own.values())
     z, y = (jax.random.normal(jax.random.key(i), (1, *shape)) for i, shape in enumerate([latent_shape, (16, 16, 1)]))
-    forward = jnp.vdot(decoder.apply(params, z), y)
-    np.testing.assert_allclose(jnp.vdot(z, encoder.apply(own, y, decoder=params)), forward, rtol=1e-12)
+    forward = jnp.vdot(decoder.output(params, z), y)
+    np.testing.assert_allclose(jnp.vdot(z, encoder.apply(own, y, decoder=params)[0]), forward, rtol=1e-12)
 
 
 def reference_loss(params, x):
@@ -106,7 +106,7 @@ def test_tied_autoencoder_is_its_reference(double):
 
 
 @pytest.mark.parametrize("options", [{}, {"tied": True, "latent_shape": (4, 4, 2)}])
-def test_averages_of_one_batch_are_that_batchs_alone_and_in_company(options, double):
+def test_averages_of_one_batch_are_that_batchs_and_each_image_is_independent(options, double):
     sizes = SIZES | options
     tied = sizes.pop("tied", False)
     model = autoencoder(conv_decoder(**sizes), conv_encoder(**sizes, tied=tied))
@@ -123,7 +123,7 @@ def test_averages_of_one_batch_are_that_batchs_alone_and_in_company(options, dou
 
 
 def test_half_the_parameters():
-    """The paper's claim, exactly: the mirror image has 255 numbers more, since its last bias is the code's."""
+    """The paper's claim, exactly: the mirror image has 255 numbers more, since its last bias is the latent's."""
 
     def count(init):
         return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0))))
@@ -136,7 +136,9 @@ def test_half_the_parameters():
 
 
 def test_own_encoder():
-    own = EncoderNetwork(lambda w, x: x.reshape(len(x), -1) @ w, lambda key: jnp.full((64, 3), 0.1), (3,))
+    own = EncoderNetwork(
+        lambda w, x, stats=None: (x.reshape(len(x), -1) @ w, None), lambda key: jnp.full((64, 3), 0.1), (3,)
+    )
     model = autoencoder(conv_decoder(**SIZES, norm="group"), own)
     variables = model.init(jax.random.key(0))
     assert variables.stats is None
@@ -147,7 +149,8 @@ def test_tied_to_a_decoder_inside_another():
     decoder, encoder = conv_decoder(**SIZES), conv_encoder(**SIZES, norm="none", tied=True)
     params, inside = decoder.init(jax.random.key(0)), shared_outputs(decoder, 2).init(jax.random.key(0))
     own = encoder.init(jax.random.key(1))
-    np.testing.assert_array_equal(encoder.apply(own, X, decoder=inside), encoder.apply(own, X, decoder=params))
+    z, expected = (encoder.apply(own, X, decoder=each)[0] for each in (inside, params))
+    np.testing.assert_array_equal(z, expected)
 
 
 def test_mistakes():
@@ -158,7 +161,7 @@ def test_mistakes():
         autoencoder(decoder, conv_encoder((16, 16, 1), (3,)))
     with pytest.raises(ValueError, match="width"):
         autoencoder(decoder, conv_encoder(**(SIZES | {"base_channels": 4}), tied=True))
-    with pytest.raises(ValueError, match="codes"):
-        autoencoder(decoder, EncoderNetwork(lambda w, x: x, lambda key: None, (3,)))
-    with pytest.raises(ValueError, match="norm one of"):
+    with pytest.raises(ValueError, match="latents"):
+        autoencoder(decoder, EncoderNetwork(lambda w, x, stats=None: (x, None), lambda key: None, (3,)))
+    with pytest.raises(ValueError, match="norm batch or group or none"):
         conv_encoder(**SIZES, norm="layer")

@@ -7,20 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax.base import Decoder, Variables
+from gon_jax.base import Variables
 from gon_jax.coordinates import grid
 from gon_jax.data import load
-from gon_jax.decoders import conv_decoder, conv_encoder, modulated_siren_decoder, siren_decoder
+from gon_jax.decoders import conv_decoder, conv_encoder, from_function, modulated_siren_decoder, siren_decoder
 from gon_jax.encoding import encode, gon_loss
-from gon_jax.freezing import encode_frozen
-from gon_jax.likelihoods import bernoulli, gaussian
+from gon_jax.likelihoods import bernoulli, gaussian, squared_error
 from gon_jax.metrics import evaluate
 from gon_jax.models import (
     autoencoder,
     glo,
     gon,
     gon_classifier,
-    implicit_gon,
     least_squares_gon,
     multi_step_gon,
     translation_gon,
@@ -30,16 +28,16 @@ from gon_jax.models import (
 from gon_jax.training import fit, make_optimizer
 
 
-def plain_decoder(features=64, latent_size=3):
+def function_decoder(features=64, latent_size=3):
     """A decoder as another project would bring it: two functions, no Flax."""
 
-    def apply(params, z):
+    def decoder_fn(params, z):
         return jax.nn.sigmoid(z @ params["w"] + params["b"]).reshape(-1, 8, 8, 1)
 
     def init(key):
         return {"w": jax.random.normal(key, (latent_size, features)), "b": jnp.zeros((1, features))}
 
-    return Decoder(apply, init, (latent_size,), rows="independent")
+    return from_function(decoder_fn, init, (latent_size,), independent=True)
 
 
 def conv(**options):
@@ -56,19 +54,19 @@ MODELS = {
     "gon-group": lambda: gon(conv(norm="group")),
     "gon-none": lambda: gon(conv(norm="none")),
     "gon-spatial": lambda: gon(conv(latent_shape=(4, 4, 2))),
-    "gon-bernoulli": lambda: gon(conv(output_activation="none"), likelihood=bernoulli),
+    "gon-bernoulli": lambda: gon(conv(), likelihood=bernoulli),
     "gon-gaussian": lambda: gon(conv(), likelihood=gaussian(0.1)),
-    "gon-plain": lambda: gon(plain_decoder()),
-    "gon-unknown": lambda: gon(plain_decoder()._replace(rows="unknown")),
+    "gon-function": lambda: gon(function_decoder()),
+    "gon-coupled": lambda: gon(function_decoder()._replace(independent=False)),
     "gon-definition": lambda: gon(conv(), strategy="definition"),
     "least-squares": lambda: least_squares_gon(conv(), learn_damping=True),
     "least-squares-none": lambda: least_squares_gon(conv(norm="none"), damping=0.1),
-    "vgon": lambda: vgon(conv(output_activation="none")),
-    "vgon-shared": lambda: vgon(conv(output_activation="none"), inner_noise="shared", step_size=1.0),
-    "vgon-group": lambda: vgon(conv(norm="group", output_activation="none"), logvar=-1.0),
-    "implicit": lambda: implicit_gon(siren_decoder(grid(8, 8), 3, hidden_dim=8, output_activation="sigmoid")),
-    "implicit-subset": lambda: implicit_gon(modulated(grid(8, 8), 3, hidden_dim=8), num_points=20),
-    "vgon-none": lambda: vgon(conv(output_activation="none"), inner_noise="none"),
+    "vgon": lambda: vgon(conv()),
+    "vgon-shared": lambda: vgon(conv(), inner_noise="shared", step_size=1.0),
+    "vgon-group": lambda: vgon(conv(norm="group"), logvar=-1.0),
+    "implicit": lambda: gon(siren_decoder(grid(8, 8), 3, hidden_dim=8, output_activation="sigmoid")),
+    "implicit-subset": lambda: gon(modulated(grid(8, 8), 3, hidden_dim=8), num_points=20),
+    "vgon-none": lambda: vgon(conv(), inner_noise="none"),
     "classifier": lambda: gon_classifier(conv(), 4),
     "classifier-implicit": lambda: gon_classifier(
         siren_decoder(grid(8, 8), 2, hidden_dim=8, output_activation="sigmoid"), 4
@@ -80,9 +78,9 @@ MODELS = {
     "multi-step-drawn": lambda: multi_step_gon(conv(), num_steps=1, origin_scale=0.1, encoding="gradient"),
     "autoencoder": lambda: autoencoder(conv(), encoder()),
     "tied-autoencoder": lambda: autoencoder(conv(norm="none"), encoder(norm="none", tied=True)),
-    "vae": lambda: vae(conv(output_activation="none"), encoder()),
+    "vae": lambda: vae(conv(), encoder()),
     "glo": lambda: glo(conv(), num_steps=3),
-    "least-squares-bernoulli": lambda: least_squares_gon(conv(output_activation="none"), likelihood=bernoulli),
+    "least-squares-bernoulli": lambda: least_squares_gon(conv(), likelihood=bernoulli),
 }
 X = jnp.asarray(np.random.default_rng(0).uniform(size=(5, 8, 8, 1)), jnp.float32)
 BATCH = {"x": X, "y": jnp.arange(5) % 4, "target": X, "index": jnp.arange(5)}
@@ -90,7 +88,8 @@ BATCH = {"x": X, "y": jnp.arange(5) % 4, "target": X, "index": jnp.arange(5)}
 
 def batch_for(model):
     """Return a batch with all that any model takes."""
-    return BATCH if model.latents is None else BATCH | {"z": model.latents(jax.random.key(2), 5)}
+    init = model.capabilities.init_latents
+    return BATCH if init is None else BATCH | {"z": init(jax.random.key(2), 5)}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -110,14 +109,14 @@ def test_contract(name):
     x_hat = model.decode(averaged, z)
     assert x_hat.shape == X.shape and (x_hat >= 0).all() and (x_hat <= 1).all()
 
-    if model.classify is not None:
-        logits = model.classify(averaged, X)
+    if (classify := model.capabilities.classify) is not None:
+        logits = classify(averaged, X)
         assert logits.shape == (5, 4)
-        np.testing.assert_allclose(model.classify(averaged, X[2:3]), logits[2:3], rtol=1e-4, atol=1e-5)
-        mean = model.classify(averaged, X.mean(axis=0, keepdims=True))  # a linear classifier
+        np.testing.assert_allclose(classify(averaged, X[2:3]), logits[2:3], rtol=1e-4, atol=1e-5)
+        mean = classify(averaged, X.mean(axis=0, keepdims=True))  # a linear classifier
         np.testing.assert_allclose(mean[0], logits.mean(axis=0), rtol=1e-3, atol=1e-4)
 
-    # Evaluated with averages, an example is the same alone as in company; different keys, different parameters.
+    # Evaluated with averages, an example is the same alone as in a batch; different keys, different parameters.
     np.testing.assert_allclose(model.encode(averaged, X[2:3]), z[2:3], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.decode(averaged, z[2:3]), x_hat[2:3], atol=1e-5)
     other = model.init(jax.random.key(1)).params
@@ -144,33 +143,91 @@ def test_gradient_reaches_every_parameter(name):
 def test_frozen_encoder_is_the_models(name):
     model = MODELS[name]()
     variables = model.init(jax.random.key(0))
-    if model.freeze is None:
-        assert name.startswith(("gon-unknown", "multi-step", "autoencoder", "tied", "vae", "glo"))
+    if model.capabilities.freeze is None:
+        assert name.startswith(("gon-coupled", "multi-step", "autoencoder", "tied", "vae", "glo"))
         return
     variables = variables._replace(stats=model.loss(variables, batch_for(model), jax.random.key(1))[1])
-    frozen, z = model.freeze(variables), model.encode(variables, X)
+    frozen, z = model.capabilities.freeze(variables), model.encode(variables, X)
     assert frozen.output is None  # folded
-    np.testing.assert_allclose(encode_frozen(frozen, X), z, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))
+    np.testing.assert_allclose(frozen(X), z, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))
 
 
-def test_loss_and_codes_are_the_definitions():
-    decoder = plain_decoder()
+def test_loss_and_latents_are_the_definitions():
+    decoder = function_decoder()
     model = gon(decoder, step_size=0.05)
     variables = model.init(jax.random.key(0))
     z0 = jnp.zeros((5, 3))
     np.testing.assert_allclose(
-        model.encode(variables, X), encode(decoder.apply, variables.params, X, z0, step_size=0.05), rtol=1e-5
+        model.encode(variables, X), encode(decoder.output, variables.params, X, z0, step_size=0.05), rtol=1e-5
     )
     loss, _ = model.loss(variables, {"x": X}, jax.random.key(1))
-    np.testing.assert_allclose(loss, gon_loss(decoder.apply, variables.params, X, z0, step_size=0.05).mean(), rtol=1e-5)
+    expected = gon_loss(decoder.output, variables.params, X, z0, step_size=0.05).mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
-def test_default_step_size_is_the_releases():
-    decoder = plain_decoder()
-    variables = gon(decoder).init(jax.random.key(0))
-    np.testing.assert_array_equal(
-        gon(decoder).encode(variables, X), gon(decoder, step_size=1 / (64 * 8 * 8)).encode(variables, X)
-    )
+SIREN = siren_decoder(grid(8, 8), 3, 2, hidden_dim=8)
+STEP_SIZES = {  # one rule for all models
+    "gon": (gon, function_decoder(), 1 / 64**2),
+    "gon-batch": (gon, conv(), 1 / 64**2),
+    "gon-none": (gon, conv(norm="none"), 128.0),
+    "gon-group": (gon, conv(norm="group"), 0.25),
+    "gon-none-gaussian": (partial(gon, likelihood=gaussian(0.1)), conv(norm="none"), 128 * 2 * 0.1**2),
+    "gon-none-bernoulli": (partial(gon, likelihood=bernoulli), conv(norm="none"), 128.0),
+    "gon-coordinates": (gon, SIREN, 1 / (64 * 2)),
+    "classifier-coordinates": (partial(gon_classifier, num_classes=2), SIREN, 1 / (64 * 2)),
+    "classifier-group": (partial(gon_classifier, num_classes=2), conv(norm="group"), 0.25),
+    "translation-coordinates": (translation_gon, SIREN, 1 / (64 * 2)),
+    "translation-none": (translation_gon, conv(norm="none"), 128.0),
+    "multi-step-1": (partial(multi_step_gon, num_steps=1), function_decoder(), 1 / 64**2),
+    "multi-step-2": (partial(multi_step_gon, num_steps=2), function_decoder(), 0.1 / 64**2),
+    "multi-step-2-coordinates": (partial(multi_step_gon, num_steps=2), SIREN, 0.1 / (64 * 2)),
+    "multi-step-2-none": (partial(multi_step_gon, num_steps=2), conv(norm="none"), 128.0),
+    "vgon": (vgon, conv(), 1 / 64),
+    "vgon-none": (vgon, conv(norm="none"), 1 / 64),
+    "vgon-coordinates": (vgon, SIREN, 1 / 64),
+}
+
+
+@pytest.mark.parametrize("name", STEP_SIZES)
+def test_default_step_size(name):
+    make, decoder, step_size = STEP_SIZES[name]
+    model = make(decoder)
+    variables, x = model.init(jax.random.key(0)), jnp.broadcast_to(X, (5, *model.data_shape))
+    np.testing.assert_array_equal(model.encode(variables, x), make(decoder, step_size=step_size).encode(variables, x))
+    with pytest.raises(ValueError, match="step_size above 0, got 0.0"):
+        make(decoder, step_size=0.0)
+
+
+WITH_LIKELIHOOD = {
+    "gon": gon,
+    "least-squares": least_squares_gon,
+    "classifier": partial(gon_classifier, num_classes=4),
+    "translation": translation_gon,
+    "multi-step": multi_step_gon,
+    "vgon": vgon,
+    "autoencoder": partial(autoencoder, encoder=encoder()),
+    "vae": partial(vae, encoder=encoder()),
+    "glo": glo,
+}
+
+
+@pytest.mark.parametrize("name", WITH_LIKELIHOOD)
+def test_the_decoders_output_is_what_the_likelihood_reads(name):
+    """Left open, it is the sigmoid for a mean and nothing for logits; given, it stays, or is refused for logits."""
+    make = WITH_LIKELIHOOD[name]
+    for likelihood, same in ((squared_error, "sigmoid"), (bernoulli, "none")):
+        chosen, given = (make(conv(output_activation=a), likelihood=likelihood) for a in (None, same))
+        variables = given.init(jax.random.key(0))
+        z = jax.random.normal(jax.random.key(1), (5, 3))
+        np.testing.assert_array_equal(chosen.decode(variables, z), given.decode(variables, z))
+        losses = [model.loss(variables, batch_for(model), jax.random.key(2))[0] for model in (chosen, given)]
+        np.testing.assert_array_equal(*losses)
+    for activation in ("sigmoid", "tanh"):
+        with pytest.raises(ValueError, match="real outputs for bernoulli, got outputs in .* applied twice") as caught:
+            make(conv(output_activation=activation), likelihood=bernoulli)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(TypeError, match="expected a Likelihood"):
+        make(conv(), likelihood=lambda output, x: jnp.square(output - x).sum((1, 2, 3)))
 
 
 def test_batch_and_running_agree_on_the_batch_that_was_averaged():
@@ -201,7 +258,7 @@ def test_running_evaluation_is_within_2_percent_of_batch_evaluation_after_traini
     assert abs(running / by_batch - 1) < 0.02
     mean_image = digits.train.images.mean(axis=0) / 255
     assert running < 0.25 * np.square(test / 255 - mean_image).sum(axis=(1, 2, 3)).mean()  # and it has learned
-    # Alone and in company, the trained model's codes are the same.
+    # Alone and in a batch, the trained model's latents are the same.
     x = jnp.asarray(test[:40] / 255, jnp.float32)
     together = model.encode(variables, x)
     alone = jnp.concatenate([model.encode(variables, x[i : i + 1]) for i in range(3)])

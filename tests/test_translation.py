@@ -1,4 +1,4 @@
-"""Translation against its plain definition, its figures of merit, and what sources are made of."""
+"""Translation against its plain definition, its metrics, and what sources are made of."""
 
 from functools import partial
 
@@ -19,28 +19,28 @@ from gon_jax.models.translation import translation_gon
 conv = partial(conv_decoder, (8, 8, 1), (3,), base_channels=2)
 RNG = np.random.default_rng(0)
 X, TARGET = RNG.uniform(size=(2, 5, 8, 8, 1))
-# A loss whose gradient is not affine in the data, so that a frozen encoder asks for it.
+# A loss whose gradient is not affine in the data, so that a frozen encoder keeps it.
 quartic = Likelihood("quartic", lambda output, x: (output - x) ** 4, lambda output: output)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_loss_and_gradients_are_the_definitions(norm, x64, double):
-    decoder = conv(norm=norm, output_activation="none")
+    decoder = conv(norm=norm, output_activation="none")  # read as a mean by one, as logits by the other
     model = translation_gon(decoder, source_likelihood=squared_error, likelihood=bernoulli, step_size=0.01)
     params = jax.tree.map(
         lambda a: a + 0.1 * np.random.default_rng(1).normal(size=a.shape), double(model.init(jax.random.key(0)).params)
     )
     batch = {"x": jnp.asarray(X), "target": jnp.asarray(TARGET)}
 
-    def plain(params):
+    def definition(params):
         def source_loss(z):
-            return jnp.square(decoder.plain(params, z) - X).sum()
+            return jnp.square(decoder.output(params, z) - X).sum()
 
-        output = decoder.plain(params, -0.01 * jax.grad(source_loss)(jnp.zeros((5, 3))))
+        output = decoder.output(params, -0.01 * jax.grad(source_loss)(jnp.zeros((5, 3))))
         return (jnp.logaddexp(0, output) - TARGET * output).sum() / 5
 
     value, gradient = jax.jit(jax.value_and_grad(lambda p: model.loss(Variables(p), batch, None)[0]))(params)
-    expected, expected_gradient = jax.jit(jax.value_and_grad(plain))(params)
+    expected, expected_gradient = jax.jit(jax.value_and_grad(definition))(params)
     np.testing.assert_allclose(value, expected, rtol=1e-10)
     for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected_gradient), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-8)
@@ -74,16 +74,20 @@ def test_sources_are_encoded_by_their_own_likelihood_and_errors_are_the_targets(
         variables, x, batch = averaged(model)
         by_batch = Variables(variables.params)  # the batch that was averaged, by the definition's two passes
         z, x_hat = jax.jit(lambda x: (z := model.encode(by_batch, x), model.decode(by_batch, z)))(x)  # noqa: B023
-        codes = jax.jit(model.encode)(variables, x)
-        np.testing.assert_allclose(codes, z, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))
+        latents = jax.jit(model.encode)(variables, x)
+        np.testing.assert_allclose(latents, z, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))
+        frozen = frozen_encoder(model, variables)
+        assert (frozen.output is None) == source_likelihood.affine
+        np.testing.assert_allclose(frozen(x), latents, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))
         np.testing.assert_allclose(reconstruct_dataset(model, variables, x), x_hat, atol=1e-5)
-        figures = evaluate(model, variables, {"x": x, "target": batch["target"]}, batch_size=2)
+        metrics = evaluate(model, variables, {"x": x, "target": batch["target"]}, batch_size=2)
         errors = np.square(x_hat - TARGET).sum(axis=(1, 2, 3))
-        assert figures["squared_error"] == pytest.approx(errors.mean(), rel=1e-4)
-        assert figures["psnr"] == pytest.approx((-10 * np.log10(errors / 64)).mean(), rel=1e-4)
-    assert (translation_gon(conv()).freeze is None, model.freeze is None) == (False, True)
+        assert metrics["squared_error"] == pytest.approx(errors.mean(), rel=1e-4)
+        assert metrics["psnr"] == pytest.approx((-10 * np.log10(errors / 64)).mean(), rel=1e-4)
     with pytest.raises(ValueError, match='"target" of 5 examples, got an array'):
         evaluate(model, variables, {"x": x, "target": batch["target"][:3]})
+    with pytest.raises(ValueError, match="likelihoods that read the same output"):  # a sigmoid for one, logits for one
+        translation_gon(conv(), likelihood=bernoulli, source_likelihood=squared_error)
     with pytest.raises(ValueError, match="sources and targets of one shape"):
         translation_gon(
             conv_decoder((8, 8, 2), (3,), base_channels=2), likelihood=gaussian_scale, source_likelihood=squared_error

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from gon_jax.base import Decoder, Variables
-from gon_jax.decoders import EncoderNetwork, conv_decoder, conv_encoder
+from gon_jax.base import Variables
+from gon_jax.decoders import EncoderNetwork, conv_decoder, conv_encoder, from_function
 from gon_jax.likelihoods import gaussian
 from gon_jax.models import vgon
 from gon_jax.models.vae import vae
@@ -22,8 +22,9 @@ def normal(seed, *shape):
 
 def linear_vae(**options):
     """x = t V + c with noise of scale 0.7, and an encoder that is a matrix."""
-    decoder = Decoder(lambda p, t: t @ p["v"] + p["c"], lambda key: {"v": normal(1, K, D), "c": normal(2, D)}, (K,))
-    encoder = EncoderNetwork(lambda w, x: x @ w, lambda key: normal(3, D, K), (K,))
+    init = {"v": normal(1, K, D), "c": normal(2, D)}
+    decoder = from_function(lambda p, t: t @ p["v"] + p["c"], lambda key: init, (K,))
+    encoder = EncoderNetwork(lambda w, x, stats=None: (x @ w, None), lambda key: normal(3, D, K), (K,))
     return vae(decoder, encoder, likelihood=gaussian(SCALE), **options)
 
 
@@ -66,14 +67,14 @@ def test_with_the_exact_posterior_every_weight_is_the_evidence():
         "mean": {"kernel": jnp.diag(variance), "bias": -c @ v.T / SCALE**2 * variance},
         "logvar": {"kernel": jnp.zeros((K, K)), "bias": jnp.log(variance)},
     }
-    bound = model.bound(Variables(params), x, jax.random.split(jax.random.key(0), 5))
+    bound = model.capabilities.bound(Variables(params), x, jax.random.split(jax.random.key(0), 5))
     evidence = jax.scipy.stats.multivariate_normal.logpdf(x, c, v.T @ v + SCALE**2 * jnp.eye(D))
     np.testing.assert_allclose(bound.log_weight, evidence, rtol=1e-10)
-    other = model.bound(Variables(params), x, jax.random.split(jax.random.key(1), 5))
+    other = model.capabilities.bound(Variables(params), x, jax.random.split(jax.random.key(1), 5))
     assert (jnp.abs(other.nll - bound.nll) > 1e-6).all()
 
 
-def test_evaluated_by_averages_an_image_is_the_same_alone_and_in_company(double):
+def test_evaluated_by_averages_an_image_does_not_depend_on_its_batch(double):
     model = vae(*conv_pair())
     x, keys = jnp.asarray(np.random.default_rng(0).uniform(size=(5, 8, 8, 1))), jax.random.split(jax.random.key(3), 5)
     by_batch = Variables(double(model.init(jax.random.key(0)).params))
@@ -91,7 +92,7 @@ def test_evaluated_by_averages_an_image_is_the_same_alone_and_in_company(double)
 
     @jax.jit
     def evaluated(x, keys):
-        return (model.encode(variables, x), *model.bound(variables, x, keys))
+        return (model.encode(variables, x), *model.capabilities.bound(variables, x, keys))
 
     for a, b in zip(evaluated(x[2:3], keys[2:3]), evaluated(x, keys), strict=True):
         np.testing.assert_allclose(a, b[2:3], rtol=1e-10)
@@ -103,7 +104,7 @@ def test_evaluated_by_averages_an_image_is_the_same_alone_and_in_company(double)
 
 def conv_pair(**options):
     sizes = {"image_shape": (8, 8, 1), "latent_shape": (3,), "base_channels": 2} | options
-    return conv_decoder(**sizes, output_activation="none"), conv_encoder(**sizes)
+    return conv_decoder(**sizes), conv_encoder(**sizes)
 
 
 def test_encode_is_the_mean_and_decode_takes_it_to_the_decoder(double):
@@ -113,13 +114,13 @@ def test_encode_is_the_mean_and_decode_takes_it_to_the_decoder(double):
     params = variables.params
     assert sorted(params) == ["decoder", "encoder", "mean"] and variables.stats is None
     x = jnp.asarray(np.random.default_rng(0).uniform(size=(2, 8, 8, 1)))
-    outputs = encoder.apply(params["encoder"], x).reshape(2, -1)
+    outputs = encoder.apply(params["encoder"], x)[0].reshape(2, -1)
     mean = (outputs @ params["mean"]["kernel"] + params["mean"]["bias"]).reshape(2, 4, 4, 1)
     np.testing.assert_allclose(model.encode(variables, x), mean, rtol=1e-12)
-    decoded = jax.nn.sigmoid(decoder.apply(params["decoder"], mean))
+    decoded = jax.nn.sigmoid(decoder.logits(params["decoder"], mean)[0])
     np.testing.assert_allclose(model.decode(variables, model.encode(variables, x)), decoded, rtol=1e-12)
     drawn = model.decode(variables, jax.random.normal(jax.random.key(5), (2, 4, 4, 1)))
-    np.testing.assert_allclose(model.sample(variables, jax.random.key(5), 2), drawn, rtol=1e-12)
+    np.testing.assert_allclose(model.capabilities.sample(variables, jax.random.key(5), 2), drawn, rtol=1e-12)
 
 
 def test_it_has_the_variational_gons_parameters_and_an_encoders():

@@ -29,7 +29,7 @@ def relative(a, b):
 
 
 def test_linear_gaussian_is_closed_form():
-    """Eq. 19 of Appendix A: for x = W z + b the code is along W^T (x - b), and so is PPCA's posterior mean."""
+    """Eq. 19 of Appendix A: for x = W z + b the latent is along W^T (x - b), and so is PPCA's posterior mean."""
     rng = np.random.default_rng(0)
     w, b, x = (jnp.asarray(rng.normal(size=s)) for s in [(3, 8), (1, 8), (4, 8)])
     scale = 0.7
@@ -48,7 +48,7 @@ def test_linear_gaussian_is_closed_form():
     np.testing.assert_allclose(z, posterior_mean, rtol=1e-12)
 
 
-def test_code_is_a_difference_quotient():
+def test_a_latent_is_a_difference_quotient():
     params, eps = mlp_params(), 1e-6
     x = jnp.asarray(np.random.default_rng(1).uniform(size=(3, 6)))
     for likelihood in LIKELIHOODS:
@@ -60,7 +60,7 @@ def test_code_is_a_difference_quotient():
 
 
 def test_outer_gradient_is_a_difference_quotient():
-    """The gradient flows through the code: against finite differences, and unlike the detached one."""
+    """The gradient flows through the latent: against finite differences, and unlike the detached one."""
     params, eps = mlp_params(), 1e-5
     x = jnp.asarray(np.random.default_rng(1).uniform(size=(3, 6)))
     z0 = jnp.zeros((3, 5))
@@ -78,7 +78,7 @@ def test_outer_gradient_is_a_difference_quotient():
     assert relative(detached, gradient) > 0.01
 
 
-def test_codes_do_not_depend_on_company():
+def test_latents_do_not_depend_on_their_batch():
     params = mlp_params()
     x = jnp.asarray(np.random.default_rng(1).uniform(size=(4, 6)))
     together = encode(mlp, params, x, jnp.zeros((4, 5)))
@@ -107,7 +107,7 @@ def test_start_is_data():
     assert jax.jacobian(lambda z0: encode(mlp, params, x, z0).sum())(z0).shape == z0.shape  # a learned origin
 
 
-def test_reconstruct_decodes_the_code():
+def test_reconstruct_decodes_the_latent():
     params = mlp_params()
     x, z0 = jnp.ones((2, 6)), jnp.zeros((2, 5))
     z = encode(mlp, params, x, z0, likelihood=bernoulli, step_size=0.1)

@@ -1,4 +1,4 @@
-"""The fast forms against the definition, and the least-squares codes against their own, in float64."""
+"""The fast forms against the definition, and the least-squares latents against their own, in float64."""
 
 from functools import partial
 
@@ -7,14 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax.base import Decoder
 from gon_jax.checks import compare_with_definition
-from gon_jax.decoders.conv import conv_decoder
+from gon_jax.decoders import conv_decoder, from_function
 from gon_jax.encoding import encode
-from gon_jax.freezing import encode_frozen, freeze
+from gon_jax.freezing import freeze
 from gon_jax.gauss_newton import encode_least_squares, least_squares_encoder
 from gon_jax.likelihoods import Likelihood, bernoulli, gaussian, squared_error
-from gon_jax.linearization import choose_strategy, cotangents, encode_shared, gradient_encoder, strategy_costs
+from gon_jax.linearization import (
+    choose_strategy,
+    cotangents,
+    encode_shared,
+    gradient_encoder,
+    matrix_strategy,
+    strategy_costs,
+)
 
 pytestmark = pytest.mark.usefixtures("x64")
 LIKELIHOODS = [squared_error, gaussian(0.3), bernoulli]
@@ -31,7 +37,7 @@ def mlp_params(k=5, hidden=7, m=6, seed=0):
     return [jnp.asarray(rng.normal(size=s)) for s in [(k, hidden), (1, hidden), (hidden, m), (1, m)]]
 
 
-MLP = Decoder(mlp, lambda key: mlp_params(), (5,), rows="independent")
+MLP = from_function(mlp, lambda key: mlp_params(), (5,), independent=True)
 
 
 def images(num, shape=(6,), seed=1):
@@ -62,31 +68,32 @@ def field(params, z):
 
 
 def points(params, z):
-    """The same with a code per point: `[9, k]` to `[9, 2]`."""
+    """The same with a latent per point: `[9, k]` to `[9, 2]`."""
     return mlp(params, jnp.concatenate([coordinates(), z.reshape(9, -1)], axis=1))
 
 
 def field_decoder(latent_shape):
     size = int(np.prod(latent_shape))
-    return Decoder(field, lambda key: mlp_params(2 + size, 7, 2), latent_shape, "independent", points)
+    options = {"independent": True, "pointwise": points}
+    return from_function(field, lambda key: mlp_params(2 + size, 7, 2), latent_shape, **options)
 
 
-# -- gradient codes ------------------------------------------------------------------------------------------------
+# -- gradient steps ------------------------------------------------------------------------------------------------
 
 
 def check_strategies(decoder, params, x, origin, strategies, step_size, likelihood):
-    """Codes, losses and parameter gradients of each strategy against the definition by `jax.grad`."""
+    """Latents, losses and parameter gradients of each strategy against the definition by `jax.grad`."""
     z0 = jnp.broadcast_to(origin, (len(x), *origin.shape))
     options = {"likelihood": likelihood, "step_size": step_size}
 
     def loss(params, encode_fn):
         z = encode_fn(params)
-        return likelihood(decoder.plain(params, z), x).mean(), z
+        return likelihood(decoder.output(params, z), x).mean(), z
 
     def run(encode_fn):
         return jax.jit(jax.value_and_grad(partial(loss, encode_fn=encode_fn), has_aux=True))(params)
 
-    (loss_d, z_d), gradient_d = run(lambda p: encode(decoder.plain, p, x, z0, **options))
+    (loss_d, z_d), gradient_d = run(lambda p: encode(decoder.output, p, x, z0, **options))
     for strategy in strategies:
         fast = partial(encode_shared, decoder, x=x, origin=origin, strategy=strategy, **options)
         (loss_f, z_f), gradient_f = run(lambda p, fast=fast: fast(params=p))
@@ -134,14 +141,14 @@ def test_any_function_is_a_likelihood():
     np.testing.assert_allclose(encode_shared(MLP, params, x, jnp.zeros(5), likelihood=student), z, rtol=1e-12)
     frozen = freeze(gradient_encoder(MLP, params, jnp.zeros(5)), student)
     assert frozen.output is not None
-    np.testing.assert_allclose(encode_frozen(frozen, x, likelihood=student), z, rtol=1e-12)
+    np.testing.assert_allclose(frozen(x), z, rtol=1e-12)
 
 
-# -- whom to trust -------------------------------------------------------------------------------------------------
+# -- who is trusted -------------------------------------------------------------------------------------------------
 
 
-def test_a_foreign_decoder_is_encoded_by_definition_until_its_word_is_given():
-    """A decoder that couples its rows gets right codes unless it claims that it doesn't; then the helper tells."""
+def test_a_decoder_is_encoded_by_definition_unless_it_claims_to_be_independent():
+    """One that couples its examples gets right latents unless it claims that it doesn't; then the check tells."""
 
     def coupled(params, z):
         output = mlp(params, z)
@@ -149,18 +156,18 @@ def test_a_foreign_decoder_is_encoded_by_definition_until_its_word_is_given():
 
     params, x = mlp_params(), images(4)
     z = encode(coupled, params, x, jnp.zeros((4, 5)))
-    silent, liar = Decoder(coupled, None, (5,)), Decoder(coupled, None, (5,), rows="independent")
+    silent, wrong = (from_function(coupled, None, (5,), independent=claim) for claim in (False, True))
     np.testing.assert_array_equal(encode_shared(silent, params, x, jnp.zeros(5)), z)
     with pytest.raises(ValueError, match="independent"):
         encode_shared(silent, params, x, jnp.zeros(5), strategy="jacobian")
-    with pytest.raises(ValueError, match="unknown"):
+    with pytest.raises(ValueError, match="independent"):
         encode_least_squares(silent, params, x, jnp.zeros(5))
-    assert relative(encode_shared(liar, params, x, jnp.zeros(5)), z) > 0.1
-    assert min(compare_with_definition(liar, params, jax.random.key(0)).values()) > 0.1
+    assert relative(encode_shared(wrong, params, x, jnp.zeros(5)), z) > 0.1
+    assert min(compare_with_definition(wrong, params, jax.random.key(0)).values()) > 0.1
     assert compare_with_definition(silent, params, jax.random.key(0)) == {}
 
 
-def test_the_helper_finds_honest_decoders_equal(double):
+def test_the_check_finds_right_claims_equal(double):
     for decoder, num in ((MLP, 2), (field_decoder((3,)), 3), (conv_decoder((8, 8, 1), (3,), base_channels=2), 2)):
         params = perturbed(double(decoder.init(jax.random.key(0))))
         errors = compare_with_definition(decoder, params, jax.random.key(0), step_size=0.02)
@@ -169,11 +176,20 @@ def test_the_helper_finds_honest_decoders_equal(double):
 
 
 def test_strategy():
-    assert choose_strategy(64, 63) == "jacobian" and choose_strategy(64, 64) == "pullback"
-    assert choose_strategy(3, 2, num_channels=4) == "jacobian" and choose_strategy(3, 2, num_channels=1) == "pointwise"
-    assert strategy_costs(8, 4, rows="unknown") == {"definition": 9.0}
+    def cheapest(*sizes, **options):
+        costs = strategy_costs(*sizes, **options)
+        return min(costs, key=costs.get)
+
+    assert cheapest(64, 63) == "jacobian" and cheapest(64, 64) == "pullback"
+    assert cheapest(3, 2, num_channels=4) == "jacobian" and cheapest(3, 2, num_channels=1) == "pointwise"
+    assert strategy_costs(8, 4, independent=False) == {"definition": 9.0}
+    assert [choose_strategy(MLP, mlp_params(), num) for num in (1, 4, 6)] == ["definition", "pullback", "jacobian"]
+    decoder = field_decoder((3,))  # a pull-back for each of 2 channels, or a tangent for each of 3 latents
+    params = decoder.init(None)
+    assert choose_strategy(decoder, params, 64) == matrix_strategy(decoder, params) == "pointwise"
+    assert matrix_strategy(MLP, mlp_params()) == "jacobian"
     for strategy in ("fast", "pointwise"):
-        with pytest.raises(ValueError, match="definition, pullback, jacobian") as caught:
+        with pytest.raises(ValueError, match="definition or pullback or jacobian") as caught:
             encode_shared(MLP, mlp_params(), jnp.ones((2, 6)), jnp.zeros(5), strategy=strategy)
         assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="latent shape"):
@@ -187,7 +203,7 @@ def test_decoder_is_traced_a_few_times_only():
         traced.append(z.shape)
         return mlp(params, z)
 
-    encode_shared(Decoder(counting, None, (5,), "independent"), mlp_params(), jnp.ones((4, 6)), jnp.zeros(5))
+    encode_shared(from_function(counting, None, (5,), independent=True), mlp_params(), jnp.ones((4, 6)), jnp.zeros(5))
     assert traced == [(1, 5)]
 
 
@@ -197,7 +213,7 @@ def test_decoder_is_traced_a_few_times_only():
 def test_least_squares_of_a_linear_decoder_is_the_posterior_mean_of_ppca():
     rng = np.random.default_rng(0)
     w, b, x = (jnp.asarray(rng.normal(size=s)) for s in [(3, 8), (1, 8), (4, 8)])
-    decoder = Decoder(lambda params, z: z @ params[0] + params[1], None, (3,), rows="independent")
+    decoder = from_function(lambda params, z: z @ params[0] + params[1], None, (3,), independent=True)
     scale = 0.7
     posterior_mean = jnp.linalg.solve(w @ w.T / scale**2 + jnp.eye(3), w @ (x - b).T / scale**2).T
     z = encode_least_squares(decoder, (w, b), x, jnp.zeros(3), likelihood=gaussian(scale), damping=1.0)
@@ -209,7 +225,7 @@ def test_least_squares_of_a_linear_decoder_is_the_posterior_mean_of_ppca():
 @pytest.mark.parametrize("likelihood", LIKELIHOODS, ids=lambda likelihood: likelihood.name)
 @pytest.mark.parametrize("kind", ["mlp", "field", "conv", "conv-batch"])
 def test_least_squares_is_a_damped_gauss_newton_step_of_the_whole_batch(kind, likelihood, double):
-    """Against the step on all codes at once: the Jacobian of the batch, coupled or not, and the Fisher information."""
+    """Against the step on all latents at once: the Jacobian of the batch, coupled or not, and Fisher's information."""
     if kind == "mlp":
         decoder, x = MLP, images(4)
     elif kind == "field":
@@ -224,14 +240,14 @@ def test_least_squares_is_a_damped_gauss_newton_step_of_the_whole_batch(kind, li
     damping, relative_damping, num = 0.3, 0.5, len(x)
 
     def mean_eigenvalue(params):
-        """Of deviations from the mean, which move no statistic: the rows of one example held by many others."""
+        """Of deviations from the mean, which move no statistic: those of one example among many others."""
         shared = gradient_encoder(decoder, params, origin, strategy="jacobian")
         return (likelihood.fisher(shared.output) * jnp.square(shared.matrix)).sum() / k
 
     def step(params):
         z0 = jnp.broadcast_to(origin, (num, k))
-        output = decoder.plain(params, z0)
-        jacobian = jax.jacobian(lambda z: decoder.plain(params, z.reshape(num, k)).reshape(-1))(z0.reshape(-1))
+        output = decoder.output(params, z0)
+        jacobian = jax.jacobian(lambda z: decoder.output(params, z.reshape(num, k)).reshape(-1))(z0.reshape(-1))
         normal = jacobian.T @ (likelihood.fisher(output).reshape(-1, 1) * jacobian)
         normal += (damping + relative_damping * mean_eigenvalue(params)) * jnp.eye(num * k)
         v = jax.grad(lambda o: likelihood(o, x).sum())(output).reshape(-1)
@@ -250,7 +266,7 @@ def test_least_squares_is_a_damped_gauss_newton_step_of_the_whole_batch(kind, li
 
 def test_damping_runs_from_the_newton_step_to_the_gradient():
     params, x = mlp_params(k=3, m=9), images(4, (9,))
-    decoder = Decoder(mlp, None, (3,), rows="independent")
+    decoder = from_function(mlp, None, (3,), independent=True)
     z0 = jnp.zeros(3)
     jacobian = jax.jacobian(lambda z: mlp(params, z[None])[0])(z0)
     newton = jnp.linalg.lstsq(jacobian, (x - mlp(params, z0[None])).T)[0].T
@@ -274,7 +290,7 @@ def test_frozen_encoders_equal_those_they_were_made_from(norm, likelihood, doubl
     decoder = conv_decoder((8, 8, 1), (3,), base_channels=2, norm=norm, output_activation=output)
     params = perturbed(double(decoder.init(jax.random.key(0))))
     x, origin = images(4, (8, 8, 1)), jnp.zeros(3)
-    gradient = encode(decoder.plain, params, x, jnp.zeros((4, 3)), likelihood=likelihood, step_size=0.1)
+    gradient = encode(decoder.output, params, x, jnp.zeros((4, 3)), likelihood=likelihood, step_size=0.1)
     least_squares = encode_least_squares(decoder, params, x, origin, likelihood=likelihood)
     for encoder, z in (
         (gradient_encoder(decoder, params, origin, step_size=0.1), gradient),
@@ -283,17 +299,17 @@ def test_frozen_encoders_equal_those_they_were_made_from(norm, likelihood, doubl
         mean = cotangents(likelihood, encoder.output, x).mean(axis=0) if norm == "batch" else None
         frozen = freeze(encoder, likelihood, mean)
         assert frozen.output is None and frozen.matrix.shape == (64, 3)
-        np.testing.assert_allclose(encode_frozen(frozen, x), z, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(encode_frozen(frozen, x[:1]), z[:1], rtol=1e-9, atol=1e-12)  # alone as in company
+        np.testing.assert_allclose(frozen(x), z, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(frozen(x[:1]), z[:1], rtol=1e-9, atol=1e-12)  # alone as in a batch
 
 
 def test_spatial_latents_freeze_too(double):
     decoder = conv_decoder((16, 16, 1), (4, 4, 2), base_channels=2, norm="none")
     params = double(decoder.init(jax.random.key(0)))
     x = images(3, (16, 16, 1))
-    z = encode(decoder.apply, params, x, jnp.zeros((3, 4, 4, 2)))
+    z = encode(decoder.output, params, x, jnp.zeros((3, 4, 4, 2)))
     frozen = freeze(gradient_encoder(decoder, params, jnp.zeros((4, 4, 2))), squared_error)
-    np.testing.assert_allclose(encode_frozen(frozen, x), z, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(frozen(x), z, rtol=1e-10, atol=1e-13)
 
 
 def test_freezing_says_what_it_needs():
