@@ -2,9 +2,7 @@
 
 import errno
 import json
-import os
 import shutil
-import signal
 import struct
 from pathlib import Path
 
@@ -16,11 +14,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.runs import run as run_module
-from gon_jax.runs.config import Config
-from gon_jax.runs.folder import PICTURES, read_summary
 from gon_jax.inference import pairs_of_labels, sample
-from gon_jax.runs.run import OF_MODEL, load_run, train
+from gon_jax.runs import Config, load_run, train
+from gon_jax.runs import run as run_module
+from gon_jax.runs.config import REGISTRIES, DataConfig, TrainingConfig
+from gon_jax.runs.folder import PICTURES, read_config, read_summary
 from gon_jax.training import NonFiniteLossError
 
 TINY = dict(
@@ -29,10 +27,14 @@ TINY = dict(
 TINY |= dict(learning_rate=1e-2, validate_every=2)
 
 
+def config(options):
+    return Config().replace(**options)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    train(Config(**TINY), folder, progress=False)
+    train(config(TINY), folder, progress=False)
     return folder
 
 
@@ -51,7 +53,7 @@ def arrays_of(folder):
     """The last state, key included."""
     run = load_run(folder)
     with Checkpoints(folder) as checkpoints:
-        state = run_module._restore(checkpoints, run.model, run.config, "last")
+        state = run_module._restore(checkpoints, run.model, read_config(folder), "last")
     return [np.asarray(a) for a in jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))]
 
 
@@ -87,9 +89,10 @@ def test_a_finished_run_holds_all_that_is_promised(finished):
     assert 0 < summary["pca.squared_error"] < summary["test.squared_error"] < 64
     assert 0 < summary["seconds_training"] < 60 and 0 < summary["seconds_compile"] < 60
 
-    config = json.loads((finished / "config.json").read_text())
-    assert config["image_shape"] == [8, 8, 1] and config["latent_shape"] == [3] and config["learning_rate"] == 1e-2
-    assert set(OF_MODEL) <= set(config)
+    saved = json.loads((finished / "config.json").read_text())
+    assert saved["format"] == 2 and saved["data_shape"] == [8, 8, 1] and saved["latent_shape"] == [3]
+    assert saved["model"] == {"name": "gon", "step_size": None, "num_points": None}
+    assert saved["training"]["learning_rate"] == 1e-2 and saved["network"]["base_channels"] == 2
     for name in PICTURES:
         with Image.open(finished / name) as picture:
             picture.load()
@@ -158,8 +161,8 @@ def test_the_encoder_is_that_of_the_best_checkpoint_and_is_read_where_it_fits(fi
 
 
 def test_resuming_a_finished_run_returns_its_summary_at_once(finished, monkeypatch):
-    monkeypatch.setattr(run_module, "dataset_of", lambda *_, **__: pytest.fail("read the images"))
-    assert train(Config(**TINY), finished, resume=True) == read_summary(finished)
+    monkeypatch.setattr(DataConfig, "load", lambda self: pytest.fail("read the images"))
+    assert train(config(TINY), finished, resume=True) == read_summary(finished)
 
 
 @pytest.mark.parametrize("saved_before", [0, 1])
@@ -175,7 +178,7 @@ def test_a_full_disk_keeps_what_was_saved_and_the_run_goes_on(finished, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(ocp.CheckpointManager, "save", save_some)
         with pytest.raises(OSError, match="No space left on device"):
-            train(Config(**TINY), tmp_path / "run", progress=False)
+            train(config(TINY), tmp_path / "run", progress=False)
     if saved_before:
         assert load_run(tmp_path / "run").step == 2
     else:
@@ -184,29 +187,19 @@ def test_a_full_disk_keeps_what_was_saved_and_the_run_goes_on(finished, tmp_path
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # a row that the full disk cut off
 
-    summary = train(Config(**TINY), tmp_path / "run", resume=True, progress=False)
+    summary = train(config(TINY), tmp_path / "run", resume=True, progress=False)
     assert summary["test.squared_error"] == read_summary(finished)["test.squared_error"]
     assert [row["step"] for row in rows_of(tmp_path / "run")] == [2, 4, 6]
     for ours, theirs in zip(arrays_of(tmp_path / "run"), arrays_of(finished), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_sigterm_saves_and_the_run_goes_on(finished, tmp_path, monkeypatch, undrawn):
-    save = Checkpoints.save
-
-    def save_and_signal(self, step, *args):
-        save(self, step, *args)
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_signal)
-        assert train(Config(**TINY), tmp_path / "run", progress=False) is None
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+def test_asked_to_stop_it_saves_and_the_run_goes_on(finished, tmp_path, undrawn):
+    path = tmp_path / "run" / "checkpoints" / "2"
+    assert train(config(TINY), tmp_path / "run", progress=False, should_stop=path.is_dir) is None
     with Checkpoints(tmp_path / "run") as checkpoints:
         assert checkpoints.steps[-1] == 4
-    train(Config(**TINY), tmp_path / "run", resume=True, progress=False)
+    train(config(TINY), tmp_path / "run", resume=True, progress=False)
     assert [row["step"] for row in rows_of(tmp_path / "run")] == [2, 4, 6]
     for ours, theirs in zip(arrays_of(tmp_path / "run"), arrays_of(finished), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -215,7 +208,7 @@ def test_sigterm_saves_and_the_run_goes_on(finished, tmp_path, monkeypatch, undr
 def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path):
     options = dict(norm="none", learning_rate=1e30, warmup_steps=4, validate_every=1)
     with pytest.raises(NonFiniteLossError, match="at step 3"):
-        train(Config(**TINY | options), tmp_path / "run", progress=False)
+        train(config(TINY | options), tmp_path / "run", progress=False)
     run = load_run(tmp_path / "run")
     assert run.step == 1 and all(np.isfinite(a).all() for a in jax.tree.leaves(run.variables))
     assert read_summary(tmp_path / "run") is None
@@ -223,7 +216,7 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path):
 
 def test_a_constant_schedule_may_be_lengthened(copied, finished, undrawn):
     np.savez(copied / "encoder.npz", **encoder_of(copied) | {"step": 3})  # it will be written anew
-    summary = train(Config(**TINY | {"num_steps": 8}), copied, resume=True, progress=False)
+    summary = train(config(TINY | {"num_steps": 8}), copied, resume=True, progress=False)
     assert encoder_of(copied)["step"] == summary["best_step"]
     assert summary["num_steps"] == 8 and [row["step"] for row in rows_of(copied)] == [2, 4, 6, 8]
     assert summary["seconds_training"] > read_summary(finished)["seconds_training"]
@@ -247,63 +240,75 @@ def test_a_constant_schedule_may_be_lengthened(copied, finished, undrawn):
 def test_a_mistake_leaves_the_run_as_it_was(copied, options, flags, words):
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
     with pytest.raises(ValueError, match=words):
-        train(Config(**TINY | options), copied, **flags)
+        train(config(TINY | options), copied, **flags)
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 
 
 def test_a_folder_with_another_runs_checkpoints_is_left_as_it_was(copied):
     """Its config.json is the one asked for; the checkpoints aren't."""
-    path = copied / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"activation": "tanh", "num_steps": 6}))
+    change(copied / "config.json", "network", activation="tanh")
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
     with pytest.raises(ValueError, match="activation=tanh.*elu.*one of the two is of another run"):
-        train(Config(**TINY | {"activation": "tanh", "num_steps": 8}), copied, resume=True, progress=False)
+        train(config(TINY | {"activation": "tanh", "num_steps": 8}), copied, resume=True, progress=False)
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
 
 
-def test_runs_from_before_a_field_was_new_are_loaded(copied, finished):
+def change(path, part, **changes):
+    """Change a part of a configuration in a file."""
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {part: values[part] | changes}))
+
+
+def test_runs_from_before_an_option_was_new_are_loaded(copied, finished):
     """By config.json and by the configurations in the checkpoints."""
-    new = ("encoder", "damping", "learn_damping", "precision")
     for path in [copied / "config.json", *copied.glob("checkpoints/*/config/metadata")]:
         values = json.loads(path.read_text())
-        assert set(new) <= set(values)
-        path.write_text(json.dumps({name: value for name, value in values.items() if name not in new}))
+        del values["precision"], values["model"]["num_points"], values["training"]["clip_norm"]
+        path.write_text(json.dumps(values))
     assert load_run(copied).config == load_run(finished).config
-    assert train(Config(**TINY), copied, resume=True) == read_summary(finished)
-    path = copied / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"encoder": "least_squares"}))
-    with pytest.raises(ValueError, match="encoder=least_squares, got one with gradient in .*of another run"):
+    assert train(config(TINY), copied, resume=True) == read_summary(finished)
+    values = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(values | {"model": {"name": "least_squares"}}))
+    with pytest.raises(ValueError, match="model=least_squares, got one with gon in .*of another run"):
         load_run(copied)
 
 
-def test_stopped_while_compiling_there_is_nothing_to_save_and_the_run_goes_on(tmp_path, monkeypatch, finished, undrawn):
-    make_model = run_module.make_model
+@pytest.mark.parametrize(
+    ("part", "changes", "words"),
+    [
+        ("model", {"name": "diffusion"}, "expected model one of gon, .*got 'diffusion'"),
+        ("network", {"depth": 3}, "'depth'.*another version of gon_jax"),
+        ("training", {"batch_size": 0}, "batch_size of at least 1, got 0"),
+    ],
+)
+def test_a_configuration_of_another_version_is_refused(copied, part, changes, words):
+    change(copied / "config.json", part, **changes)
+    with pytest.raises(ValueError, match=words):
+        load_run(copied)
 
-    def signalling(*args):
-        model, left = make_model(*args), [signal.SIGTERM]
 
-        def loss(*args):
-            if left:
-                os.kill(os.getpid(), left.pop())
-            return model.loss(*args)
-
-        return model._replace(loss=loss)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run_module, "make_model", signalling)
-        for resume in (False, True):
-            assert train(Config(**TINY), tmp_path / "run", resume=resume, progress=False) is None
-            assert rows_of(tmp_path / "run") == []
-    summary = train(Config(**TINY), tmp_path / "run", resume=True, progress=False)
+def test_stopped_while_compiling_there_is_nothing_to_save_and_the_run_goes_on(tmp_path, finished, undrawn):
+    for resume in (False, True):
+        stopped = train(config(TINY), tmp_path / "run", resume=resume, progress=False, should_stop=lambda: True)
+        assert stopped is None and rows_of(tmp_path / "run") == []
+    summary = train(config(TINY), tmp_path / "run", resume=True, progress=False)
     assert summary["test.squared_error"] == read_summary(finished)["test.squared_error"]
+
+
+def test_a_dataset_and_its_pca_may_be_passed(tmp_path, undrawn, monkeypatch):
+    dataset = config(TINY).data.load()
+    monkeypatch.setattr(DataConfig, "load", lambda self: pytest.fail("read the images"))
+    pca = {"squared_error": 1.5, "psnr": 20.0}
+    summary = train(config(TINY), tmp_path / "run", dataset=dataset, pca=pca, progress=False)
+    assert (summary["pca.squared_error"], summary["pca.psnr"]) == (1.5, 20.0)
 
 
 def test_other_images_under_the_same_name_are_refused(copied):
     (copied / "summary.json").unlink()
-    saved = json.loads((copied / "config.json").read_text()) | {"image_shape": [8, 8, 3]}
+    saved = json.loads((copied / "config.json").read_text()) | {"data_shape": [8, 8, 3]}
     (copied / "config.json").write_text(json.dumps(saved))
     with pytest.raises(ValueError, match=r"expected images \[N, 8, 8, 3\]"):
-        train(Config(**TINY), copied, resume=True)
+        train(config(TINY), copied, resume=True)
     assert json.loads((copied / "config.json").read_text()) == saved
 
 
@@ -313,7 +318,7 @@ def test_overwriting_removes_what_a_run_wrote_and_nothing_else(copied, undrawn):
     for path in mine:
         path.write_text("mine")
     (copied / "metrics.jsonl").write_text('{"step": 1, "loss": 0.0}\n')
-    summary = train(Config(**TINY | {"num_steps": 2}), copied, overwrite=True, progress=False)
+    summary = train(config(TINY | {"num_steps": 2}), copied, overwrite=True, progress=False)
     assert summary["num_steps"] == 2 and [row["step"] for row in rows_of(copied)] == [2]
     assert len(list(copied.glob("events.*"))) == 1 and encoder_of(copied)["step"] == 2
     with Checkpoints(copied) as checkpoints:
@@ -321,24 +326,32 @@ def test_overwriting_removes_what_a_run_wrote_and_nothing_else(copied, undrawn):
     assert all(path.read_text() == "mine" for path in mine)
 
 
-@pytest.mark.parametrize("config", [None, '{"architectures": ["Other"]}', "[]", "not JSON"])
-def test_a_folder_of_something_else_is_never_touched(tmp_path, config):
+@pytest.mark.parametrize("content", [None, '{"architectures": ["Other"]}', "[]", "not JSON"])
+def test_a_folder_of_something_else_is_never_touched(tmp_path, content):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "mine").write_text("mine")
-    if config is not None:
-        (tmp_path / "config.json").write_text(config)
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
     for flags in ({"overwrite": True}, {"resume": True}, {}):
         with pytest.raises((ValueError, FileNotFoundError), match="expected"):
-            train(Config(**TINY), tmp_path, **flags)
+            train(config(TINY), tmp_path, **flags)
     assert {path.name for path in tmp_path.rglob("*")} <= {"checkpoints", "mine", "config.json"}
     assert (tmp_path / "checkpoints" / "mine").read_text() == "mine"
 
 
-@pytest.mark.parametrize("changed", [{"latent_shape": [4]}, {"activation": "tanh"}, {"likelihood": "bernoulli"}])
-def test_a_checkpoint_of_another_model_is_refused(copied, changed):
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"latent_shape": [4]}, "latent_shape"),
+        ({"network": {"name": "conv", "base_channels": 2, "activation": "tanh"}}, "activation"),
+        ({"likelihood": {"name": "bernoulli"}}, "likelihood"),
+        ({"data_shape": [16, 16, 1]}, "data_shape"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(copied, changed, name):
     path = copied / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
-    with pytest.raises(ValueError, match=f"{next(iter(changed))}=.*one of the two is of another run"):
+    with pytest.raises(ValueError, match=f"{name}=.*one of the two is of another run"):
         load_run(copied)
 
 
@@ -351,13 +364,13 @@ def test_a_checkpoint_of_another_model_is_refused(copied, changed):
             PICTURES,
         ),
         ((30, 8, 8, 2), dict(latent_shape=(4, 4, 2), norm="group", likelihood="gaussian"), ["loss.png"]),
-        ((10, 8, 8, 3), dict(encoder="least_squares", learn_damping=True, likelihood="gaussian"), PICTURES),
+        ((10, 8, 8, 3), dict(model="least_squares", learn_damping=True, likelihood="gaussian"), PICTURES),
     ],
 )
 def test_any_model_on_few_images_of_any_channels(tmp_path, shape, options, pictures):
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 255, shape, np.uint8))
     tiny = dict(dataset=str(tmp_path / "images.npy"), num_validation=4, num_steps=2, batch_size=4, base_channels=4)
-    summary = train(Config(**TINY | tiny | options), tmp_path / "run", progress=False)
+    summary = train(config(TINY | tiny | options), tmp_path / "run", progress=False)
     assert np.isfinite([summary["test.squared_error"], summary["test.psnr"], summary["pca.squared_error"]]).all()
     assert sorted(path.name for path in (tmp_path / "run").glob("*.png")) == sorted(pictures)
     run = load_run(tmp_path / "run")
@@ -383,11 +396,23 @@ def test_pairs_have_different_labels():
         *(("weight_decay", float("nan")), ("weight_decay", -1.0), ("clip_norm", 0.0), ("step_size", -1.0)),
         *(("ema_decay", 1.0), ("stats_decay", float("nan")), ("validate_every", 0), ("seed", -1), ("seed", 2**32)),
         *(("latent_shape", ()), ("latent_shape", (4, 0, 1)), ("adam_epsilon", 0.0), ("damping", 0.0)),
-        *(("likelihood", "mse"), ("encoder", "ridge"), ("precision", "float16"), ("damping", 2.0)),
-        *(("learn_damping", True), ("network", "mlp"), ("num_points", 0), ("omega_0", 0.0), ("kl_weight", -1.0)),
-        *(("num_components", 0), ("inner_noise", "some"), ("logvar", float("nan")), ("hidden_dim", 64)),
+        *(("precision", "float16"), ("num_points", 0), ("omega_0", 0.0), ("kl_weight", -1.0), ("num_components", 0)),
+        *(("inner_noise", "some"), ("logvar", float("nan")), ("num_classes", 1), ("inner_steps", 0)),
     ],
 )
 def test_a_number_that_makes_no_sense_is_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=name):
-        Config(**{name: value})
+    parts = [Config, DataConfig, TrainingConfig, *(part for kind in REGISTRIES.values() for part in kind.values())]
+    parts = [part for part in parts if name in part.__dataclass_fields__]
+    for part in parts:
+        with pytest.raises(ValueError, match=rf"expected.* {name}\b.*got"):
+            part(**{name: value})
+    assert parts
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"likelihood": "mse"}, {"model": "ridge"}, {"network": "mlp"}, {"damping": 2.0}, {"hidden_dim": 64}, {"lr": 1.0}],
+)
+def test_an_option_of_another_model_and_an_unknown_name_are_refused(options):
+    with pytest.raises(ValueError, match=f"expected.*{next(iter(options))}"):
+        Config().replace(**options)
