@@ -1,16 +1,15 @@
-"""Make the README's tables of the variational and the implicit GON from the JSON of `elbo`, `implicit_loss` and
-`monte_carlo`, those that were measured.
+"""Make the tables of the variational and the implicit GON in docs/benchmarks.md, those that were measured.
 
-    python -m benchmarks.elbo_table
+python -m benchmarks.elbo_table
 """
 
 import statistics
 
 from benchmarks import report
-from benchmarks.quality_table import EPOCHS, README, SIDES, cell
+from benchmarks.quality_table import EPOCHS, SIDES, cell
 from benchmarks.step_time_table import load, markdown, number
 
-PUBLISHED = (240, 219, 191, 173)  # logs of the release's architecture that others published, one seed
+PUBLISHED = (240, 219, 191, 173)  # logs of the authors' architecture that others published, one seed
 
 
 def elbo(jax: dict, torch: dict, noiseless: dict) -> str:
@@ -43,7 +42,7 @@ def bits(result: dict) -> str:
     return markdown(
         [
             ["MNIST at 32x32, bits per dimension", *header],
-            [result["likelihood"].replace("_", " "), *cells, last, "1.06 after 1,000 epochs"],
+            [result["likelihood"].replace("_", " ").replace("ised", "ized"), *cells, last, "1.06 after 1,000 epochs"],
         ]
     )
 
@@ -62,7 +61,7 @@ def monte_carlo(result: dict) -> str:
     """Return error over all points and time of a step against the points of a step: means over seeds."""
     runs = result["runs"]
     divisors = sorted({run["divisor"] for run in runs})
-    rows = [["error per pixel (x 1000), ms a step", *("all N points" if d == 1 else f"N / {d}" for d in divisors)]]
+    rows = [["error per pixel (x 1000), ms per step", *("all N points" if d == 1 else f"N / {d}" for d in divisors)]]
     for size in sorted({run["image_size"] for run in runs}):
         rows.append([f"{size}x{size}, N = {size**2:,}"])
         for divisor in divisors:
@@ -72,22 +71,22 @@ def monte_carlo(result: dict) -> str:
     return markdown(rows)
 
 
-TABLES = {  # mark in the README: table, and the results that it is made from
+TABLES = {  # mark in the page: table, and the results that it is made from
     "elbo": (elbo, ("elbo_mnist_jax", "elbo_mnist_torch", "elbo_mnist_jax_noise_none")),
-    "bits": (bits, ("elbo_mnist_jax_noise_none_discretized_logistic_mixture",)),
+    "bits": (bits, ("elbo_mnist_jax_noise_none_discretised_logistic_mixture",)),
     "implicit loss": (implicit_loss, ("implicit_loss_jax_cpu", "implicit_loss_torch_cpu")),
     "monte carlo": (monte_carlo, ("monte_carlo_cpu",)),
 }
 
 
-def readme_with(text: str) -> str:
-    """Return the README's text with the tables of the results there are."""
+def page_with(text: str) -> str:
+    """Return the page's text with the tables of the results there are."""
     for mark, (table, names) in TABLES.items():
         results = [load(name) for name in names]
         if all(results):
-            text = report.readme_with(text, mark, table(*results))
+            text = report.page_with(text, mark, table(*results))
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(readme_with(README.read_text()))
+    report.PAGE.write_text(page_with(report.PAGE.read_text()))

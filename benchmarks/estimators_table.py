@@ -1,4 +1,4 @@
-"""Make the README's table of gradient codes against least-squares codes from the JSON of `estimators`.
+"""Make the table of gradient against least-squares latents in docs/benchmarks.md from the JSON of `estimators`.
 
 python -m benchmarks.estimators_table
 """
@@ -9,7 +9,7 @@ import statistics
 import numpy as np
 
 from benchmarks import report
-from benchmarks.step_time_table import README, markdown
+from benchmarks.step_time_table import markdown
 
 DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10 (10,000 images)"}
 NORMS = {"batch": "batch norm", "none": "no norm"}
@@ -24,7 +24,7 @@ def error_at(curve: list[dict], seconds: float) -> float:
 
 
 def table(result: dict) -> str:
-    """Return errors after equal steps, and after the time that gradient codes take for them."""
+    """Return errors after equal steps, and after the time that gradient latents take for them."""
     runs, steps = result["runs"], result["num_steps"]
     head = ["test error", f"gradient, {steps:,} steps"]
     head += [f"{name}: {steps:,} steps, as long" for name in ESTIMATORS[1:]]
@@ -51,14 +51,14 @@ def table(result: dict) -> str:
     return markdown(rows)
 
 
-def readme_with(text: str) -> str:
-    """Return the README's text with the table of the results there are, in one file or several."""
+def page_with(text: str) -> str:
+    """Return the page's text with the table of the results there are, in one file or several."""
     results = [json.loads(path.read_text()) for path in sorted(report.RESULTS.glob("estimators*.json"))]
     keys = ("dataset", "latent_size", "norm", "estimator", "seed")
     runs = {tuple(run[key] for key in keys): run for result in results for run in result["runs"]}  # the later file's
     table_of_all = table({"num_steps": results[0]["num_steps"], "runs": list(runs.values())})
-    return report.readme_with(text, "estimators", table_of_all)
+    return report.page_with(text, "estimators", table_of_all)
 
 
 if __name__ == "__main__":
-    README.write_text(readme_with(README.read_text()))
+    report.PAGE.write_text(page_with(report.PAGE.read_text()))

@@ -1,4 +1,4 @@
-"""Make the table of test errors, its picture, and the README's copy of the table, from the JSON of both sides.
+"""Make the table of test errors in docs/benchmarks.md, and its picture, from the JSON of both sides.
 
 python -m benchmarks.quality_table
 """
@@ -9,18 +9,17 @@ import pathlib
 
 from benchmarks import report
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
 EPOCHS = (1, 2, 5, 10)
-PUBLISHED = {  # logs of the release's architecture that others published, one seed
+PUBLISHED = {  # logs of the authors' architecture that others published, one seed
     "mnist": (3.61, 1.56, 0.942, 0.708),
     "fashion_mnist": (4.69, 3.12, 2.00, 1.45),
 }
-SIDES = {"jax": "gon_jax", "torch": "release's algorithm in PyTorch"}
+SIDES = {"jax": "gon_jax", "torch": "the authors' algorithm in PyTorch"}
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
 def curves(dataset: str, side: str, key: str = "test_squared_error") -> list[list[float]]:
-    """Return one list an epoch, the errors of all seeds."""
+    """Return one list per epoch, the errors of all seeds."""
     runs = json.loads((report.RESULTS / f"quality_{dataset}_{side}.json").read_text())["runs"]
     return [list(errors) for errors in zip(*([point[key] for point in run["curve"]] for run in runs), strict=True)]
 
@@ -71,7 +70,7 @@ def draw() -> pathlib.Path:
 
 def main():
     print(table())
-    README.write_text(report.readme_with(README.read_text(), "quality", table()))
+    report.PAGE.write_text(report.page_with(report.PAGE.read_text(), "quality", table()))
     print(draw())
 
 

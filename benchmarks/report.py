@@ -6,9 +6,11 @@ import re
 
 from benchmarks.provenance import provenance
 
-__all__ = ["RESULTS", "provenance", "readme_with", "write"]
+__all__ = ["PAGE", "README", "RESULTS", "page_with", "provenance", "write"]
 
 RESULTS = pathlib.Path(__file__).parent / "results"
+README = pathlib.Path(__file__).parents[1] / "README.md"
+PAGE = README.parent / "docs" / "benchmarks.md"
 
 
 def write(name: str, result: dict, made_by: dict, folder: pathlib.Path | None = None) -> pathlib.Path:
@@ -22,8 +24,8 @@ def write(name: str, result: dict, made_by: dict, folder: pathlib.Path | None = 
     return path
 
 
-def readme_with(text: str, mark: str, table: str) -> str:
-    """Return the README's text with what stands between `<!-- mark -->` and `<!-- /mark -->` replaced.
+def page_with(text: str, mark: str, table: str) -> str:
+    """Return the text of a page with what stands between `<!-- mark -->` and `<!-- /mark -->` replaced.
 
     Raises:
         ValueError: if the marks are not there.

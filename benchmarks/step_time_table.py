@@ -1,4 +1,4 @@
-"""Make the README's tables of speed, and their picture, from the JSON of `step_time` and `time_to_quality`.
+"""Make the tables of speed in docs/benchmarks.md, the README's row, and their picture, from the JSON.
 
 python -m benchmarks.step_time_table
 """
@@ -10,9 +10,8 @@ import statistics
 
 from benchmarks import report
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
 NAMES = {
-    "torch-eager": "PyTorch, the release's algorithm",
+    "torch-eager": "PyTorch, the authors' algorithm",
     "torch-compiled": "PyTorch compiled",
     "torch-compiled-channels-last": "PyTorch compiled, channels last",
     "torch-compiled-shared": "PyTorch compiled, our algebra",
@@ -33,7 +32,7 @@ def load(name: str) -> dict | None:
 def case_words(case: dict) -> str:
     """Return a case in words, as in 'conv 32x32, latent 32, batch 64'."""
     kind = {"conv": "convolutional", "vgon": "variational", "siren": "implicit"}[case["kind"]]
-    size, noise = case["image_size"], ", one noise a batch" if case.get("shared_noise") else ""
+    size, noise = case["image_size"], ", one noise per batch" if case.get("shared_noise") else ""
     return f"{kind} {size}x{size}, latent {case['latent_size']}, batch {case['batch_size']}{noise}"
 
 
@@ -54,10 +53,10 @@ def spread(values) -> str:
 
 
 def cases_table(result: dict) -> str:
-    """Return two tables: milliseconds a step of each case and side; what else was seen in one case of each kind."""
+    """Return two tables: milliseconds per step of each case and side; what else was seen in one case of each kind."""
     shown = [case for case in result["cases"].values() if len(case["sides"]) > 2] or list(result["cases"].values())
     sides = [side for side in NAMES if any(side in case["sides"] for case in shown)]
-    steps = [["ms a step, median (range)", *(NAMES[side] for side in sides)]]
+    steps = [["ms per step, median (range)", *(NAMES[side] for side in sides)]]
     for case in shown:
         timed = case["sides"]
         cells = [spread(timed[side]["rounds_ms"]) if side in timed else "" for side in sides]
@@ -82,10 +81,10 @@ def cases_table(result: dict) -> str:
 
 
 def encoding_table(result: dict) -> str:
-    """Return images a second of every way to encode."""
+    """Return images per second of every way to encode."""
     shown = list(result["cases"].values())
     sides = [side for side in NAMES if any(side in case["sides"] for case in shown)]
-    rows = [["images encoded a second", *(NAMES[side] for side in sides)]]
+    rows = [["images encoded per second", *(NAMES[side] for side in sides)]]
     for case in shown:
         cells = [number(case["sides"][s]["examples_per_second"]) if s in case["sides"] else "" for s in sides]
         rows.append([case_words(case["case"]), *cells])
@@ -107,18 +106,23 @@ def quality_table(result: dict) -> str:
 
 
 def table(step_time: dict, encoding: dict | None = None, quality: dict | None = None) -> str:
-    """Return everything that the README shows between its marks."""
+    """Return everything that docs/benchmarks.md shows between the marks of step time."""
     tables = [cases_table(step_time)]
     tables += [encoding_table(encoding)] if encoding else []
     tables += [quality_table(quality)] if quality else []
     return "\n\n".join(tables)
 
 
-def readme_with(text: str) -> str:
-    """Return the README's text with the tables of the results there are."""
+def page_with(text: str) -> str:
+    """Return the page's text with the tables of the results there are."""
     found = load("step_time_cpu"), load("encoding_cpu"), load("time_to_quality_cpu")
-    text = report.readme_with(text, "step time", table(*found))
-    return report.readme_with(text, "variational step time", cases_table(load("step_time_vgon_vgon-shared_cpu")))
+    text = report.page_with(text, "step time", table(*found))
+    return report.page_with(text, "variational step time", cases_table(load("step_time_vgon_vgon-shared_cpu")))
+
+
+def readme_table(result: dict) -> str:
+    """Return the README's one row: milliseconds per step of the first case."""
+    return "\n".join(cases_table(result).splitlines()[:3])
 
 
 def draw(result: dict) -> pathlib.Path:
@@ -153,7 +157,7 @@ def draw(result: dict) -> pathlib.Path:
     handles = [axes.barh(0, 0, color=COLORS[side]) for side in labels]
     labels = [NAMES[side] for side in labels]
     panels[0].legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
-    axes.set(xscale="log", xlabel="milliseconds a training step; median, bars from the fastest round to the slowest")
+    axes.set(xscale="log", xlabel="milliseconds per training step; median, bars from the fastest round to the slowest")
     axes.margins(x=0.12, y=0.01)
     axes.invert_yaxis()
     axes.set_yticks(*zip(*ticks, strict=True), fontsize=8)
@@ -173,7 +177,7 @@ def draw(result: dict) -> pathlib.Path:
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
         if field == next(iter(growth)):
-            axes.set_ylabel("milliseconds a step")
+            axes.set_ylabel("milliseconds per step")
             axes.legend(frameon=False, fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
@@ -183,8 +187,8 @@ def draw(result: dict) -> pathlib.Path:
 
 
 def main():
-    text = readme_with(README.read_text())
-    README.write_text(text)
+    report.PAGE.write_text(page_with(report.PAGE.read_text()))
+    report.README.write_text(report.page_with(report.README.read_text(), "speed", readme_table(load("step_time_cpu"))))
     print(draw(load("step_time_cpu")))
 
 

@@ -100,11 +100,11 @@ def test_tables():
     assert "| gon_jax | 41 (41 to 41) | 30 (30 to 30) | not reached | not reached |" in text
 
     readme = "before\n<!-- step time -->\n<!-- /step time -->\nafter"
-    filled = report.readme_with(readme, "step time", "old")
+    filled = report.page_with(readme, "step time", "old")
     assert filled == "before\n<!-- step time -->\nold\n<!-- /step time -->\nafter"
-    assert report.readme_with(filled, "step time", "new") == filled.replace("old", "new")
+    assert report.page_with(filled, "step time", "new") == filled.replace("old", "new")
     with pytest.raises(ValueError, match="expected <!-- other -->"):
-        report.readme_with(readme, "other", "new")
+        report.page_with(readme, "other", "new")
 
 
 def test_picture(tmp_path, monkeypatch):
@@ -200,14 +200,14 @@ def test_tables_of_the_variational_and_the_implicit_gon():
     assert "| all N points | N / 4 |" in text and "| 64x64, N = 4,096 | 25, 40 | 20, 12 |" in text
 
 
-def test_only_what_was_measured_enters_the_readme(tmp_path, monkeypatch):
+def test_only_what_was_measured_enters_the_page(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     readme = "<!-- elbo -->\n<!-- /elbo -->"
     report.write("elbo_mnist_jax", elbo_result(200.0), {})
-    assert elbo_table.readme_with(readme) == readme
+    assert elbo_table.page_with(readme) == readme
     report.write("elbo_mnist_torch", elbo_result(300.0), {})
     report.write("elbo_mnist_jax_noise_none", elbo_result(100.0), {})
-    assert "| gon_jax | 200 (200 to 200) |" in elbo_table.readme_with(readme)
+    assert "| gon_jax | 200 (200 to 200) |" in elbo_table.page_with(readme)
 
 
 def test_monte_carlo(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What the README says was measured: its table is what the JSON gives, and every result says where it is from."""
+"""What README and docs say was measured: tables are made from the JSON, and every result says where it is from."""
 
 import json
 import statistics
@@ -6,31 +6,33 @@ import statistics
 import pytest
 
 from benchmarks import elbo_table, estimators_table, report, step_time_table
-from benchmarks.quality_table import README, curves, table
+from benchmarks.quality_table import curves, table
 
 RESULTS = sorted(report.RESULTS.glob("*.json"))
 
 
-def test_table_in_the_readme_is_made_from_the_results():
-    text = README.read_text()
-    assert report.readme_with(text, "quality", table()) == text, "run `python -m benchmarks.quality_table`"
+def test_table_of_quality_is_made_from_the_results():
+    text = report.PAGE.read_text()
+    assert report.page_with(text, "quality", table()) == text, "run `python -m benchmarks.quality_table`"
 
 
 @pytest.mark.skipif(not step_time_table.load("step_time_cpu"), reason="speed was not measured")
-def test_tables_of_speed_in_the_readme_are_made_from_the_results():
-    text = README.read_text()
-    assert step_time_table.readme_with(text) == text, "run `python -m benchmarks.step_time_table`"
+def test_tables_of_speed_are_made_from_the_results():
+    text = report.PAGE.read_text()
+    assert step_time_table.page_with(text) == text, "run `python -m benchmarks.step_time_table`"
+    row, text = step_time_table.readme_table(step_time_table.load("step_time_cpu")), report.README.read_text()
+    assert report.page_with(text, "speed", row) == text, "run `python -m benchmarks.step_time_table`"
 
 
 @pytest.mark.skipif(not step_time_table.load("estimators"), reason="the estimators were not compared")
-def test_table_of_estimators_in_the_readme_is_made_from_the_results():
-    text = README.read_text()
-    assert estimators_table.readme_with(text) == text, "run `python -m benchmarks.estimators_table`"
+def test_table_of_estimators_is_made_from_the_results():
+    text = report.PAGE.read_text()
+    assert estimators_table.page_with(text) == text, "run `python -m benchmarks.estimators_table`"
 
 
-def test_tables_of_the_variational_and_the_implicit_gon_in_the_readme_are_made_from_the_results():
-    text = README.read_text()
-    assert elbo_table.readme_with(text) == text, "run `python -m benchmarks.elbo_table`"
+def test_tables_of_the_variational_and_the_implicit_gon_are_made_from_the_results():
+    text = report.PAGE.read_text()
+    assert elbo_table.page_with(text) == text, "run `python -m benchmarks.elbo_table`"
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 5, 10])
