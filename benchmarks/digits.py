@@ -1,4 +1,4 @@
-"""Train the preset gon-digits once and record its figures; put its pictures where the README shows them.
+"""Train the preset gon-digits once and record its metrics; put its pictures where the README shows them.
 
 python -m benchmarks.digits
 """
@@ -8,8 +8,7 @@ import shutil
 import tempfile
 
 from benchmarks import report
-from gon_jax.runs.presets import PRESETS
-from gon_jax.runs.run import train
+from gon_jax.runs import PRESETS, train
 
 IMAGES = pathlib.Path(__file__).parents[1] / "docs" / "images"
 

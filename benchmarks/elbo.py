@@ -6,7 +6,7 @@ r"""Train the variational GON of the published logs on MNIST, and record the bou
         --clip-norm 100 --likelihood discretized_logistic_mixture
 
 All 60,000 training images; nothing is selected on the test set. The counterpart in PyTorch is `elbo_torch.py`. With a
-likelihood of bytes the result has bits per dimension; at the end with 16 draws an image too, the tighter bound.
+likelihood of bytes the result has bits per dimension; at the end with 16 draws per image too, the tighter bound.
 """
 
 import argparse
@@ -20,8 +20,7 @@ from gon_jax.data import load
 from gon_jax.decoders import conv_decoder
 from gon_jax.metrics import evaluate_bound
 from gon_jax.models import vgon
-from gon_jax.runs.config import Config
-from gon_jax.runs.making import make_likelihood
+from gon_jax.runs import Config
 from gon_jax.training import fit, make_optimizer
 
 LATENT_SIZE, BASE_CHANNELS, LEARNING_RATE, BATCH_SIZE = 256, 16, 2e-4, 64
@@ -29,11 +28,11 @@ NUM_DRAWS = 16  # of the importance-weighted bound
 
 
 def train(train_images, test_images, seed: int, args):
-    """Return a curve of dicts, one an epoch, and the seconds to compile."""
+    """Return a curve of dicts, one per epoch, and the seconds to compile."""
     epochs, inner_noise = args.epochs, args.inner_noise
-    likelihood = make_likelihood(Config(likelihood=args.likelihood))
+    likelihood = Config().replace(likelihood=args.likelihood).likelihood.build()
     image_shape, latent_shape = (32, 32, likelihood.num_outputs), (LATENT_SIZE,)
-    decoder = conv_decoder(image_shape, latent_shape, base_channels=BASE_CHANNELS, output_activation="none")
+    decoder = conv_decoder(image_shape, latent_shape, base_channels=BASE_CHANNELS)
     model = vgon(decoder, likelihood=likelihood, inner_noise=inner_noise)
     steps_per_epoch = len(train_images) // BATCH_SIZE
     train_key, test_key = jax.random.split(jax.random.key(seed))

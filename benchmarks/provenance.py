@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy", "tensorflow-datasets", "pillow", "scikit-learn")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def _processor() -> str:
@@ -61,10 +61,10 @@ def provenance(command: str | None = None) -> dict:
     Args:
         command: by default this process's, as a command of this project.
     """
-    program = Path(sys.argv[0])
     if command is None:
-        first = [program.name] if program.suffix != ".py" else ["python", "-m", f"{program.parent.name}.{program.stem}"]
-        command = " ".join([*first, *sys.argv[1:]])
+        module = sys.modules["__main__"].__spec__  # None for a script
+        first = f"python -m {module.name.removesuffix('.__main__')}" if module else Path(sys.argv[0]).name
+        command = " ".join([first, *sys.argv[1:]])
     return {
         "command": command,
         "commit": _commit(),

@@ -11,19 +11,17 @@ import jax
 from tqdm.auto import tqdm
 
 from benchmarks import report
-from gon_jax.data import load
 from gon_jax.metrics import evaluate
-from gon_jax.runs.making import make_model, optimizer_of
-from gon_jax.runs.presets import PRESETS
+from gon_jax.runs import PRESETS
 from gon_jax.training import fit
 
 PRESET = {"mnist": "gon-mnist-256", "fashion_mnist": "gon-fashion-256"}
 
 
 def train(config, dataset, seed: int, epochs: int):
-    """Return a curve of dicts, one an epoch, and the seconds to compile."""
-    model = make_model(config, dataset.train.images.shape[1:])
-    steps_per_epoch = len(dataset.train.images) // config.batch_size
+    """Return a curve of dicts, one per epoch, and the seconds to compile."""
+    model, training = config.build(dataset.train.images.shape[1:]), config.training
+    steps_per_epoch = len(dataset.train.images) // training.batch_size
     curve = []
 
     def on_report(report):
@@ -47,9 +45,9 @@ def train(config, dataset, seed: int, epochs: int):
         dataset.train.images,
         epochs * steps_per_epoch,
         jax.random.key(seed),
-        optimizer=optimizer_of(config),
-        batch_size=config.batch_size,
-        stats_decay=config.stats_decay,
+        optimizer=training.optimizer(),
+        batch_size=training.batch_size,
+        stats_decay=training.stats_decay,
         validate_every=steps_per_epoch,
         on_report=on_report,
     )
@@ -64,7 +62,7 @@ def main():
     args = parser.parse_args()
     made_by = report.provenance()
     config = PRESETS[PRESET[args.dataset]]
-    dataset = load(config.dataset, image_size=config.image_size)
+    dataset = config.data.load()
     runs = []
     for seed in args.seeds:
         curve, seconds_compile = train(config, dataset, seed, args.epochs)
@@ -76,9 +74,9 @@ def main():
                 "dataset": args.dataset,
                 "preset": PRESET[args.dataset],
                 "latent_size": config.latent_shape[0],
-                "base_channels": config.base_channels,
-                "learning_rate": config.learning_rate,
-                "batch_size": config.batch_size,
+                "base_channels": config.network.base_channels,
+                "learning_rate": config.training.learning_rate,
+                "batch_size": config.training.batch_size,
                 "runs": runs,
             },
             made_by,

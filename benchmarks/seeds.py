@@ -15,22 +15,21 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import report
-from gon_jax.runs.config import Config
-from gon_jax.runs.making import make_model, optimizer_of
+from gon_jax.runs import Config
 from gon_jax.training import init_state, train_steps
 
 CONFIGS = {
-    "GON": Config(latent_shape=(256,)),
+    "GON": Config().replace(latent_shape=(256,)),
     "GON, latent 32": Config(),
-    "autoencoder": Config(model="autoencoder", latent_shape=(256,)),
+    "autoencoder": Config().replace(model="autoencoder", latent_shape=(256,)),
 }
 
 
 def seconds_per_step(config: Config, num_seeds: int, together: bool, steps: int, repeats: int) -> float:
     """Return the median seconds of a step of all seeds."""
-    model, optimizer = make_model(config, (32, 32, 1)), optimizer_of(config)
+    model, optimizer = config.build((32, 32, 1)), config.training.optimizer()
     data = {"x": jax.random.randint(jax.random.key(0), (512, 32, 32, 1), 0, 256).astype(jnp.uint8)}
-    run = partial(train_steps, model, optimizer, batch_size=config.batch_size, num_losses=steps)
+    run = partial(train_steps, model, optimizer, batch_size=config.training.batch_size, num_losses=steps)
     states = jax.vmap(partial(init_state, model, optimizer))(jax.random.split(jax.random.key(1), num_seeds))
     if together:
         call = jax.jit(jax.vmap(run, in_axes=(0, None, None)))
@@ -60,7 +59,7 @@ def main(argv=None):
         options = {"num_seeds": args.num_seeds, "steps": args.steps, "repeats": args.repeats}
         together, apart = (1000 * seconds_per_step(config, together=t, **options) for t in (True, False))
         rows.append({"model": name, "ms_together": together, "ms_one_after_another": apart})
-        print(f"{name}: {args.num_seeds} seeds together {together:.1f} ms a step, one after another {apart:.1f}")
+        print(f"{name}: {args.num_seeds} seeds together {together:.1f} ms per step, one after another {apart:.1f}")
     result = {"num_seeds": args.num_seeds, "rows": rows}
     print(report.write(f"seeds_{jax.default_backend()}", result, made_by, args.results))
 

@@ -63,14 +63,14 @@ class TorchRun:
 
 
 class JaxRun:
-    """Train ours as `fit` does: the data on the device, 100 steps a call."""
+    """Train ours as `fit` does: the data on the device, 100 steps per call."""
 
     def __init__(self, side, seed):
         import jax
         import jax.numpy as jnp
 
         from benchmarks import jax_sides
-        from gon_jax import data, metrics, models, training
+        from gon_jax import Variables, data, metrics, models, training
 
         self.jax, self.jnp, self.data, self.training = jax, jnp, data, training
         self.model = models.gon(jax_sides.make_decoder(CASE), step_size=CASE.step_size)
@@ -78,7 +78,7 @@ class JaxRun:
         params = jax.tree.map(jnp.asarray, cases.flax_params(CASE, cases.weights(CASE, seed, shift=0.0)))
         state = training.init_state(self.model, self.optimizer, jax.random.key(seed))
         self.state = state._replace(params=params, opt_state=self.optimizer.init(params))
-        self.variables = models.Variables
+        self.variables = Variables
         self.evaluate = partial(metrics.evaluate, self.model, evaluation="batch", batch_size=CASE.batch_size)
 
     def load(self):
