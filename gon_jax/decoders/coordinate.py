@@ -1,8 +1,8 @@
-"""What decoders of coordinates share: one function of a point and a code, at any points; and its derivatives in space.
+"""Decoders of coordinates: one function of a point and a latent, at any points.
 
 A network is a Flax module called with `(points [N, d], z [B, k])`, which returns `[B N, C]`, every point with every
-code; or with `(points [N, d], z [N, k], one_latent_per_point=True)`, which returns `[N, C]`. `[B, N, d + k]`, every
-point joined to every code, is never made: what the points contribute is computed once for all codes.
+latent; or with `(points [N, d], z [N, k], one_latent_per_point=True)`, which returns `[N, C]`. `[B, N, d + k]`, every
+point joined to every latent, is never made: what the points contribute is computed once for all latents.
 """
 
 import flax.linen as nn
@@ -13,9 +13,11 @@ from gon_jax.base import Decoder
 from gon_jax.coordinates import check_coordinates
 from gon_jax.decoders.layers import OutputActivationName, output_activation_fn, output_range
 
+__all__ = ["add_per_latent", "for_every_latent", "implicit_decoder"]
+
 
 def for_every_latent(x: jax.Array, num_latents: int) -> jax.Array:
-    """Return `[N, h]` of points once for every code, `[B N, h]`.
+    """Return `[N, h]` of points once for every latent, `[B N, h]`.
 
     A product with ones: the broadcast whose transpose is a product too, where a sum would be slow.
     """
@@ -24,7 +26,7 @@ def for_every_latent(x: jax.Array, num_latents: int) -> jax.Array:
 
 
 def add_per_latent(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Return the rows of x, `[B N, h]` or `[B, h]`, plus y `[B, h]`, the same for all rows of a code."""
+    """Return the rows of x, `[B N, h]` or `[B, h]`, plus y `[B, h]`, the same for all rows of a latent."""
     return (x.reshape(len(y), -1, x.shape[-1]) + y[:, None]).reshape(x.shape)
 
 
@@ -33,7 +35,7 @@ def implicit_decoder(
     coordinates: jax.Array,
     latent_size: int,
     output_activation: OutputActivationName = "none",
-    **counts,
+    **counts: int,
 ) -> Decoder:
     """Return the decoder of a network as described above, at these points.
 
@@ -45,7 +47,7 @@ def implicit_decoder(
         **counts: further sizes, to be at least 1.
 
     Returns:
-        A decoder of `[B, k]` to `[B, *spatial, C]`, rows independent, pointwise, with `coordinates` and `at`.
+        A decoder of `[B, k]` to `[B, *spatial, C]`, examples independent, pointwise, with `coordinates` and `at`.
 
     Raises:
         ValueError: for coordinates that are not floats `[*spatial, d]`, a size below 1, or an unknown activation.

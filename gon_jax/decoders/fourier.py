@@ -65,7 +65,7 @@ def fourier_decoder(
     activation: ActivationName | Callable[[jax.Array], jax.Array] = "silu",
     output_activation: OutputActivationName = "none",
 ) -> Decoder:
-    """Return a decoder of random Fourier features of the coordinates and of the code.
+    """Return a decoder of random Fourier features of the coordinates and of the latent.
 
     Args:
         coordinates, latent_size, num_channels, hidden_dim, num_layers, output_activation: as for `siren_decoder`.
@@ -77,7 +77,7 @@ def fourier_decoder(
             0).
 
     Returns:
-        A decoder of `[B, k]` to `[B, *spatial, C]`, rows independent, pointwise; its `at` gives it at other points.
+        A decoder of `[B, k]` to `[B, *spatial, C]`, examples independent, pointwise; its `at` gives it at other points.
 
     Raises:
         ValueError: for coordinates that are not floats `[*spatial, d]`, a size below 1, a bandwidth that isn't above 0,

@@ -1,6 +1,6 @@
-r"""The implicit decoder of the release, a SIREN of a point's coordinates and the code; and one modulated by the code.
+r"""The authors' implicit decoder, a SIREN of a point's coordinates and the latent; and one modulated by the latent.
 
-With the N points c `[N, d]`, an example's code z `[k]`, L hidden layers of width h and a linear last one,
+With the N points c `[N, d]`, an example's latent z `[k]`, L hidden layers of width h and a linear last one,
 
     h_0 = sin(omega_0 ([c, z] W_0 + b_0)),   h_i = sin(omega_0 (h_{i-1} W_i + b_i)),   F = h_{L-1} W_L + b_L.
 
@@ -83,32 +83,32 @@ def siren_decoder(
     first_omega_0: float | None = None,
     output_activation: OutputActivationName = "none",
 ) -> Decoder:
-    """Return the release's implicit decoder, in its initialization: a value at each of the given points.
+    """Return the authors' implicit decoder, in its initialization: a value at each of the given points.
 
     Parameters are `Dense_0`, ..., `Dense_L`, L = `num_layers`, each a `kernel` `[in, out]` and a `bias` `[out]`: the
     weight of the i-th of PyTorch's linear layers transposed, and its bias. Rows of the first kernel are those of the
-    coordinates, then those of the code, as in `torch.cat([coordinates, z])`. omega_0 is not in them.
+    coordinates, then those of the latent, as in `torch.cat([coordinates, z])`. omega_0 is not in them.
 
     Args:
         coordinates: the points, `[*spatial, d]`, floats in [-1, 1]: `gon_jax.coordinates.grid(28, 28)` for an image.
         latent_size: k.
         num_channels: C, outputs per point.
         hidden_dim: h.
-        num_layers: L, hidden layers, each with a sine; the release's 34-256-256-256-256-1 has 4. The paper's "3 hidden
+        num_layers: L, hidden layers, each with a sine; the authors' 34-256-256-256-256-1 has 4. The paper's "3 hidden
             layers of 32" has 4,385 parameters with `num_layers=4` and `latent_size=34`.
         omega_0: factor of every sine's argument.
         first_omega_0: of the first layer's, which sets the frequencies that coordinates enter with; by default the
             same. Sound needs hundreds.
-        output_activation: "none", as the release; "sigmoid" or "tanh".
+        output_activation: "none", as the authors; "sigmoid" or "tanh".
 
     Returns:
-        A decoder of `[B, k]` to `[B, *spatial, C]`, rows independent, pointwise; its `at` gives it at other points.
+        A decoder of `[B, k]` to `[B, *spatial, C]`, examples independent, pointwise; its `at` gives it at other points.
 
     Raises:
         ValueError: for coordinates that are not floats `[*spatial, d]`, a size below 1, or an unknown activation.
 
     >>> from gon_jax.coordinates import grid
-    >>> decoder = siren_decoder(grid(28, 28), 32)  # the release's
+    >>> decoder = siren_decoder(grid(28, 28), 32)  # the authors'
     >>> params = decoder.init(jax.random.key(0))
     >>> sum(leaf.size for leaf in jax.tree.leaves(params)), decoder.output(params, jnp.zeros((2, 32))).shape
     (206593, (2, 28, 28, 1))
@@ -131,12 +131,12 @@ def modulated_siren_decoder(
     first_omega_0: float | None = None,
     output_activation: OutputActivationName = "none",
 ) -> Decoder:
-    """Return a SIREN of the coordinates alone, whose every hidden layer the code shifts,
+    """Return a SIREN of the coordinates alone, whose every hidden layer the latent shifts,
 
         h_i = sin(omega_0 (h_{i-1} W_i + b_i + z S_i)),  h_{-1} = c.
 
-    The code reaches every layer by a linear map of its own. W and b start as in `siren_decoder`; S, which is `shift`
-    `[k, L h]`, so that codes of unit deviation shift the sines' arguments by 1.
+    The latent reaches every layer by a linear map of its own. W and b start as in `siren_decoder`; S, which is `shift`
+    `[k, L h]`, so that latents of unit deviation shift the sines' arguments by 1.
 
     Args:
         coordinates, latent_size, num_channels, hidden_dim, num_layers, output_activation: as for `siren_decoder`.
@@ -145,7 +145,7 @@ def modulated_siren_decoder(
         first_omega_0: as for `siren_decoder`.
 
     Returns:
-        A decoder of `[B, k]` to `[B, *spatial, C]`, rows independent, pointwise; its `at` gives it at other points.
+        A decoder of `[B, k]` to `[B, *spatial, C]`, examples independent, pointwise; its `at` gives it at other points.
 
     Raises:
         ValueError: as for `siren_decoder`.

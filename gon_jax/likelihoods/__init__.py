@@ -1,7 +1,7 @@
 r"""What the decoder's output says of the data: a number for each number of the data, in nats (or squared intensity).
 
 A likelihood is any function `(output [B, ...], x [B, ...]) -> [B]`. The ones here are small records that know more: the
-terms that are summed, their mean, how to sample x, and facts that other rooms use: how many outputs they read for each
+terms that are summed, their mean, how to sample x, and facts that other modules use: how many outputs they read for each
 channel of the data, whether their gradient is affine in the data, what measure they are a density or mass of.
 
 | likelihood | outputs, K | a model of |

@@ -25,7 +25,7 @@ squared_error = Likelihood(
     affine=True,
     fisher=lambda output: jnp.full_like(output, 2),
 )
-"""sum (x - F)^2 per example: no 1/2, no constants, in squared intensity. The release's GON. Its draw of x is the mean.
+"""sum (x - F)^2 per example: no 1/2, no constants, in squared intensity. The authors' GON. Its draw of x is the mean.
 
 >>> squared_error(jnp.zeros((2, 3)), jnp.ones((2, 3)))
 Array([3., 3.], dtype=float32)

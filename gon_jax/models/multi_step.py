@@ -1,11 +1,12 @@
 r"""The multi-step GON and the detached baselines of the paper (Table 1, Figs. 2a, 11a and 11b, Appendix C).
 
-The code is where T gradient steps on the loss lead from z_0, and the outer loss is differentiated through them all, or
+T gradient steps on the loss lead from z_0 to the latent, and the outer loss is differentiated through them all, or
 through none ("detached"). With T = 1 from a constant origin, differentiated, it is the GON.
 
     z_{t+1} = z_t - step_size * grad_{z_t} L(x, F(z_t)),    t = 0, ..., T - 1
 """
 
+from functools import partial
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
@@ -25,16 +26,16 @@ Encoding = Literal["step", "gradient"]
 
 
 class MultiStepStats(NamedTuple):
-    """What a decoder with batch statistics needs so that an image encodes the same alone and in any company.
+    """What a decoder with batch statistics needs so that an image's latent does not depend on its batch.
 
-    Each pass has statistics of its own, averaged over training batches, but for a first pass from one shared origin: it
-    is computed from the parameters, as in `GONStats`, and its coupled step is exact. In a later step, an image moves by
-    the gradient at the held statistics alone: to add what coupling adds on average brought nothing on digits.
+    Each pass has statistics of its own, averaged over training batches, but for a first pass from one shared origin,
+    which is computed from the parameters, as in `GONStats`, and exact. In a later step, an image moves by the gradient
+    at the held statistics alone: adding what the coupling adds on average brought nothing on digits.
 
     Attributes:
-        latent: the decoder's statistics in the pass that decodes the codes.
+        latent: the decoder's statistics in the pass that decodes the latents.
         mean_cotangent: as in `GONStats`; `None` where start points are drawn.
-        steps: of the n steps after it (all T where start points are drawn) the decoder's statistics `[n, ...]`; `None`
+        steps: the decoder's statistics `[n, ...]` in the n steps after it (all T where start points are drawn); `None`
             for n = 0.
     """
 
@@ -55,34 +56,33 @@ def multi_step_gon(
     origin_scale: float = 0.0,
     encoding: Encoding = "step",
 ) -> Model:
-    r"""Return the GON whose codes are several gradient steps: minimize, with z_T as above, L(x, F(z_T)).
+    r"""Return the GON whose latents are several gradient steps: minimize, with z_T as above, L(x, F(z_T)).
 
     Parameters are `{"decoder": ...}`, and `"origin"` `[*latent]` and `"log_step_size"` where these are learned.
 
     From one origin the first step takes the fast forms of `gon_jax.encode_shared`. Each later one is rematerialized:
-    the forward loop keeps the codes `[T, B, *latent]` alone and the backward loop makes each step again, so memory does
-    not grow with T beyond the codes. That is 8 decoder passes a step in place of 6, and the faster for it on a CPU.
+    the forward loop keeps the latents `[T, B, *latent]` alone and the backward loop computes each step again. That is 8
+    decoder passes per step in place of 6, and yet faster on a CPU.
 
-    Under batch statistics each pass has those of its own batch, and gradients flow through them, as in `gon`.
-    Evaluated with averages, rows are independent: see `MultiStepStats`. That is exact for the first step from one
-    origin, and close for later ones.
+    Under batch statistics each pass has those of its own batch, and gradients flow through them, as in `gon`. With
+    averaged statistics examples are independent, which is exact for the first step from one origin, and close for later
+    ones; see `MultiStepStats`.
 
     Args:
-        decoder: a record, or your own function in it.
+        decoder: a record.
         likelihood: the inner and the outer loss.
         num_steps: T.
-        step_size: by default 0.1 / (64 H W) for data `[H, W, C]`, the paper's latent learning rate of 0.1 where the
-            loss is a mean over the release's 64 examples and over pixels; with one step 1 / (64 H W), as in `gon`.
-        detached: the code is a constant of the outer loss, so the decoder learns from its last pass alone.
-        learn_origin: z_0 is a parameter, from 0 on.
-        learn_step_size: its logarithm is a parameter, from `step_size` on.
+        step_size: by default `gon_jax.models.default_step_size`: the paper's latent learning rate of 0.1, in its units.
+        detached: the latent is a constant of the outer loss, so the decoder learns from its last pass alone.
+        learn_origin: z_0 is a parameter, which starts at 0.
+        learn_step_size: its logarithm is a parameter, which starts at that of `step_size`.
         origin_scale: above 0, z_0 is drawn from N(0, origin_scale^2 I) around the origin, for each example and training
-            step. Evaluated by batch, each row has a fixed draw; else all rows have the same.
-        encoding: the code is z_T ("step") or z_T - z_0 ("gradient"): "z0 - grad" and "-grad" of Appendix C.
+            step. In evaluation by batch statistics each example has a fixed draw; else all have the same.
+        encoding: the latent is z_T ("step") or z_T - z_0 ("gradient"): "z0 - grad" and "-grad" of Appendix C.
 
     Raises:
-        ValueError: for less than one step, a step size that is not above 0, an origin_scale below 0, an unknown
-            encoding, or an origin or step size to be learned in a detached model, where no gradient would reach it.
+        TypeError, ValueError: as for `gon`; for less than one step, an origin_scale below 0, an unknown encoding, or an
+            origin or step size to be learned in a detached model, where no gradient would reach it.
 
     >>> from gon_jax.decoders import conv_decoder
     >>> model = multi_step_gon(conv_decoder((8, 8, 1), (3,), base_channels=4), num_steps=2, learn_origin=True)
@@ -100,7 +100,7 @@ def multi_step_gon(
     if encoding not in ("step", "gradient"):
         raise ValueError(f"expected encoding 'step' or 'gradient', got {encoding!r}")
     if detached and (learn_origin or learn_step_size):
-        raise ValueError("expected nothing learned through a detached code, got learn_origin or learn_step_size")
+        raise ValueError("expected nothing learned through a detached latent, got learn_origin or learn_step_size")
     shared = origin_scale == 0 and decoder.independent  # then the first step has fast forms
     num_later = num_steps - shared
 
@@ -125,20 +125,19 @@ def multi_step_gon(
         z0 = jnp.broadcast_to(origin_of(params, dtype), (num, *latent_shape))
         return z0 + origin_scale * jax.random.normal(key, z0.shape, dtype) if origin_scale else z0
 
-    def size_of(params):
+    def step_size_of(params):
         return jnp.exp(params["log_step_size"]) if learn_step_size else step_size
 
     def step(decoder_fn, params, x, z):
-        return encode(decoder_fn, params["decoder"], x, z, likelihood=likelihood, step_size=size_of(params))
-
-    def held(stats):
-        return lambda params, z: decoder.output(params, z, stats)
+        return encode(decoder_fn, params["decoder"], x, z, likelihood=likelihood, step_size=step_size_of(params))
 
     def first_step(params, x, mean_cotangent=None):
-        """Return the codes after the step from the shared origin, and the mean cotangent."""
-        strategy = choose_strategy(decoder, params["decoder"], max(len(x), 2))  # of one row, a tie with the definition
-        options = {"step_size": size_of(params), "strategy": strategy}
-        encoder = gradient_encoder(decoder, params["decoder"], origin_of(params, x.dtype), **options)
+        """Return the latents after the step from the shared origin, and the mean cotangent."""
+        strategy = choose_strategy(
+            decoder, params["decoder"], max(len(x), 2)
+        )  # for one example, a tie with the definition
+        origin, step_size = origin_of(params, x.dtype), step_size_of(params)
+        encoder = gradient_encoder(decoder, params["decoder"], origin, step_size=step_size, strategy=strategy)
         v = cotangents(likelihood, encoder.output, x)
         mean_cotangent = v.mean(axis=0) if mean_cotangent is None else mean_cotangent
         return encoder.encode(v, mean_cotangent), mean_cotangent
@@ -146,8 +145,8 @@ def multi_step_gon(
     def finish(z, z0):
         return z - z0 if encoding == "gradient" else z
 
-    def codes(params, x, z0):
-        """Return codes by the statistics of this batch, and all of its `MultiStepStats` but the first field."""
+    def encode_by_batch(params, x, z0):
+        """Return latents by the statistics of this batch, and its `MultiStepStats` without the first field."""
         z, mean_cotangent, steps = z0, None, None
         if shared:
             z, mean_cotangent = first_step(params, x)
@@ -155,17 +154,19 @@ def multi_step_gon(
 
         def body(z, _):
             constants, before = jax.lax.stop_gradient((params["decoder"], z))
-            return remade(z), decoder.apply(constants, before)[1]  # of the same pass, which XLA makes once
+            return remade(z), decoder.apply(constants, before)[1]  # the same pass, which XLA computes once
 
         if num_later:
             z, steps = jax.lax.scan(body, z, length=num_later)
         return finish(z, z0), (mean_cotangent, steps)
 
     def encode_alone(params, stats, x, z0):
-        """Return codes by averaged statistics, rows independent."""
+        """Return latents by averaged statistics, examples independent."""
         z = first_step(params, x, stats.mean_cotangent)[0] if shared else z0
         if num_later:
-            z, _ = jax.lax.scan(lambda z, now: (step(held(now), params, x, z), None), z, stats.steps)
+            z, _ = jax.lax.scan(
+                lambda z, now: (step(partial(decoder.output, stats=now), params, x, z), None), z, stats.steps
+            )
         return finish(z, z0)
 
     def encode_fixed(variables, x):
@@ -174,7 +175,7 @@ def multi_step_gon(
         z0 = draw(params, jax.random.key(0), len(x) if by_batch else 1, x.dtype)
         z0 = jnp.broadcast_to(z0, (len(x), *latent_shape))
         if by_batch or not decoder.batch_statistics:
-            return codes(params, x, z0)[0]
+            return encode_by_batch(params, x, z0)[0]
         return encode_alone(params, stats, x, z0)
 
     def decode(variables, z):
@@ -184,9 +185,9 @@ def multi_step_gon(
     def loss(variables: Variables, batch: Batch, key: jax.Array):
         params, x = variables.params, batch["x"]
         inner = jax.lax.stop_gradient(params) if detached else params
-        z, of_codes = codes(inner, x, draw(inner, key, len(x), x.dtype))
+        z, other_stats = encode_by_batch(inner, x, draw(inner, key, len(x), x.dtype))
         output, latent = decoder.apply(params["decoder"], z)
-        stats = MultiStepStats(latent, *of_codes) if decoder.batch_statistics else None
+        stats = MultiStepStats(latent, *other_stats) if decoder.batch_statistics else None
         return likelihood(output, x).mean(), stats
 
     freeze = None
