@@ -88,13 +88,13 @@ def test_a_subset_has_from_one_to_all_points(num_points):
 
 @pytest.mark.parametrize("sizes", [(7,), (5, 3), (3, 8, 2)], ids=str)
 def test_morton_order_is_that_of_interleaved_bits(sizes):
-    def code(place):
+    def interleaved(place):
         return sum(
             (i >> bit & 1) << (bit * len(sizes) + len(sizes) - 1 - a) for a, i in enumerate(place) for bit in range(4)
         )
 
     places = list(np.ndindex(*sizes))
-    expected = sorted(range(len(places)), key=lambda flat: code(places[flat]))
+    expected = sorted(range(len(places)), key=lambda flat: interleaved(places[flat]))
     np.testing.assert_array_equal(morton_order(*sizes), expected)
 
 

@@ -1,5 +1,6 @@
-"""GLO against plain loops: latents trained row by row beside the decoder, and codes found by Adam."""
+"""GLO against plain loops: latents trained one by one beside the decoder, and latents found by Adam."""
 
+import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,9 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from gon_jax.base import Decoder, Variables
+from gon_jax.base import Capabilities, Variables
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.decoders import conv_decoder
+from gon_jax.decoders import conv_decoder, from_function
 from gon_jax.models.glo import glo
 from gon_jax.training import fit, init_state, make_optimizer, train_step, train_steps
 
@@ -22,11 +23,11 @@ METRICS = {"validation.squared_error": 0.0}
 
 def decoder(activation=lambda a: a, k=K):
     """F(z) = activation(z w), of images 4 x 4."""
-    return Decoder(
-        apply=lambda w, z: activation(z @ w).reshape(-1, *SHAPE),
-        init=lambda key: jax.random.normal(key, (k, 16)) / 2,
-        latent_shape=(k,),
-        rows="independent",
+    return from_function(
+        lambda w, z: activation(z @ w).reshape(-1, *SHAPE),
+        lambda key: jax.random.normal(key, (k, 16)) / 2,
+        (k,),
+        independent=True,
     )
 
 
@@ -60,21 +61,21 @@ def test_steps_are_those_of_a_plain_loop(x64, double):
 
     gradients = jax.jit(jax.vmap(jax.value_and_grad(own_loss, (0, 1)), (None, 0, 0)))
     w, w_moments = np.asarray(start.params), (0, 0)
-    z, rows = np.array(start.latents.values), [((0, 0), 0)] * N
+    z, adams = np.array(start.latents.values), [((0, 0), 0)] * N
     for count, index in enumerate([[3, 0, 1], [4, 1, 5], [1, 3, 2], [5, 0, 4], [3, 1, 0]], 1):
         state, loss = step(state, {"x": x[index], "index": jnp.array(index)})
         losses, (w_gradients, z_gradients) = gradients(w, z[index], x[index])
         np.testing.assert_allclose(loss, losses.mean(), rtol=1e-10)
         w, w_moments = adam_by_hand(w, np.asarray(w_gradients).mean(axis=0), w_moments, count, 0.02)
         for i, gradient in zip(index, np.asarray(z_gradients), strict=True):
-            moments, times = rows[i]
+            moments, times = adams[i]
             z[i], moments = adam_by_hand(z[i], gradient, moments, times + 1, 0.1)
-            rows[i] = moments, times + 1
+            adams[i] = moments, times + 1
         np.testing.assert_allclose(state.params, w, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(state.latents.values, z, rtol=1e-10, atol=1e-12)
     assert_same_bits(*(jax.tree.map(lambda a: a[6], s.latents) for s in (state, start)))  # never in a batch
     counts = [leaf for leaf in jax.tree.leaves(state.latents.opt_state) if leaf.dtype == jnp.int32]
-    np.testing.assert_array_equal(counts[0], [times for _, times in rows])
+    np.testing.assert_array_equal(counts[0], [times for _, times in adams])
 
     # The rate does not depend on the batch size, which Adam would hide.
     sgd = {"latent_optimizer": optax.sgd(0.5)}
@@ -85,7 +86,7 @@ def test_steps_are_those_of_a_plain_loop(x64, double):
 
 
 def test_a_step_costs_the_same_for_any_number_of_data(optimized):
-    """Arrays with a row for each datum are only read from and written to at the batch's rows, in place."""
+    """Arrays with an entry for each datum are only read from and written to at the batch's entries, in place."""
     num, k = 5000, 64
     model, optimizer = glo(decoder(k=k)), make_optimizer()
     state = jax.eval_shape(partial(init_state, model, optimizer, num_examples=num), jax.random.key(0))
@@ -98,7 +99,7 @@ def test_a_step_costs_the_same_for_any_number_of_data(optimized):
     }
     assert touching == {"gather", "scatter"}
 
-    steps = partial(train_steps, model, optimizer, batch_size=5, most_steps=10)
+    steps = partial(train_steps, model, optimizer, batch_size=5, num_losses=10)
     data = {"x": jax.ShapeDtypeStruct((num, *SHAPE), jnp.uint8)}
     lowered = jax.jit(steps, donate_argnums=0).lower(state, data, jax.ShapeDtypeStruct((), jnp.int32))
     memory = lowered.compile().memory_analysis()
@@ -135,7 +136,7 @@ def test_checkpoints_of_states_without_latents_are_as_before(tmp_path):
         key: Any
         ema: Any
 
-    model = glo(decoder())._replace(latents=None)
+    model = dataclasses.replace(glo(decoder()), capabilities=Capabilities())
     now = init_state(model, make_optimizer(), jax.random.key(0))
     before = Before(*now[:-1])
     for written, read in ((before, now), (now, before)):
@@ -159,24 +160,24 @@ def test_latents_that_are_not_finite_are_never_reported():
 
 
 def test_what_is_missing_is_said_before_any_work():
-    model, other = glo(decoder()), glo(decoder())._replace(latents=None)
+    model, other = glo(decoder()), dataclasses.replace(glo(decoder()), capabilities=Capabilities())
     optimizer = make_optimizer()
     with pytest.raises(ValueError, match="expected num_examples .* got None"):
-        init_state(model._replace(init=None), optimizer, jax.random.key(0))
+        init_state(dataclasses.replace(model, init=None), optimizer, jax.random.key(0))
     for state, num in (
         (init_state(model, optimizer, jax.random.key(0), num_examples=4), 4),
         (init_state(other, optimizer, jax.random.key(0)), 0),
     ):
-        with pytest.raises(ValueError, match=f"each of the 7 images, got {num}; ") as caught:
-            fit(model._replace(loss=None), IMAGES, 5, state=state, batch_size=3, progress=False)
+        with pytest.raises(ValueError, match=f"each of the 7 examples, got {num}; ") as caught:
+            fit(dataclasses.replace(model, loss=None), IMAGES, 5, state=state, batch_size=3, progress=False)
         assert "\n" not in str(caught.value)
 
 
-# -- codes -----------------------------------------------------------------------------------------------------------
+# -- encoding --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["independent", "averaged", "by batch"])
-def test_codes_are_those_of_a_plain_loop(kind, x64, double):
+def test_latents_are_those_of_a_plain_loop(kind, x64, double):
     """Of Adam from 0 on the summed loss, the decoder fixed: at held statistics, or at those of the batch."""
     f = conv_decoder((8, 8, 1), (K,), base_channels=2) if kind != "independent" else decoder(jnp.tanh)
     rng = np.random.default_rng(0)
@@ -189,18 +190,17 @@ def test_codes_are_those_of_a_plain_loop(kind, x64, double):
     stats = None if kind == "by batch" else stats
 
     def summed(z):
-        output = f.apply(params, z) if kind == "independent" else f.apply(params, z, stats)[0]
-        return jnp.square(output - x).sum()
+        return jnp.square(f.output(params, z, stats) - x).sum()
 
     gradient, z, moments = jax.jit(jax.grad(summed)), np.zeros((3, K)), (0, 0)
     for count in range(1, 7):
         z, moments = adam_by_hand(z, np.asarray(gradient(z)), moments, count, 0.2)
-    codes = jax.jit(model.encode)(Variables(params, stats), x)
-    np.testing.assert_allclose(codes, z, rtol=1e-7, atol=1e-9)
+    latents = jax.jit(model.encode)(Variables(params, stats), x)
+    np.testing.assert_allclose(latents, z, rtol=1e-7, atol=1e-9)
     assert (np.abs(z).max(axis=0) > 0.1).all()
 
 
-def test_codes_of_a_linear_decoder_become_least_squares():
+def test_latents_of_a_linear_decoder_become_least_squares():
     model = glo(decoder(), num_steps=2000, latent_learning_rate=0.02)
     w = model.init(jax.random.key(0)).params
     expected = np.linalg.lstsq(np.asarray(w).T, IMAGES.reshape(N, -1).T, rcond=None)[0].T

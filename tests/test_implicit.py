@@ -11,7 +11,7 @@ from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.encoding import encode
 from gon_jax.inference import check_memory, decode_at
 from gon_jax.metrics import evaluate
-from gon_jax.models import gon, implicit_gon
+from gon_jax.models import gon
 
 SIZE = 4
 
@@ -25,40 +25,41 @@ def images(num=5, seed=0, num_channels=1):
     return jnp.asarray(np.random.default_rng(seed).uniform(size=(num, SIZE, SIZE, num_channels)), jnp.float32)
 
 
-def test_all_points_are_a_gon_with_the_releases_step():
+def test_all_points_are_encoded_by_the_definition_with_the_authors_step():
     for num_channels in (1, 3):
         net = decoder(num_channels=num_channels)
-        implicit, plain = implicit_gon(net), gon(net, step_size=1 / (64 * num_channels))
-        variables, x = implicit.init(jax.random.key(0)), images(num_channels=num_channels)
-        np.testing.assert_array_equal(implicit.encode(variables, x), plain.encode(variables, x))
-        assert implicit.data_shape == (SIZE, SIZE, num_channels)
+        model = gon(net)
+        variables, x = model.init(jax.random.key(0)), images(num_channels=num_channels)
+        z = encode(net.output, variables.params, x, jnp.zeros((5, 3)), step_size=1 / (64 * num_channels))
+        np.testing.assert_allclose(model.encode(variables, x), z, rtol=1e-4, atol=1e-6)
+        assert model.data_shape == (SIZE, SIZE, num_channels)
 
 
 @pytest.mark.usefixtures("x64")
-def test_subsets_estimate_codes_without_bias(double):
-    """The mean over keys of a code from n points is the code from all."""
-    model = implicit_gon(decoder(), step_size=0.1)
+def test_subsets_estimate_latents_without_bias(double):
+    """The mean over keys of a latent from n points is the latent from all."""
+    model = gon(decoder(), step_size=0.1)
     variables = double(model.init(jax.random.key(0)))
     x, points = images(3).astype(float), grid(SIZE, SIZE).reshape(-1, 2)
 
-    def code(key):
+    def latents(key):
         index = stratified_subset(key, SIZE * SIZE, 5)
-        return model.at(points[index]).encode(variables, x.reshape(3, -1, 1)[:, index])
+        return model.capabilities.at(points[index]).encode(variables, x.reshape(3, -1, 1)[:, index])
 
-    codes = jax.lax.map(jax.jit(code), jax.random.split(jax.random.key(1), 4000))
-    exact, error = model.encode(variables, x), codes.std(0) / np.sqrt(4000)
-    assert (np.abs(codes.mean(0) - exact) < 4.5 * error).all() and (error < 0.2 * np.abs(exact).max()).all()
+    z = jax.lax.map(jax.jit(latents), jax.random.split(jax.random.key(1), 4000))
+    exact, error = model.encode(variables, x), z.std(0) / np.sqrt(4000)
+    assert (np.abs(z.mean(0) - exact) < 4.5 * error).all() and (error < 0.2 * np.abs(exact).max()).all()
 
 
 def test_loss_of_a_subset_is_that_of_its_points():
-    model = implicit_gon(decoder(), num_points=5)
+    model = gon(decoder(), num_points=5)
     variables, x, key = model.init(jax.random.key(0)), images(), jax.random.key(3)
 
     index = morton_order(SIZE, SIZE)[stratified_subset(key, 16, 5)]
     sub = decoder(grid(SIZE, SIZE).reshape(-1, 2)[index])
     points = x.reshape(5, 16, 1)[:, index]
-    z = encode(sub.apply, variables.params, points, jnp.zeros((5, 3)), step_size=16 / 5 / 64)
-    expected = 16 / 5 * jnp.square(points - sub.apply(variables.params, z)).sum((1, 2)).mean()
+    z = encode(sub.output, variables.params, points, jnp.zeros((5, 3)), step_size=16 / 5 / 64)
+    expected = 16 / 5 * jnp.square(points - sub.output(variables.params, z)).sum((1, 2)).mean()
     np.testing.assert_allclose(model.loss(variables, {"x": x}, key)[0], expected, rtol=1e-5)
     assert float(model.loss(variables, {"x": x}, jax.random.key(4))[0]) != float(expected)
     gradient = jax.grad(lambda p: model.loss(Variables(p), {"x": x}, key)[0])(variables.params)
@@ -67,43 +68,45 @@ def test_loss_of_a_subset_is_that_of_its_points():
 
 
 def test_weights_are_a_mask():
-    """What is hidden has no say; what is known counts N / n; rows may differ."""
-    model = implicit_gon(decoder())
+    """What is hidden has no say; what is known counts N / n; examples may differ."""
+    model = gon(decoder())
     variables, x = model.init(jax.random.key(0)), images(2)
     known = jnp.asarray(np.random.default_rng(1).uniform(size=(2, SIZE, SIZE)) < 0.5, jnp.float32)
-    z = model.at(grid(SIZE, SIZE), known).encode(variables, x)
+    z = model.capabilities.at(grid(SIZE, SIZE), known).encode(variables, x)
     hidden_noise = jnp.where(known[..., None] > 0, x, images(2, seed=9))
-    np.testing.assert_allclose(model.at(grid(SIZE, SIZE), known).encode(variables, hidden_noise), z, atol=1e-7)
+    np.testing.assert_allclose(
+        model.capabilities.at(grid(SIZE, SIZE), known).encode(variables, hidden_noise), z, atol=1e-7
+    )
     for i in range(2):  # the same as the model on those points alone
         index = np.flatnonzero(known[i])
-        alone = model.at(grid(SIZE, SIZE).reshape(-1, 2)[index])
+        alone = model.capabilities.at(grid(SIZE, SIZE).reshape(-1, 2)[index])
         np.testing.assert_allclose(alone.encode(variables, x[i].reshape(1, -1, 1)[:, index])[0], z[i], rtol=1e-4)
-    ones = model.at(grid(SIZE, SIZE), jnp.ones((SIZE, SIZE)))
+    ones = model.capabilities.at(grid(SIZE, SIZE), jnp.ones((SIZE, SIZE)))
     np.testing.assert_allclose(ones.encode(variables, x), model.encode(variables, x), rtol=1e-4, atol=1e-6)
 
 
-def test_decoding_elsewhere_in_chunks():
-    model = implicit_gon(decoder())
+def test_decoding_at_other_points_in_chunks():
+    model = gon(decoder())
     variables, z = model.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (20, 3))
     there = grid(7, 9)
-    whole = model.at(there).decode(variables, z)
+    whole = model.capabilities.at(there).decode(variables, z)
     np.testing.assert_allclose(decode_at(model, variables, z, there, chunk_size=10), whole, atol=1e-5)
     at_home = decode_at(model, variables, z, grid(SIZE, SIZE))
     np.testing.assert_allclose(at_home, model.decode(variables, z), atol=1e-5)
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match="function of coordinates"):
-        implicit_gon(conv_decoder((8, 8, 1), (3,), base_channels=2))
+    with pytest.raises(ValueError, match="a decoder of coordinates for num_points=3"):
+        gon(conv_decoder((8, 8, 1), (3,), base_channels=2), num_points=3)
     with pytest.raises(ValueError, match="from 1 to 16"):
-        implicit_gon(decoder(), num_points=17)
+        gon(decoder(), num_points=17)
     model = gon(conv_decoder((8, 8, 1), (3,), base_channels=2))
     with pytest.raises(ValueError, match="implicit"):
         decode_at(model, None, np.zeros((1, 3)), grid(4, 4))
     with pytest.raises(ValueError, match="nothing is known"):
-        implicit_gon(decoder()).at(grid(SIZE, SIZE), jnp.zeros((SIZE, SIZE)))
+        gon(decoder()).capabilities.at(grid(SIZE, SIZE), jnp.zeros((SIZE, SIZE)))
     with pytest.raises(ValueError, match="GiB"):
         check_memory(2**60)
-    model = implicit_gon(decoder())
+    model = gon(decoder())
     with pytest.raises(ValueError, match="expected"):
         decode_at(model, model.init(jax.random.key(0)), np.zeros((1, 3)), grid(4, 4, 4))

@@ -20,7 +20,7 @@ from gon_jax.decoders import (
     spatial_gradient,
 )
 from gon_jax.likelihoods import bernoulli, gaussian, squared_error
-from gon_jax.linearization import strategy_of
+from gon_jax.linearization import choose_strategy
 from gon_jax.models import gon
 from gon_jax.ops.sine import COSINE, PI_PARTS, SINE, sine, sine_cosine
 from gon_jax.training import init_state, make_optimizer, train_step
@@ -187,18 +187,18 @@ def test_a_decoder_is_its_formula(make, sizes, channels, x64, double):
     z = jax.random.normal(jax.random.key(1), (3, 4))
     x = jax.random.normal(jax.random.key(2), (3, *sizes, channels))
 
-    def derivatives(apply):
+    def derivatives(function):
         def inner(params, z):
-            return (jnp.tanh(apply(params, z)) * x).sum()
+            return (jnp.tanh(function(params, z)) * x).sum()
 
         def outer(params, z):
             return jnp.sin(jax.grad(inner, argnums=1)(params, z)).sum()
 
-        return jax.jit(lambda *a: (apply(*a), *(jax.grad(f, argnums=(0, 1))(*a) for f in (inner, outer))))(params, z)
+        return jax.jit(lambda *a: (function(*a), *(jax.grad(f, argnums=(0, 1))(*a) for f in (inner, outer))))(params, z)
 
     expected = derivatives(lambda params, z: everywhere(make, params, coordinates, z)[1])
     assert expected[0].shape == (3, *sizes, channels)
-    for ours, other in zip(*map(jax.tree.leaves, (derivatives(decoder.apply), expected)), strict=True):
+    for ours, other in zip(*map(jax.tree.leaves, (derivatives(decoder.output), expected)), strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-10, atol=1e-10 * float(jnp.abs(other).max()))
 
 
@@ -208,16 +208,16 @@ def test_a_decoder_in_float32(make):
     params = jax.jit(decoder.init)(jax.random.key(0))
     z = jax.random.normal(jax.random.key(1), (3, 4))
     reference = jax.jit(lambda params, z: everywhere(make, params, grid(6, 6), z)[1])(params, z)
-    np.testing.assert_allclose(jax.jit(decoder.apply)(params, z), reference, atol=2e-5)
+    np.testing.assert_allclose(jax.jit(decoder.output)(params, z), reference, atol=2e-5)
 
 
 @CASES
-def test_a_code_per_point_is_the_same_function(make, sizes, channels):
+def test_a_latent_per_point_is_the_same_function(make, sizes, channels):
     decoder = make(grid(*sizes), 4, channels, hidden_dim=6, output_activation="sigmoid")
     params = jax.jit(decoder.init)(jax.random.key(0))
     n = math.prod(sizes)
     z = jax.random.normal(jax.random.key(1), (n, 4))
-    output = np.reshape(jax.jit(decoder.apply)(params, z), (n, n, channels))  # every code at every point
+    output = np.reshape(jax.jit(decoder.output)(params, z), (n, n, channels))  # every latent at every point
     np.testing.assert_allclose(jax.jit(decoder.pointwise)(params, z), output[np.arange(n), np.arange(n)], atol=1e-5)
 
 
@@ -246,7 +246,7 @@ def test_fast_forms_equal_definition(make, sizes, channels, likelihood, x64, dou
 def test_the_cheapest_form_is_the_pointwise_one(make):
     decoder = make(grid(28, 28), 32)
     params = jax.eval_shape(decoder.init, jax.random.key(0))
-    assert strategy_of(decoder, params, 64) == "pointwise"
+    assert choose_strategy(decoder, params, 64) == "pointwise"
     assert gon(decoder, step_size=1 / 64).data_shape == (28, 28, 1)
 
 
@@ -261,7 +261,7 @@ def test_numbers_of_parameters(latent_size, hidden_dim, num):
     assert params["Dense_0"]["kernel"].shape == (2 + latent_size, hidden_dim)
 
 
-def test_initialization_fills_the_releases_ranges():
+def test_initialization_fills_the_authors_ranges():
     params = jax.jit(siren_decoder(grid(4, 4), 32).init)(jax.random.key(0))
     for name, fan_in, bound in (
         ("Dense_0", 34, 1 / 34),
@@ -275,7 +275,7 @@ def test_initialization_fills_the_releases_ranges():
 @pytest.mark.parametrize("sizes, latent_size, hidden_dim", [((64,), 4, 32), ((8, 8), 32, 64), ((4, 4, 4), 16, 128)])
 @DECODERS
 def test_hidden_activations_start_at_unit_scale(make, sizes, latent_size, hidden_dim):
-    """Root mean squares of 6 layers at codes of unit deviation; a sine's cannot be above about 0.7."""
+    """Root mean squares of 6 layers at latents of unit deviation; a sine's cannot be above about 0.7."""
     params = jax.jit(make(grid(*sizes), latent_size, hidden_dim=hidden_dim, num_layers=6).init)(jax.random.key(0))
     z = jax.random.normal(jax.random.key(1), (8, latent_size))
     activations, output = jax.jit(lambda params: everywhere(make, params, grid(*sizes), z))(params)
@@ -285,10 +285,12 @@ def test_hidden_activations_start_at_unit_scale(make, sizes, latent_size, hidden
 
 
 @DECODERS
-def test_no_array_holds_coordinates_and_code_of_every_point(make):
+def test_no_array_holds_coordinates_and_latent_of_every_point(make):
     decoder = make(grid(5, 7), 11, hidden_dim=3, num_layers=2)
     params = jax.jit(decoder.init)(jax.random.key(0))
-    jaxpr = jax.make_jaxpr(jax.grad(lambda p, z: decoder.apply(p, z).sum(), argnums=(0, 1)))(params, jnp.zeros((4, 11)))
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p, z: decoder.output(p, z).sum(), argnums=(0, 1)))(
+        params, jnp.zeros((4, 11))
+    )
     sizes = {math.prod(variable.aval.shape) for equation in jaxpr.eqns for variable in equation.outvars}
     assert 4 * 35 * 3 in sizes and not sizes & {4 * 35 * n for n in (11, 13, 128, 128 + 11)}
 
@@ -300,7 +302,7 @@ def test_frequencies_are_fixed_by_their_seed_and_scaled_by_the_bandwidth():
     assert set(params) == {"code", *(f"Dense_{i}" for i in range(5))}
     again, other = (fourier_decoder(grid(6), 4, hidden_dim=8, seed=seed) for seed in (0, 1))
     wide = fourier_decoder(grid(6) / 2, 4, hidden_dim=8, bandwidth=2.0)
-    value, same, different, scaled = (jax.jit(d.apply)(params, z) for d in (decoder, again, other, wide))
+    value, same, different, scaled = (jax.jit(d.output)(params, z) for d in (decoder, again, other, wide))
     np.testing.assert_array_equal(value, same)
     np.testing.assert_allclose(value, scaled, atol=1e-5)
     assert np.abs(value - different).max() > 0.01
@@ -337,16 +339,16 @@ def test_misuse_of_the_fourier_decoder_is_named(options, words):
 
 
 @CASES
-def test_at_is_the_same_function_elsewhere(make, sizes, channels):
+def test_at_is_the_same_function_at_other_points(make, sizes, channels):
     decoder = make(grid(*sizes), 4, channels, hidden_dim=8, num_layers=2)
     params = jax.jit(decoder.init)(jax.random.key(0))
     z = jax.random.normal(jax.random.key(1), (3, 4))
-    output = jax.jit(decoder.apply)(params, z)
+    output = jax.jit(decoder.output)(params, z)
     np.testing.assert_array_equal(decoder.coordinates, grid(*sizes))
     finer = decoder.at(grid(*(2 * size - 1 for size in sizes)))
     every_other = (slice(None), *[slice(None, None, 2)] * len(sizes))
-    np.testing.assert_allclose(jax.jit(finer.apply)(params, z)[every_other], output, atol=1e-5)
-    np.testing.assert_allclose(jax.jit(finer.at(decoder.coordinates).apply)(params, z), output, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(finer.output)(params, z)[every_other], output, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(finer.at(decoder.coordinates).output)(params, z), output, atol=1e-6)
     assert jax.tree.map(jnp.shape, jax.eval_shape(finer.init, jax.random.key(0))) == jax.tree.map(jnp.shape, params)
 
     wrong = jnp.zeros((5, len(sizes) + 1))
@@ -377,7 +379,7 @@ def test_at_takes_traced_points(make, x64, double):
 def test_at_in_16_bits(make):
     decoder = make(grid(4, 4), 3, hidden_dim=16, num_layers=2)
     params, z = jax.jit(decoder.init)(jax.random.key(0)), jax.random.normal(jax.random.key(1), (2, 3))
-    exact, short = (jax.jit(d.at(grid(3, 5)).apply)(params, z) for d in (decoder, mixed_precision(decoder)))
+    exact, short = (jax.jit(d.at(grid(3, 5)).output)(params, z) for d in (decoder, mixed_precision(decoder)))
     assert short.dtype == jnp.float32 and 0 < np.abs(short - exact).max() < 0.1
 
 
@@ -393,14 +395,14 @@ def test_spatial_gradient_is_the_finite_difference(make, x64, double):
 
     def difference(decoder):
         def along(axis):
-            ahead, behind = (decoder.at(points + sign * h * axis).apply(params, z) for sign in (1, -1))
+            ahead, behind = (decoder.at(points + sign * h * axis).output(params, z) for sign in (1, -1))
             return (ahead - behind) / (2 * h)
 
         return jax.jit(jax.vmap(along, out_axes=-1))(jnp.eye(3)).reshape(5, 2, 2, -1)
 
     for _ in range(2):  # of the function, and of its gradient
         expected, decoder = difference(decoder), spatial_gradient(decoder)
-        ours = jax.jit(decoder.apply)(params, z)
+        ours = jax.jit(decoder.output)(params, z)
         np.testing.assert_allclose(ours, expected, atol=1e-6 * float(jnp.abs(expected).max()))
     hessian = ours.reshape(5, 2, 2, 2, 3, 3)
     np.testing.assert_allclose(hessian, hessian.swapaxes(-1, -2), atol=1e-9 * float(jnp.abs(hessian).max()))
@@ -411,9 +413,9 @@ def test_fast_forms_of_a_spatial_gradient_equal_definition(x64, double):
     params = double(jax.jit(decoder.init)(jax.random.key(0)))
     errors = compare_with_definition(decoder, params, jax.random.key(1), step_size=0.02)
     assert len(errors) == 3 and max(errors.values()) < 1e-10
-    elsewhere = decoder.at(grid(5, 3))
+    finer = decoder.at(grid(5, 3))
     z = jax.random.normal(jax.random.key(2), (2, 4))
-    coarse, fine = (jax.jit(d.apply)(params, z) for d in (decoder, elsewhere))
+    coarse, fine = (jax.jit(d.output)(params, z) for d in (decoder, finer))
     np.testing.assert_allclose(fine[:, ::2, ::2], coarse, atol=1e-4 * float(jnp.abs(coarse).max()))
 
 
@@ -426,13 +428,13 @@ def test_spatial_gradient_needs_coordinates():
 
 
 def train(model, x, num_steps, learning_rate):
-    """Return parameters after steps on random batches of 64 rows of x."""
+    """Return parameters after steps on random batches of 64 examples of x."""
     optimizer = make_optimizer(learning_rate)
     start = init_state(model, optimizer, jax.random.key(0))
 
     def step(i, state):
-        rows = jax.random.choice(jax.random.fold_in(jax.random.key(1), i), len(x), (64,), replace=False)
-        return train_step(model, optimizer, state, {"x": x[rows]})[0]
+        index = jax.random.choice(jax.random.fold_in(jax.random.key(1), i), len(x), (64,), replace=False)
+        return train_step(model, optimizer, state, {"x": x[index]})[0]
 
     return jax.jit(lambda state: jax.lax.fori_loop(0, num_steps, step, state))(start).variables
 
@@ -452,7 +454,7 @@ def error(x, estimate):
     [(modulated_siren_decoder, 2e-3, 1 / 16), (fourier_decoder, 3e-3, 1 / 4)],
 )
 def test_a_gon_trains(make, learning_rate, step_size, digits):
-    """Held-out error of 300 steps against that of the mean image, 4.7; the SIREN is in `test_precision.py`."""
+    """Held-out error of 300 steps against that of the mean image, 4.7; the SIREN is in `test_transforms.py`."""
     train_images, test_images = digits
     options = {"bandwidth": 0.5} if make is fourier_decoder else {}
     model = gon(make(grid(8, 8), 16, hidden_dim=32, num_layers=2, **options), step_size=step_size)
@@ -472,7 +474,7 @@ def test_images_from_their_gradients(digits):
     assert model.data_shape == (8, 8, 2)
     variables = train(model, slopes[0], 200, 2e-3)
     z = jax.jit(model.encode)(variables, slopes[1])
-    output = jax.jit(decoder.apply)(variables.params, z)
+    output = jax.jit(decoder.output)(variables.params, z)
     assert error(slopes[1], jax.jit(model.decode)(variables, z)) < 0.3 * error(slopes[1], slopes[0].mean(axis=0))
     train_images, test_images, output = (x - x.mean(axis=(1, 2, 3), keepdims=True) for x in (*digits, output))
     assert error(test_images, output) < 0.5 * error(test_images, train_images.mean(axis=0))

@@ -10,7 +10,6 @@ from gon_jax.base import Variables
 from gon_jax.coordinates import grid
 from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.encoding import encode
-from gon_jax.freezing import encode_frozen
 from gon_jax.likelihoods import bernoulli, discretized_logistic_mixture, squared_error
 from gon_jax.models import Posterior, vgon
 from gon_jax.models.vgon import NUM_REFERENCES, kl_to_standard_normal, posterior
@@ -25,7 +24,7 @@ def conv(norm="batch", **options):
 
 
 def trained_looking(model, double, stats=True):
-    """Return variables away from what initialization has of special: zeros, equal rows, ELU's kink."""
+    """Return variables away from what initialization has of special: zeros, equal examples, ELU's kink."""
     params, init_stats = double(model.init(jax.random.key(0)))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(7), len(leaves))
@@ -44,12 +43,12 @@ def normal(seed, *shape):
 
 
 def two_passes(decoder, params, x, inner_noise, outer_noise, step_size=1 / 64, beta=1.0):
-    """The release's loss, written out."""
+    """The authors' loss, written out."""
 
     def bound(z, noise):
         q = Posterior(*(z @ params[name]["kernel"] + params[name]["bias"] for name in ("mean", "logvar")))
         t = q.mean + jnp.exp(q.logvar / 2) * noise
-        logits = decoder.plain(params["decoder"], t)
+        logits = decoder.output(params["decoder"], t)
         cross_entropy = -x * jax.nn.log_sigmoid(logits) - (1 - x) * jax.nn.log_sigmoid(-logits)
         kl = -0.5 * (1 + q.logvar - q.mean**2 - jnp.exp(q.logvar))
         return cross_entropy.sum() + beta * kl.sum()
@@ -80,44 +79,44 @@ def test_loss_and_gradient_are_those_of_the_two_passes(norm, noise, double):
 
 
 @pytest.mark.parametrize(("norm", "noise"), NORMS_AND_NOISES)
-def test_evaluated_by_averages_an_image_is_the_same_alone_and_in_company(norm, noise, double):
+def test_evaluated_by_averages_an_image_does_not_depend_on_its_batch(norm, noise, double):
     model = vgon(conv(norm), inner_noise=noise)
     variables = trained_looking(model, double)
     x, keys = images(5), jax.random.split(jax.random.key(3), 5)
-    z, bound = model.encode(variables, x), model.bound(variables, x, keys)
+    z, bound = model.encode(variables, x), model.capabilities.bound(variables, x, keys)
     np.testing.assert_allclose(model.encode(variables, x[2:3]), z[2:3], rtol=1e-9)
-    for alone, together in zip(model.bound(variables, x[2:3], keys[2:3]), bound, strict=True):
+    for alone, together in zip(model.capabilities.bound(variables, x[2:3], keys[2:3]), bound, strict=True):
         np.testing.assert_allclose(alone, together[2:3], rtol=1e-9)
-    np.testing.assert_allclose(encode_frozen(model.freeze(variables), x), z, rtol=1e-9)
-    other = model.bound(variables, x, jax.random.split(jax.random.key(4), 5))
+    np.testing.assert_allclose(model.capabilities.freeze(variables)(x), z, rtol=1e-9)
+    other = model.capabilities.bound(variables, x, jax.random.split(jax.random.key(4), 5))
     assert (np.abs(other.nll - bound.nll) > 1e-6).all()  # the key matters
 
 
-def test_company_of_the_reference_batch_is_that_of_a_batch(double):
-    """With the mean of the data for every other row, the coupled gradient of one row is its code by averages."""
+def test_the_reference_batch_stands_for_a_batch(double):
+    """With the mean of the data for all others, the coupled gradient of one example is its latent by averages."""
     model = vgon(conv())
     variables = trained_looking(model, double)
     params, mean_x = variables.params, variables.stats.mean_x
     x = images(1, seed=5)
 
-    # The definition on the reference batch, whose first row has the image at a weight that tends to 0.
+    # The definition on the reference batch, whose first example is the image at a weight that tends to 0.
     noise = jax.random.normal(jax.random.split(jax.random.key(0))[1], (NUM_REFERENCES, 3))
     others = jnp.broadcast_to(mean_x, (NUM_REFERENCES, 8, 8, 1))
 
-    def code_of_first(weight):
+    def latent_of_first(weight):
         def loss(z):
             q = posterior(params, z)
-            logits = conv().plain(params["decoder"], q.draw(noise))
+            logits = conv().output(params["decoder"], q.draw(noise))
             difference = bernoulli(logits[:1], x) - bernoulli(logits[:1], others[:1])
             return (bernoulli(logits, others) + kl_to_standard_normal(q)).sum() + weight * difference.sum()
 
         return -jax.grad(loss)(jnp.zeros((NUM_REFERENCES, 3)))[0] / 64
 
-    coupled = code_of_first(0.0)
+    coupled = latent_of_first(0.0)
     np.testing.assert_allclose(model.encode(variables, mean_x[None])[0], coupled, rtol=1e-9)
     # and for the image itself, what the batch of 64 adds beyond is its own share of the statistics: a 64th
     own = model.encode(variables, x)[0] - coupled
-    assert np.linalg.norm(own - (code_of_first(1.0) - coupled)) < 0.3 * np.linalg.norm(own)
+    assert np.linalg.norm(own - (latent_of_first(1.0) - coupled)) < 0.3 * np.linalg.norm(own)
 
 
 def test_averages_of_a_batch_encode_it_as_the_batch_without_noise_whatever_the_likelihood(double):
@@ -130,7 +129,7 @@ def test_averages_of_a_batch_encode_it_as_the_batch_without_noise_whatever_the_l
     z = model.encode(Variables(params), x)
     np.testing.assert_allclose(model.encode(Variables(params, stats), x), z, rtol=1e-9)
     keys = jax.random.split(jax.random.key(1), 5)
-    by_batch, alone = (model.bound(Variables(params, s), x, keys).kl for s in (None, stats))
+    by_batch, alone = (model.capabilities.bound(Variables(params, s), x, keys).kl for s in (None, stats))
     np.testing.assert_allclose(alone, by_batch, rtol=1e-9)
 
 
@@ -147,7 +146,7 @@ def test_log_weight_is_the_ratio_of_densities(double):
     model = vgon(conv("group"), inner_noise="none", logvar=-1.0)
     variables, x = trained_looking(model, double), images(3)
     keys = jax.random.split(jax.random.key(0), 3)
-    bound = model.bound(variables, x, keys)
+    bound = model.capabilities.bound(variables, x, keys)
     q = posterior(variables.params, model.encode(variables, x), logvar=-1.0)
     outer = jnp.stack([jax.random.normal(jax.random.split(key)[1], (3,)) for key in keys])
     t = q.draw(outer)
@@ -157,7 +156,7 @@ def test_log_weight_is_the_ratio_of_densities(double):
 
 
 def test_prior_of_the_origin_acts_away_from_it_alone(double):
-    """-log N(z0; 0, 2I): nothing at the origin, z0 / 2 elsewhere; so two steps differ from two steps without it."""
+    """-log N(z0; 0, 2I): nothing at the origin, z0 / 2 away from it; so two steps differ from two steps without it."""
     decoder, x = conv("none"), images(4)
     one, two = vgon(decoder, inner_noise="none"), vgon(decoder, inner_noise="none", num_steps=2)
     variables = trained_looking(one, double)
@@ -165,7 +164,7 @@ def test_prior_of_the_origin_acts_away_from_it_alone(double):
 
     def bound(z, prior):
         q = posterior(params, z)
-        nll = bernoulli(decoder.plain(params["decoder"], q.mean), x)
+        nll = bernoulli(decoder.output(params["decoder"], q.mean), x)
         return (nll + kl_to_standard_normal(q)).sum() + prior * jnp.square(z).sum() / 4
 
     def steps(num, prior):
@@ -183,9 +182,9 @@ def test_sampled_origin(double):
     model = vgon(conv("none"), origin_scale=1.0)
     variables, x = trained_looking(model, double), images(4)
     keys = jax.random.split(jax.random.key(0), 4)
-    a, b = model.bound(variables, x, keys), vgon(conv("none")).bound(variables, x, keys)
+    a, b = model.capabilities.bound(variables, x, keys), vgon(conv("none")).capabilities.bound(variables, x, keys)
     assert (np.abs(a.nll - b.nll) > 1e-6).all()
-    assert model.freeze is None
+    assert model.capabilities.freeze is None
 
 
 def test_weights_of_the_kl(double):
@@ -198,7 +197,7 @@ def test_weights_of_the_kl(double):
 
     def expected(inner, outer):
         z = encode(
-            lambda p, z: (decoder.apply(p["decoder"], posterior(p, z).draw(batch["inner_noise"])), posterior(p, z)),
+            lambda p, z: (decoder.output(p["decoder"], posterior(p, z).draw(batch["inner_noise"])), posterior(p, z)),
             params,
             x,
             jnp.zeros((4, 3)),
@@ -206,7 +205,7 @@ def test_weights_of_the_kl(double):
             step_size=1 / 64,
         )
         q = posterior(params, z)
-        nll = bernoulli(decoder.apply(params["decoder"], q.draw(batch["outer_noise"])), x)
+        nll = bernoulli(decoder.output(params["decoder"], q.draw(batch["outer_noise"])), x)
         return (nll + outer * kl_to_standard_normal(q)).mean()
 
     np.testing.assert_allclose(loss(kl_weight=4.0, inner_kl_weight=0.5), expected(0.5, 4.0), rtol=1e-9)
@@ -217,17 +216,16 @@ def test_weights_of_the_kl(double):
 def test_sample_is_one_pass_of_the_decoder(double):
     model = vgon(conv("batch"))
     variables = trained_looking(model, double)
-    x = model.sample(variables, jax.random.key(0), 5)
+    x = model.capabilities.sample(variables, jax.random.key(0), 5)
     t = jax.random.normal(jax.random.key(0), (5, 3))
     output, _ = conv("batch").apply(variables.params["decoder"], t, variables.stats.latent)
     np.testing.assert_allclose(x, jax.nn.sigmoid(output), rtol=1e-9)
 
 
-def test_parameters_of_the_release():
+def test_parameters_of_the_authors():
     count = lambda model: sum(a.size for a in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)).params))  # noqa: E731
-    release = conv_decoder((32, 32, 1), (48,), base_channels=32, output_activation="none")
-    assert count(vgon(release)) == 268_033
-    assert count(vgon(conv_decoder((32, 32, 1), (256,), output_activation="none"))) == 435_281
+    assert count(vgon(conv_decoder((32, 32, 1), (48,), base_channels=32))) == 268_033
+    assert count(vgon(conv_decoder((32, 32, 1), (256,)))) == 435_281
 
 
 def test_on_other_points_the_integrals_keep_their_scale(double):
@@ -237,13 +235,13 @@ def test_on_other_points_the_integrals_keep_their_scale(double):
     variables = double(model.init(jax.random.key(0)))
     x = jnp.asarray(np.random.default_rng(0).uniform(size=(5, 16, 1)))
     z = model.encode(variables, x)
-    twice = model.at(jnp.concatenate([points, points]))
+    twice = model.capabilities.at(jnp.concatenate([points, points]))
     np.testing.assert_allclose(twice.encode(variables, jnp.concatenate([x, x], axis=1)), z, rtol=1e-9)
     known = jnp.arange(16) % 3 == 0
-    masked = model.at(points, known.astype(float)).encode(variables, x)
-    np.testing.assert_allclose(model.at(points[known]).encode(variables, x[:, known]), masked, rtol=1e-9)
+    masked = model.capabilities.at(points, known.astype(float)).encode(variables, x)
+    np.testing.assert_allclose(model.capabilities.at(points[known]).encode(variables, x[:, known]), masked, rtol=1e-9)
     assert np.abs(masked - z).max() > 1e-6
-    np.testing.assert_allclose(encode_frozen(model.freeze(variables), x), z, rtol=1e-9)
+    np.testing.assert_allclose(model.capabilities.freeze(variables)(x), z, rtol=1e-9)
 
 
 def test_mistakes():

@@ -1,4 +1,4 @@
-"""Transposed convolutions against `lax.conv_transpose`; the decoder's shapes, statistics and independence of rows."""
+"""Transposed convolutions against `lax.conv_transpose`; the decoder's shapes, statistics and independence."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gon_jax.decoders import conv_decoder
-from gon_jax.decoders.normalization import BatchNorm
+from gon_jax.decoders.layers import BatchNorm
 from gon_jax.ops import transposed_conv as transposed
 from gon_jax.ops.transposed_conv import transposed_convolution
 
@@ -82,7 +82,7 @@ def test_spatial_latents_drop_the_first_layers(h):
     decoder = conv_decoder((32, 32, 1), (h, h, 6), base_channels=4, norm="none")
     params = jax.eval_shape(decoder.init, jax.random.key(0))
     assert len(params) == {4: 3, 8: 2, 16: 1}[h]
-    assert jax.eval_shape(decoder.apply, params, jnp.zeros((2, h, h, 6))).shape == (2, 32, 32, 1)
+    assert jax.eval_shape(decoder.output, params, jnp.zeros((2, h, h, 6))).shape == (2, 32, 32, 1)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_spatial_latents_drop_the_first_layers(h):
         ({"latent_shape": (4, 8, 3)}, "latent_shape"),
         ({"latent_shape": (32, 32, 3)}, "latent_shape"),
         ({"latent_shape": (3, 3)}, "latent_shape"),
-        ({"norm": "layer"}, "batch, group, none"),
+        ({"norm": "layer"}, "batch or group or none"),
         ({"activation": "relu6"}, "elu"),
         ({"output_activation": "softmax"}, "sigmoid"),
     ],
@@ -108,12 +108,12 @@ def test_misuse_is_named(options, words):
 def test_activation_may_be_a_function():
     decoder = conv_decoder((8, 8, 1), (2,), base_channels=2, norm="none", activation=lambda x: x * 0)
     params = decoder.init(jax.random.key(0))
-    output = decoder.apply(params, jax.random.normal(jax.random.key(1), (3, 2)))
+    output = decoder.output(params, jax.random.normal(jax.random.key(1), (3, 2)))
     np.testing.assert_allclose(output, jnp.broadcast_to(output[:1], output.shape))
 
 
 def test_variance_at_the_origin_is_zero():
-    """Equal rows and positions: the square of a rounding error, where E[x^2] - E[x]^2 leaves the error itself, 1e-8."""
+    """Equal examples and positions: the square of a rounding error; E[x^2] - E[x]^2 leaves the error itself, 1e-8."""
     decoder = conv_decoder((32, 32, 1), (8,), base_channels=4)
     params = decoder.init(jax.random.key(0))
     constant = jax.tree.map(lambda a: jnp.full_like(a, 0.37), params["Project_0"])
@@ -135,14 +135,12 @@ def test_batch_norm_is_its_definition():
 
 
 @pytest.mark.parametrize("norm", ["group", "none", "batch"])
-def test_rows_are_independent(norm):
+def test_examples_are_independent(norm):
     """By itself without batch statistics, and with given ones."""
     decoder = conv_decoder((16, 16, 1), (3,), base_channels=2, norm=norm)
     params = decoder.init(jax.random.key(0))
     z = jax.random.normal(jax.random.key(1), (4, 3))
-    if norm == "batch":
-        _, stats = decoder.apply(params, z)
-        together, alone = decoder.apply(params, z, stats)[0], decoder.apply(params, z[2:3], stats)[0]
-    else:
-        together, alone = decoder.apply(params, z), decoder.apply(params, z[2:3])
+    _, stats = decoder.apply(params, z)
+    assert decoder.independent and decoder.batch_statistics == (stats is not None) == (norm == "batch")
+    together, alone = decoder.output(params, z, stats), decoder.output(params, z[2:3], stats)
     np.testing.assert_allclose(together[2:3], alone, atol=1e-6)

@@ -7,18 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax.ops.activations import Activation, elu, sigmoid, tanh
+from gon_jax.ops.activations import Elementwise, elu, sigmoid, tanh
 from gon_jax.ops.bilinear import matmul, scale, scale_each, sum_of_outer, sum_of_products
 from gon_jax.ops.transposed_conv import strided_convolution, transposed_convolution
 
 
-def plain_transposed(x, kernel):
+def reference_transposed(x, kernel):
     return jax.lax.conv_transpose(x, kernel.transpose(1, 2, 0, 3)[::-1, ::-1], (2, 2), "SAME")
 
 
-def plain_strided(y, kernel):
+def reference_strided(y, kernel):
     x = jax.ShapeDtypeStruct((y.shape[0], y.shape[1] // 2, y.shape[2] // 2, len(kernel)), y.dtype)
-    return jax.linear_transpose(lambda x: plain_transposed(x, kernel), x)(y)[0]
+    return jax.linear_transpose(lambda x: reference_transposed(x, kernel), x)(y)[0]
 
 
 MAPS = {  # ours, plain JAX, shapes of the two arguments
@@ -27,8 +27,8 @@ MAPS = {  # ours, plain JAX, shapes of the two arguments
     "sum_of_products": (sum_of_products, lambda a, b: (a * b).sum(axis=0), (4, 3, 2), (4, 3, 2)),
     "matmul": (matmul, jnp.matmul, (3, 2), (2, 5)),
     "sum_of_outer": (sum_of_outer, lambda a, b: a.T @ b, (3, 2), (3, 5)),
-    "transposed": (transposed_convolution, plain_transposed, (2, 2, 3, 2), (2, 4, 4, 3)),
-    "strided": (strided_convolution, plain_strided, (2, 4, 6, 3), (2, 4, 4, 3)),
+    "transposed": (transposed_convolution, reference_transposed, (2, 2, 3, 2), (2, 4, 4, 3)),
+    "strided": (strided_convolution, reference_strided, (2, 4, 6, 3), (2, 4, 4, 3)),
 }
 AXES = [axes for axes in itertools.product((None, 0, 1), repeat=2) if axes != (None, None)]
 
@@ -85,7 +85,7 @@ def test_mapped(name, axes):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     "activation, reference",
-    [(elu, jax.nn.elu), (sigmoid, jax.nn.sigmoid), (tanh, jnp.tanh), (Activation(jax.nn.gelu), jax.nn.gelu)],
+    [(elu, jax.nn.elu), (sigmoid, jax.nn.sigmoid), (tanh, jnp.tanh), (Elementwise(jax.nn.gelu), jax.nn.gelu)],
     ids=["elu", "sigmoid", "tanh", "gelu"],
 )
 def test_activations_are_their_references_to_third_order(activation, reference):
