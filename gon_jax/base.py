@@ -192,9 +192,11 @@ class Model:
     latent_shape: tuple[int, ...]
     likelihood: Likelihood
     capabilities: Capabilities = Capabilities()
-    _compiled: dict[Hashable, Callable] = dataclasses.field(default_factory=dict, init=False, repr=False)
+    _compiled: dict[Hashable, jax.stages.Wrapped] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
-    def jit(self, function: Callable, *, donate_argnums: tuple[int, ...] = (), **static: Hashable) -> Callable:
+    def jit(
+        self, function: Callable, *, donate_argnums: tuple[int, ...] = (), **static: Hashable
+    ) -> jax.stages.Wrapped:
         """Return `jax.jit` of `function(model, ...)`, kept with this model: compiled once, and freed with the model.
 
         Args:

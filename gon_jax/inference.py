@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -24,15 +25,18 @@ from gon_jax.data import Split, check_data, to_unit
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
 
-__all__ = ["check_memory", "data_dict", "encode_batch", "frozen_encoder", "in_batches"]
+__all__ = ["Array", "Data", "check_memory", "data_dict", "encode_batch", "frozen_encoder", "in_batches"]
 __all__ += ["decode_at", "decode_latents", "encode_dataset", "reconstruct_dataset"]
 __all__ += ["hide", "inpaint", "interpolate", "pairs_of_labels", "sample", "spread_indices", "superresolve"]
+
+Array = np.ndarray | jax.Array
+Data = Array | dict[str, Array]
 
 MAX_MATRIX_SIZE = 2**26  # entries of a frozen encoder's matrix, 256 MiB; computing a larger one takes gigabytes
 MAX_PRIOR_LATENTS = 10_000  # latents that a prior is fitted to; the cost of fitting a mixture grows with their number
 
 
-def data_dict(model: Model, data) -> dict[str, Any]:
+def data_dict(model: Model, data: Data) -> dict[str, Array]:
     """Return data as a dict of arrays with the examples as "x".
 
     Raises:
@@ -58,7 +62,9 @@ def check_memory(num_bytes: int) -> None:
         )
 
 
-def in_batches(batch_fn: Callable, arrays, *, batch_size: int = 64, pad: bool = True, progress: str | None = None):
+def in_batches(
+    batch_fn: Callable, arrays: Any, *, batch_size: int = 64, pad: bool = True, progress: str | None = None
+) -> Any:
     """Apply a function to consecutive batches of arrays, and concatenate its results on the host.
 
     Args:
@@ -87,11 +93,10 @@ def in_batches(batch_fn: Callable, arrays, *, batch_size: int = 64, pad: bool = 
 
 
 def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
-    """Compute the encoder by averaged statistics, once for any number of examples: a matrix that acts on the data.
+    """Return the encoder by averaged statistics, computed once for any number of examples: a matrix that acts on them.
 
-    Returns:
-        The encoder; or `None` where `model.encode` is to be used: the model has none, its likelihood cannot be folded
-        into the matrix, or the matrix would have more than 2^26 entries.
+    It is `None` where `model.encode` is to be used: the model has no such encoder, its likelihood cannot be folded into
+    the matrix, or the matrix would have more than 2^26 entries.
 
     Raises:
         ValueError: for a model with batch statistics and variables without.
@@ -122,7 +127,7 @@ def encode_batch(model: Model, variables: Variables, encoder: FrozenEncoder | No
 
 
 def encode_dataset(
-    model: Model, variables: Variables, data, *, encoder: FrozenEncoder | None = None, progress: str | None = None
+    model: Model, variables: Variables, data: Data, *, encoder: FrozenEncoder | None = None, progress: str | None = None
 ) -> np.ndarray:
     """Return the latents `[N, *latent]` of examples, by averaged statistics."""
     x = data_dict(model, data)["x"]
@@ -132,13 +137,13 @@ def encode_dataset(
     return in_batches(batch_fn, x, batch_size=batch_size, progress=progress)
 
 
-def decode_latents(model: Model, variables: Variables, z, *, progress: str | None = None) -> np.ndarray:
+def decode_latents(model: Model, variables: Variables, z: Array, *, progress: str | None = None) -> np.ndarray:
     """Return the means `[N, ...]` of the data given latents `[N, *latent]`."""
     return in_batches(partial(jax.jit(model.decode), variables), z, progress=progress)
 
 
 def reconstruct_dataset(
-    model: Model, variables: Variables, data, *, encoder: FrozenEncoder | None = None, progress: str | None = None
+    model: Model, variables: Variables, data: Data, *, encoder: FrozenEncoder | None = None, progress: str | None = None
 ) -> np.ndarray:
     """Return the reconstructions `[N, ...]` of examples, as floats, by averaged statistics."""
     x = data_dict(model, data)["x"]
@@ -147,7 +152,13 @@ def reconstruct_dataset(
 
 
 def decode_at(
-    model: Model, variables: Variables, z, coordinates, *, chunk_size: int = 4096, progress: str | None = None
+    model: Model,
+    variables: Variables,
+    z: Array,
+    coordinates: Array,
+    *,
+    chunk_size: int = 4096,
+    progress: str | None = None,
 ) -> np.ndarray:
     """Decode latents at any points, with an implicit model: at any resolution, in device memory of a fixed size.
 
@@ -188,7 +199,7 @@ def decode_at(
 
 
 def interpolate(
-    model: Model, variables: Variables, data, num_points: int = 10, *, encoder: FrozenEncoder | None = None
+    model: Model, variables: Variables, data: Data, num_points: int = 10, *, encoder: FrozenEncoder | None = None
 ) -> np.ndarray:
     """Decode spherical interpolations between the latents of consecutive pairs of examples, `[N / 2, num_points, ...]`.
 
@@ -197,7 +208,7 @@ def interpolate(
     Raises:
         ValueError: for an odd number of examples.
     """
-    z = encode_dataset(model, variables, data, encoder=encoder)
+    z = jnp.asarray(encode_dataset(model, variables, data, encoder=encoder))
     if len(z) % 2:
         raise ValueError(f"expected pairs of examples, an even number of them, got {len(z)}")
     paths = np.asarray(slerp_path(z[0::2], z[1::2], num_points))
@@ -208,7 +219,7 @@ def interpolate(
 def sample(
     model: Model,
     variables: Variables,
-    data,
+    data: Data,
     num_samples: int,
     key: jax.Array,
     *,
@@ -236,12 +247,14 @@ def sample(
             raise ValueError("expected a model with a prior, a vgon, for prior 'model'; fit a 'mixture' to the latents")
         return np.asarray(jax.jit(model.capabilities.sample, static_argnums=2)(variables, key, num_samples))
     x = data_dict(model, data)["x"][:MAX_PRIOR_LATENTS]
-    z = encode_dataset(model, variables, x, encoder=encoder)
+    z = jnp.asarray(encode_dataset(model, variables, x, encoder=encoder))
     fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
     return decode_latents(model, variables, sample_prior(fitted, key, num_samples, model.latent_shape))
 
 
-def superresolve(model: Model, variables: Variables, data, size: int, *, progress: str | None = None) -> np.ndarray:
+def superresolve(
+    model: Model, variables: Variables, data: Data, size: int, *, progress: str | None = None
+) -> np.ndarray:
     """Decode images on a grid with `size` points on the longer side, with an implicit model.
 
     Raises:
@@ -265,7 +278,7 @@ def hide(
     Args:
         images: the images.
         part: hide "random" pixels, the "center" or the "right".
-        fraction: how much of each image to hide.
+        fraction: how much of each image is hidden.
         seed: of the random pixels.
 
     Raises:
@@ -293,7 +306,7 @@ def hide(
     return known
 
 
-def inpaint(model: Model, variables: Variables, data, known: np.ndarray) -> np.ndarray:
+def inpaint(model: Model, variables: Variables, data: Data, known: Array) -> np.ndarray:
     """Complete examples, with an implicit model: decode the latents of what is known, `[N, *spatial]` booleans.
 
     Raises:
@@ -301,7 +314,7 @@ def inpaint(model: Model, variables: Variables, data, known: np.ndarray) -> np.n
     """
     _check_implicit(model)
     x = data_dict(model, data)["x"]
-    check_mask(known, x.shape[:-1])
+    check_mask(jnp.asarray(known), x.shape[:-1])
     return np.asarray(model.jit(_complete)(variables, x, known.astype(np.float32)))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from gon_jax.base import Model, Variables
 from gon_jax.data import check_data, to_unit
 from gon_jax.freezing import FrozenEncoder
-from gon_jax.inference import data_dict, encode_batch, frozen_encoder, in_batches
+from gon_jax.inference import Array, Data, data_dict, encode_batch, frozen_encoder, in_batches
 from gon_jax.likelihoods import bits_per_dim, dequantize, sum_per_example
 
 __all__ = ["accuracy", "evaluate", "evaluate_bound", "pca_errors", "pca_reconstructions", "psnr", "squared_errors"]
@@ -27,7 +27,7 @@ __all__ = ["accuracy", "evaluate", "evaluate_bound", "pca_errors", "pca_reconstr
 Evaluation = Literal["running", "batch"]
 
 
-def squared_errors(x_hat: jax.Array, x: jax.Array) -> jax.Array:
+def squared_errors(x_hat: Array, x: Array) -> jax.Array:
     """Return the squared error of each example `[B]`, summed over data axes, in squared intensity.
 
     >>> squared_errors(jnp.zeros((2, 3)), jnp.ones((2, 3)))
@@ -36,7 +36,7 @@ def squared_errors(x_hat: jax.Array, x: jax.Array) -> jax.Array:
     return sum_per_example(jnp.square(x - x_hat))
 
 
-def psnr(x_hat: jax.Array, x: jax.Array) -> jax.Array:
+def psnr(x_hat: Array, x: Array) -> jax.Array:
     """Return the peak signal-to-noise ratio of each example `[B]` in decibels, for intensities in [0, 1]; at most 100.
 
     >>> psnr(jnp.full((1, 4), 0.1), jnp.zeros((1, 4)))
@@ -49,7 +49,7 @@ def psnr(x_hat: jax.Array, x: jax.Array) -> jax.Array:
 def evaluate(
     model: Model,
     variables: Variables,
-    data,
+    data: Data,
     *,
     evaluation: Evaluation = "running",
     batch_size: int = 64,
@@ -103,7 +103,7 @@ def _errors(model, variables, encoder, batch):
 def accuracy(
     model: Model,
     variables: Variables,
-    data,
+    data: Data,
     *,
     evaluation: Evaluation = "running",
     batch_size: int = 64,
@@ -143,7 +143,7 @@ def _classes(model, variables, x):
 def evaluate_bound(
     model: Model,
     variables: Variables,
-    data,
+    data: Data,
     key: jax.Array,
     *,
     num_samples: int = 1,
@@ -224,7 +224,7 @@ def _draw(model, variables, batch, key, k, *, dequantized):
     return model.capabilities.bound(variables, x, jax.vmap(lambda key: jax.random.fold_in(key, 1 + k))(keys))
 
 
-def pca_reconstructions(train_data, data, num_components: int) -> np.ndarray:
+def pca_reconstructions(train_data: Array, data: Array, num_components: int) -> np.ndarray:
     """Return the reconstructions `[N, ...]` of examples by principal components of the training examples.
 
     The reference for any autoencoder: the best linear one of the same latent size.
@@ -236,7 +236,7 @@ def pca_reconstructions(train_data, data, num_components: int) -> np.ndarray:
     """
     from sklearn.decomposition import PCA
 
-    train, x = (np.asarray(to_unit(a)).reshape(len(a), -1) for a in (train_data, data))
+    train, x = (np.asarray(to_unit(jnp.asarray(a))).reshape(len(a), -1) for a in (train_data, data))
     if (train == train[0]).all():  # no variance to explain, and none to divide by
         return np.broadcast_to(train[0], x.shape).reshape(data.shape).astype(np.float32)
     num, size = train.shape
@@ -245,7 +245,7 @@ def pca_reconstructions(train_data, data, num_components: int) -> np.ndarray:
     return pca.inverse_transform(pca.transform(x)).reshape(data.shape).astype(np.float32)
 
 
-def pca_errors(train_data, data, num_components: int) -> dict[str, float]:
+def pca_errors(train_data: Array, data: Array, num_components: int) -> dict[str, float]:
     """Return the metrics of `evaluate` for `pca_reconstructions`."""
-    x, x_hat = to_unit(data), pca_reconstructions(train_data, data, num_components)
+    x, x_hat = to_unit(jnp.asarray(data)), pca_reconstructions(train_data, data, num_components)
     return {"squared_error": float(squared_errors(x_hat, x).mean()), "psnr": float(psnr(x_hat, x).mean())}

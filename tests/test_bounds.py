@@ -140,7 +140,7 @@ def test_compiled_once_for_all_batches_and_samples(evaluation, traces):
 
 
 def test_bits_of_a_density_are_of_data_with_noise_added():
-    """x = (255 x + u) / 256, and 8 bits of 1 / 256; the noise is the same for every sample and batch size."""
+    """Data become (255 x + u) / 256, and 8 bits of 1 / 256; the noise is the same for every sample and batch size."""
     images = RNG.integers(0, 10, (30, 2, 3, 1), dtype=np.uint8)  # dark: without the noise they would be darker
 
     def bound(variables, x, keys):

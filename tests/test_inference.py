@@ -55,7 +55,7 @@ def untouchable(*_):
 
 
 def linear_model(trace=lambda name: None):
-    """z = w x and x = w z of one number; every trace of a function is told."""
+    """A model of one number, z = w x and x = w z; every trace of a function is told."""
 
     def traced(name, function):
         def call(*arguments):
@@ -104,7 +104,8 @@ def test_where_there_is_no_such_encoder_the_model_encodes(monkeypatch):
     z = encode_dataset(model, variables, IMAGES)
     options = {"rtol": 1e-5, "atol": 1e-5}
 
-    unfolded = gon(conv_decoder((8, 8, 1), (3,), base_channels=2), likelihood=dataclasses.replace(squared_error, affine=False))
+    likelihood = dataclasses.replace(squared_error, affine=False)
+    unfolded = gon(conv_decoder((8, 8, 1), (3,), base_channels=2), likelihood=likelihood)
     frozen = unfolded.capabilities.freeze(variables)
     assert frozen.output is not None and frozen_encoder(unfolded, variables) is None
     np.testing.assert_allclose(encode_dataset(unfolded, variables, IMAGES), z, **options)
@@ -170,7 +171,7 @@ def test_interpolations_end_at_reconstructions():
 def test_samples_are_the_models_own_or_of_a_fitted_prior():
     model, variables, key = linear_model(), Variables(jnp.float32(0.5)), jax.random.key(0)
     x = np.random.default_rng(0).normal(0.5, 0.1, (4000, 1, 1, 1)).clip(0, 1).astype(np.float32)
-    np.testing.assert_allclose(sample(model, variables, None, 5, key), jax.random.uniform(key, (5, 1, 1, 1)))
+    np.testing.assert_allclose(sample(model, variables, x, 5, key), jax.random.uniform(key, (5, 1, 1, 1)))
     for prior in ("gaussian", "mixture"):
         drawn = sample(model, variables, x, 2000, key, prior=prior)  # of N(0.125, 0.025^2)
         np.testing.assert_allclose([drawn.mean(), drawn.std()], [0.125, 0.025], atol=0.002)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import optax
 from tqdm.auto import tqdm
 
 from gon_jax.base import Model
-from gon_jax.inference import data_dict
+from gon_jax.inference import Data, data_dict
 from gon_jax.metrics import evaluate
 from gon_jax.training.state import TrainState, init_state, make_optimizer
 from gon_jax.training.step import train_steps
@@ -63,14 +63,14 @@ class NonFiniteLossError(FloatingPointError):
 
 def fit(
     model: Model,
-    data,
+    data: Data,
     num_steps: int,
     key: jax.Array | None = None,
     *,
     optimizer: optax.GradientTransformation | None = None,
     latent_optimizer: optax.GradientTransformation | None = None,
     batch_size: int = 64,
-    validation=None,
+    validation: Data | None = None,
     validate_every: int | None = None,
     ema_decay: float = 0.0,
     stats_decay: float = 0.98,
@@ -128,20 +128,20 @@ def fit(
     for name, decay in {"ema_decay": ema_decay, "stats_decay": stats_decay}.items():
         if not 0 <= decay < 1:
             raise ValueError(f"expected {name} in [0, 1), got {decay}; at 1 an average stays what it begins with")
+    optimizer = optimizer or make_optimizer()
+    options: dict[str, Any] = {"ema_decay": ema_decay, "latent_optimizer": latent_optimizer}
     if state is not None:
         _check_state(model, state, num_examples, ema_decay)
-    elif key is None:
+    elif key is not None:
+        state = init_state(model, optimizer, key, num_examples=num_examples, **options)
+    else:
         raise ValueError("expected a key (jax.random.key(0), say) or a state to continue from, got neither")
-    optimizer = optimizer or make_optimizer()
-    if state is None:
-        options = {"ema_decay": ema_decay, "num_examples": num_examples, "latent_optimizer": latent_optimizer}
-        state = init_state(model, optimizer, key, **options)
     data = jax.device_put(data)
 
-    options = {"optimizer": optimizer, "latent_optimizer": latent_optimizer, "batch_size": batch_size}
-    options |= {"num_losses": report_every, "ema_decay": ema_decay, "stats_decay": stats_decay}
+    options |= {"optimizer": optimizer, "batch_size": batch_size, "num_losses": report_every}
     start = time.perf_counter()
-    compiled = model.jit(_steps, donate_argnums=(0,), **options).lower(state, data, jnp.int32(0)).compile()
+    steps = model.jit(_steps, donate_argnums=(0,), stats_decay=stats_decay, **options)
+    compiled = steps.lower(state, data, jnp.int32(0)).compile()
     seconds_compile, seconds_training = time.perf_counter() - start, 0.0
 
     history, step = [], int(state.step)

@@ -124,14 +124,13 @@ def init_state(
     Raises:
         ValueError: for such a model without `num_examples`.
     """
-    init_latents = model.capabilities.init_latents
-    if init_latents is not None and num_examples is None:
-        raise ValueError("expected num_examples for a model with a latent for each training example, got None")
     init_key, train_key = jax.random.split(key)
-    params, stats = model.init(init_key)
-    ema = jax.tree.map(jnp.copy, params) if ema_decay > 0 else None
-    latents = None
+    latents, init_latents = None, model.capabilities.init_latents
     if init_latents is not None:
+        if num_examples is None:
+            raise ValueError("expected num_examples for a model with a latent for each training example, got None")
         values = init_latents(jax.random.fold_in(train_key, 2**32 - 2), num_examples)  # no step's number
         latents = Latents(values, latent_by_latent(latent_optimizer).init(values))
+    params, stats = model.init(init_key)
+    ema = jax.tree.map(jnp.copy, params) if ema_decay > 0 else None
     return TrainState(jnp.int32(0), params, stats, optimizer.init(params), train_key, ema, latents)

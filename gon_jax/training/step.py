@@ -10,6 +10,8 @@ from gon_jax.base import Batch, Model, Variables
 from gon_jax.data import epoch_order, to_unit
 from gon_jax.training.state import Latents, TrainState, latent_by_latent
 
+__all__ = ["train_step", "train_steps"]
+
 
 def train_step(
     model: Model,
@@ -53,7 +55,8 @@ def train_step(
     ema = None if state.ema is None else optax.incremental_update(params, state.ema, 1 - ema_decay)
     latents = None
     if own is not None:
-        updates, latent_opt_state = latent_by_latent(latent_optimizer).update(len(z) * z_gradient, own.opt_state, z)
+        z_gradient = len(own.values) * z_gradient  # of each example's own loss
+        updates, latent_opt_state = latent_by_latent(latent_optimizer).update(z_gradient, own.opt_state, z)
         own = Latents(optax.apply_updates(z, updates), latent_opt_state)
         latents = jax.tree.map(lambda a, new: a.at[batch["index"]].set(new), state.latents, own)
     return TrainState(state.step + 1, params, stats, opt_state, state.key, ema, latents), loss
