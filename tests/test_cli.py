@@ -1,6 +1,5 @@
-"""The command `gon` as a stranger meets it: help, mistakes, figures, signals."""
+"""The command `gon` as a stranger meets it: help, mistakes, metrics, signals."""
 
-import dataclasses
 import json
 import os
 import re
@@ -20,13 +19,13 @@ from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 import gon_jax
-from gon_jax import cli, commands
 from gon_jax.checkpoints import Checkpoints
+from gon_jax.cli import commands, main
 from gon_jax.inference import decode_latents
+from gon_jax.runs import PRESETS, load_run
 from gon_jax.runs import run as run_module
-from gon_jax.runs.config import Config
-from gon_jax.runs.presets import PRESETS
-from gon_jax.runs.run import load_run
+from gon_jax.runs.config import DataConfig
+from gon_jax.runs.folder import read_config
 
 TINY = (
     "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --base-channels 2 --num-steps 4 "
@@ -50,7 +49,7 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(folder / ".cache")))
-        assert cli.main(shlex.split(TINY) + ["--run", "tiny"]) == 0
+        assert main.main(shlex.split(TINY) + ["--run", "tiny"]) == 0
     return folder
 
 
@@ -63,7 +62,7 @@ def gon(place, monkeypatch, capsys):
     capsys.readouterr()
 
     def call(line):
-        status = cli.main(shlex.split(line))
+        status = main.main(shlex.split(line))
         return status, *capsys.readouterr()
 
     return call
@@ -74,7 +73,11 @@ def files_in(folder):
 
 
 @pytest.mark.parametrize(
-    "line", ["", "--help", "train gon-mnist --help", *(f"{name} --help" for name in commands.COMMANDS)]
+    "line",
+    [
+        *("", "--help", "train gon-mnist --help", "train gon-mnist --model vgon --network=siren --help"),
+        *(f"{name} --help" for name in commands.COMMANDS),
+    ],
 )
 def test_help_fits_80_columns(gon, line):
     status, out, err = gon(line)
@@ -83,8 +86,11 @@ def test_help_fits_80_columns(gon, line):
     if line in ("", "--help"):
         assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in [*commands.COMMANDS, *PRESETS])
     elif line.startswith("train"):
-        names = [*Config.__dataclass_fields__, "run", "resume", "overwrite"]
+        config = PRESETS["gon-mnist"].replace(**{"model": "vgon", "network": "siren"} if "vgon" in line else {})
+        names = [*config.options(), "run", "resume", "overwrite"]
         assert all(f"--{name.replace('_', '-')} " in out for name in names)
+        assert ("--kl-weight " in out) == ("--omega-0 " in out) == ("vgon" in line)
+        assert ("--num-points " in out) == ("--base-channels " in out) == ("vgon" not in line)
 
 
 def test_help_of_a_preset_shows_its_values(gon):
@@ -97,17 +103,6 @@ def test_help_of_a_preset_shows_its_values(gon):
 
 def test_version(gon):
     assert gon("--version") == (0, f"gon_jax {gon_jax.__version__}\n", "")
-
-
-def test_presets_are_those_of_the_release_and_the_logs():
-    for name, dataset in {"gon-mnist": "mnist", "gon-fashion": "fashion_mnist", "gon-cifar10": "cifar10"}.items():
-        c = PRESETS[name]
-        assert (c.dataset, c.latent_shape, c.base_channels, c.batch_size, c.image_size) == (dataset, (32,), 16, 64, 32)
-    for name in ("gon-mnist-256", "gon-fashion-256"):
-        c = PRESETS[name]
-        assert (c.latent_shape, c.base_channels, c.batch_size, c.learning_rate) == ((256,), 16, 64, 2e-4)
-        assert c.num_validation == 0 and c.norm == "batch" and c.schedule == "constant"
-    assert PRESETS["gon-digits"].dataset == "digits" and PRESETS["gon-digits"].latent_shape == (16,)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +120,14 @@ def test_presets_are_those_of_the_release_and_the_logs():
         ("train --learning-rate nan", "finite learning_rate, got nan"),
         ("train --latent-shape 0", r"latent_shape of positive sizes, got \(0,\)"),
         ("train --seed 99999999999999999999", "seed of 32 bits"),
-        ("train --encoder ridge", r"'ridge'.*\('gradient', 'least_squares'\)"),
-        ("train --encoder least_squares --step-size 1", "no step_size with encoder least_squares"),
-        ("train --damping 2", "no damping with encoder gradient, got 2.0"),
-        ("train --encoder least_squares --damping 0", "damping above 0"),
+        ("train --model ridge", r"'ridge'.*\('gon', 'least_squares', "),
+        ("train --model", "--model"),
+        ("train --model least_squares --step-size 1", "Unrecognized options: --step-size"),
+        ("train --damping 2", "Unrecognized options: --damping"),
+        ("train --network siren --norm group", "Unrecognized options: --norm"),
+        ("train --kl-weight 2", "Unrecognized options: --kl-weight"),
+        ("train --model=least_squares --damping 0", "damping above 0, got 0"),
+        ("train --likelihood gaussian --scale 0", "scale above 0, got 0"),
         ("train --schedule cosine --num-steps 5 --warmup-steps 5", "warmup_steps below num_steps=5, got 5"),
         ("evaluate", "RUN"),
         ("evaluate tiny --split dev", "'dev'"),
@@ -164,7 +163,7 @@ def bad(place):
     swapped.mkdir()
     (swapped / "checkpoints").symlink_to(place / "tiny" / "checkpoints")
     config = json.loads((place / "tiny" / "config.json").read_text())
-    (swapped / "config.json").write_text(json.dumps(config | {"base_channels": 4}))
+    (swapped / "config.json").write_text(json.dumps(config | {"network": {"name": "conv", "base_channels": 4}}))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +197,7 @@ def bad(place):
         ("evaluate unfinished", "no training has saved there yet"),
         ("evaluate swapped", "base_channels=4.*2.*of another run"),
         ("evaluate tiny --dataset rgb.npy", r"expected images \[N, 8, 8, 1\]"),
-        ("evaluate tiny --output figures.txt", "ends in .json"),
+        ("evaluate tiny --output metrics.txt", "ends in .json"),
         ("evaluate tiny --batch-size 0", "batch_size of at least 1"),
         ("evaluate tiny --split validation --dataset 28.npy", "choose --split test"),
         ("show unfinished", "got no summary.json"),
@@ -242,7 +241,7 @@ def test_a_diverged_training_and_a_lack_of_memory_are_one_line(gon, place, monke
     assert status == 1 and err.startswith("gon: out of memory, lower") and err.count("\n") == 1
 
 
-def test_a_finished_run_shows_its_figures_again(gon, place):
+def test_a_finished_run_shows_its_metrics_again(gon, place):
     shown = gon("show tiny")
     assert shown[0] == 0 and shown == gon(f"{TINY} --run tiny --resume")
     summary = json.loads((place / "tiny" / "summary.json").read_text())
@@ -252,33 +251,33 @@ def test_a_finished_run_shows_its_figures_again(gon, place):
         assert f"tiny/{word}" in shown[1]
 
 
-def test_figures_are_those_of_numpy(gon, place):
+def test_metrics_are_those_of_numpy(gon, place):
     summary = json.loads((place / "tiny" / "summary.json").read_text())
-    assert gon("evaluate tiny --output out/figures.json")[0] == 0
+    assert gon("evaluate tiny --output out/metrics.json")[0] == 0
     assert gon("reconstruct tiny --num 1000 --output out/all.npz")[0] == 0
-    figures, arrays = json.loads((place / "out" / "figures.json").read_text()), np.load(place / "out" / "all.npz")
+    metrics, arrays = json.loads((place / "out" / "metrics.json").read_text()), np.load(place / "out" / "all.npz")
     images = np.load(place / "images.npz")["images"][9::10, ..., None] / 255
     errors = np.square(images - arrays["x_hat"]).sum((1, 2, 3))
     np.testing.assert_allclose(arrays["x"], images, atol=1e-7)
     np.testing.assert_allclose(arrays["squared_error"], errors, rtol=1e-5)
     expected = {"squared_error": errors.mean(), "psnr": (-10 * np.log10(errors / 64)).mean()}
     for name, value in expected.items():
-        np.testing.assert_allclose([summary[f"test.{name}"], figures[name]], value, rtol=1e-5)
-    assert figures["num_images"] == 15 and figures["pca.squared_error"] == summary["pca.squared_error"]
+        np.testing.assert_allclose([summary[f"test.{name}"], metrics[name]], value, rtol=1e-5)
+    assert metrics["num_images"] == 15 and metrics["pca.squared_error"] == summary["pca.squared_error"]
 
 
-def test_codes_decode_to_the_reconstructions(gon, place):
-    assert gon("encode tiny --output out/codes.npz")[0] == 0
-    codes = np.load(place / "out" / "codes.npz")
-    assert codes["latents"].shape == (15, 3) and codes["latents"].dtype == np.float32
-    np.testing.assert_array_equal(codes["labels"], np.load(place / "images.npz")["labels"][9::10])
+def test_latents_decode_to_the_reconstructions(gon, place):
+    assert gon("encode tiny --output out/latents.npz")[0] == 0
+    saved = np.load(place / "out" / "latents.npz")
+    assert saved["latents"].shape == (15, 3) and saved["latents"].dtype == np.float32
+    np.testing.assert_array_equal(saved["labels"], np.load(place / "images.npz")["labels"][9::10])
     run = load_run(place / "tiny")
     x = run.dataset().test.images / np.float32(255)
-    np.testing.assert_allclose(codes["latents"], run.model.encode(run.variables, x), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(saved["latents"], run.model.encode(run.variables, x), rtol=1e-5, atol=1e-5)
     with np.load(place / "tiny" / "encoder.npz") as file:  # NumPy alone
         z = file["bias"] + x.reshape(len(x), -1) @ file["matrix"]
-    np.testing.assert_allclose(codes["latents"], z, rtol=1e-5, atol=1e-5)
-    x_hat = decode_latents(run.model, run.variables, codes["latents"])
+    np.testing.assert_allclose(saved["latents"], z, rtol=1e-5, atol=1e-5)
+    x_hat = decode_latents(run.model, run.variables, saved["latents"])
     gon("reconstruct tiny --num 15 --output out/15.npz")
     np.testing.assert_allclose(x_hat, np.load(place / "out" / "15.npz")["x_hat"], atol=1e-6)
 
@@ -300,9 +299,9 @@ def test_every_command_encodes_by_the_encoder_of_the_run(gon, place):
     def of(name, read):
         return [read(place / "out" / f"{run}{name}") for run in ("tiny", "moved")]
 
-    codes, figures, by_batch = of(".npz", np.load), of(".json", Path.read_text), of("_batch.json", Path.read_text)
-    np.testing.assert_allclose(codes[1]["latents"], codes[0]["latents"] + 1, rtol=1e-5, atol=1e-5)
-    assert figures[0] != figures[1] and by_batch[0] == by_batch[1]
+    latents, metrics, by_batch = of(".npz", np.load), of(".json", Path.read_text), of("_batch.json", Path.read_text)
+    np.testing.assert_allclose(latents[1]["latents"], latents[0]["latents"] + 1, rtol=1e-5, atol=1e-5)
+    assert metrics[0] != metrics[1] and by_batch[0] == by_batch[1]
     for name in ("_x.npz", "_s.npz"):
         assert not np.allclose(*(arrays["x_hat"] for arrays in of(name, np.load)), atol=1e-3)
     assert len(set(of(".png", Path.read_bytes))) == 2
@@ -370,12 +369,12 @@ def test_a_second_training_compiles_nothing(gon, place, monkeypatch, no_cache):
 def test_the_users_cache_is_respected(gon, place, monkeypatch, no_cache):
     jax.config.update("jax_compilation_cache_dir", str(place / "mine_of_jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    commands._use_caches(place / "elsewhere" / "run")
+    commands.use_caches(place / "elsewhere" / "run")
     assert jax.config.jax_compilation_cache_dir == str(place / "mine_of_jax")
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 0.5
     use_no_cache()
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
-    commands._use_caches(place / "elsewhere" / "run")
+    commands.use_caches(place / "elsewhere" / "run")
     assert jax.config.jax_compilation_cache_dir == str(place / "elsewhere" / ".cache" / "jax")
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 1
 
@@ -383,7 +382,7 @@ def test_the_users_cache_is_respected(gon, place, monkeypatch, no_cache):
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "no folder"])
 def test_a_damaged_cache_is_a_warning(tmp_path, no_cache, damage):
     def double():
-        commands._use_caches(tmp_path / "run")
+        commands.use_caches(tmp_path / "run")
         return jax.jit(lambda x: jnp.sin(x) * 2)(jnp.arange(3.0))
 
     cache = tmp_path / ".cache" / "jax"
@@ -403,23 +402,20 @@ def test_a_damaged_cache_is_a_warning(tmp_path, no_cache, damage):
         np.testing.assert_allclose(double(), 2 * np.sin(np.arange(3.0)), rtol=1e-6)
 
 
-def test_a_signal_while_compiling_is_one_line(gon, place, monkeypatch):
-    make_model, left = run_module.make_model, [signal.SIGINT]
+def test_a_signal_before_the_first_step_is_one_line(gon, monkeypatch):
+    load, left = DataConfig.load, [signal.SIGINT]
 
-    def signalling(*args):
-        model = make_model(*args)
+    def signalling(self):
+        if left:
+            os.kill(os.getpid(), left.pop())
+        return load(self)
 
-        def loss(*args):
-            if left:
-                os.kill(os.getpid(), left.pop())
-            return model.loss(*args)
-
-        return model._replace(loss=loss)
-
-    monkeypatch.setattr(run_module, "make_model", signalling)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(DataConfig, "load", signalling)
     status, out, err = gon(f"{TINY} --run compiling")
     assert (status, out) == (130, "") and "Traceback" not in err
     assert err.splitlines()[-1].startswith("gon: interrupted, and saved; continue with the same command and --resume")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert gon(f"{TINY} --run compiling --resume")[0] == 0
 
 
@@ -433,7 +429,12 @@ def test_kill_and_ctrl_c_lose_nothing(tmp_path, monkeypatch):
     ours = ("MPLCONFIGDIR", "XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR")
     env = {name: value for name, value in os.environ.items() if name not in ours}
     env |= {"HOME": str(home), "PYTHONPATH": source, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    words = [sys.executable, "-c", "import sys; from gon_jax.cli import main; sys.exit(main())", *shlex.split(TINY)]
+    words = [
+        sys.executable,
+        "-c",
+        "import sys; from gon_jax.cli.main import main; sys.exit(main())",
+        *shlex.split(TINY),
+    ]
     words += ["--run", "runs/a", "--validate-every", "50"]
     run, long = work / "runs" / "a", ["--num-steps", "100000000"]
 
@@ -469,13 +470,13 @@ def test_kill_and_ctrl_c_lose_nothing(tmp_path, monkeypatch):
     assert steps == sorted(set(steps)) and steps[-1] == step + 3
     monkeypatch.chdir(work)
     monkeypatch.setattr(run_module, "draw", lambda *_, **__: None)
-    run_module.train(dataclasses.replace(load_run(run).config, num_steps=step + 3), "runs/b", progress=False)
+    run_module.train(load_run(run).config.replace(num_steps=step + 3), "runs/b", progress=False)
     states = []
     for folder in (run, work / "runs" / "b"):
         loaded = load_run(folder, "last")
         assert loaded.step == step + 3
         with Checkpoints(folder) as checkpoints:
-            state = run_module._restore(checkpoints, loaded.model, loaded.config, "last")
+            state = run_module._restore(checkpoints, loaded.model, read_config(folder), "last")
         states.append(jax.tree.leaves(state._replace(key=jax.random.key_data(state.key))))
     for a, b in zip(*states, strict=True):
         np.testing.assert_array_equal(a, b)

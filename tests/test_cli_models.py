@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gon_jax import cli
+from gon_jax.cli import main
+from gon_jax.runs import load_run
 from gon_jax.runs import run as run_module
 from gon_jax.runs.pictures import draw
 
@@ -38,7 +39,7 @@ def place(tmp_path_factory):
         patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(folder / ".cache")))
         patch.setattr(run_module, "draw", lambda *_, **__: None)
         for name, options in RUNS.items():
-            assert cli.main(shlex.split(f"{TINY} {options} --run {name}")) == 0
+            assert main.main(shlex.split(f"{TINY} {options} --run {name}")) == 0
     return folder
 
 
@@ -50,13 +51,13 @@ def gon(place, monkeypatch, capsys):
     capsys.readouterr()
 
     def call(line):
-        status = cli.main(shlex.split(line))
+        status = main.main(shlex.split(line))
         return status, *capsys.readouterr()
 
     return call
 
 
-def figures_of(out):
+def metrics_of(out):
     return {line.split()[0]: line.split()[1] for line in out.splitlines()}
 
 
@@ -64,14 +65,14 @@ def test_a_variational_run_is_evaluated_by_its_bound(gon, place):
     summary = json.loads((place / "vgon" / "summary.json").read_text())
     assert summary["test.negative_elbo"] == pytest.approx(summary["test.nll"] + summary["test.kl"])
     assert "-ELBO per test image, nats" in gon("show vgon")[1]
-    status, out, _ = gon("evaluate vgon --num-samples 8 --output figures.json")
-    values = json.loads((place / "figures.json").read_text())
-    assert status == 0 and float(figures_of(out)["negative_elbo"]) == pytest.approx(values["negative_elbo"], rel=1e-5)
+    status, out, _ = gon("evaluate vgon --num-samples 8 --output metrics.json")
+    values = json.loads((place / "metrics.json").read_text())
+    assert status == 0 and float(metrics_of(out)["negative_elbo"]) == pytest.approx(values["negative_elbo"], rel=1e-5)
     assert values["negative_elbo"] == pytest.approx(values["nll"] + values["kl"], rel=1e-6)
     assert values["importance_weighted"] <= values["negative_elbo"]
-    again = figures_of(gon("evaluate vgon --num-samples 8 --batch-size 7")[1])
+    again = metrics_of(gon("evaluate vgon --num-samples 8 --batch-size 7")[1])
     assert float(again["negative_elbo"]) == pytest.approx(values["negative_elbo"], rel=1e-5)
-    other = figures_of(gon("evaluate vgon --num-samples 8 --seed 1")[1])
+    other = metrics_of(gon("evaluate vgon --num-samples 8 --seed 1")[1])
     assert other["negative_elbo"] != again["negative_elbo"]
 
 
@@ -79,9 +80,9 @@ def test_a_variational_run_samples_from_its_prior(gon, place):
     assert gon("sample vgon --num 5 --output a.npz --seed 3")[0] == 0
     x = np.load(place / "a.npz")["x_hat"]
     assert x.shape == (5, 8, 8, 1) and 0 <= x.min() and x.max() <= 1
-    run = run_module.load_run("vgon")
+    run = load_run("vgon")
 
-    np.testing.assert_allclose(x, run.model.sample(run.variables, jax.random.key(3), 5), atol=1e-6)
+    np.testing.assert_allclose(x, run.model.capabilities.sample(run.variables, jax.random.key(3), 5), atol=1e-6)
     assert gon("sample vgon --num 5 --output b.npz --seed 3 --prior gaussian")[0] == 0
     assert np.abs(np.load(place / "b.npz")["x_hat"] - x).max() > 1e-3
 
@@ -105,11 +106,11 @@ def test_inpainting(gon, place, hidden):
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_codes_are_described(gon, place, run):
+def test_latents_are_described(gon, place, run):
     status, out, _ = gon(f"latents {run} --output {run}.png")
     assert status == 0
     table = json.loads((place / f"{run}.json").read_text())
-    assert table["latent size"] == 3 and 1 <= table["effective rank, codes"] <= 3
+    assert table["latent size"] == 3 and 1 <= table["effective rank, latents"] <= 3
     assert 0 <= table["linear probe, accuracy"] <= 1 and "linear probe, accuracy" in out
     assert (place / f"{run}.png").stat().st_size > 5000
 
@@ -117,7 +118,7 @@ def test_codes_are_described(gon, place, run):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("superres gon", "expected an implicit model of images.*--network siren"),
+        ("superres gon", "expected an implicit model.*--network siren"),
         ("inpaint gon", "expected an implicit model.*--network siren"),
         ("superres implicit --size 9000000", "memory"),
         ("superres implicit --size 0", "size of at least 1"),
@@ -128,10 +129,8 @@ def test_codes_are_described(gon, place, run):
         ("evaluate gon --num-samples 4", "variational GON"),
         ("evaluate vgon --num-samples 0", "num_samples of at least 1"),
         ("sample gon --prior model", "a model with a prior"),
-        ("train --dataset images.npz --network siren --norm group", "no norm with network siren"),
-        ("train --dataset images.npz --num-points 3", "no num_points with network conv"),
-        ("train --dataset images.npz --kl-weight 2", "no kl_weight with model gon"),
-        ("train --dataset images.npz --model vgon --encoder least_squares", "no encoder with model vgon"),
+        ("train --dataset images.npz --num-points 3", "decoder of coordinates for num_points=3"),
+        ("train --dataset images.npz --model vae --network siren", "network conv for a model with an encoder"),
         ("train --dataset images.npz --image-size None --network siren --latent-shape 2 2 1", "latent_shape k"),
         ("train --dataset images.npz --image-size None --network siren --num-points 65", "num_points from 1 to 64"),
     ],
@@ -147,7 +146,7 @@ def test_mistakes_are_one_line(gon, place, line, words):
 def test_a_classifier_is_evaluated_by_its_accuracy(gon, place):
     summary = json.loads((place / "classifier" / "summary.json").read_text())
     out = gon("evaluate classifier")[1]
-    assert float(figures_of(out)["accuracy"]) == pytest.approx(summary["test.accuracy"], rel=1e-5)
+    assert float(metrics_of(out)["accuracy"]) == pytest.approx(summary["test.accuracy"], rel=1e-5)
     assert "accuracy on test images" in gon("show classifier")[1]
     status, _, err = gon(f"{TINY} --model classifier --num-classes 4 --run few")
     assert status == 1 and "take --num-classes 10" in err
@@ -160,12 +159,12 @@ def test_a_translation_is_compared_with_its_target(gon, place):
     summary = json.loads((place / "translation" / "summary.json").read_text())
     assert summary["source.squared_error"] > 1
     out = gon("evaluate translation")[1]
-    assert float(figures_of(out)["squared_error"]) == pytest.approx(summary["test.squared_error"], rel=1e-5)
+    assert float(metrics_of(out)["squared_error"]) == pytest.approx(summary["test.squared_error"], rel=1e-5)
     assert gon("reconstruct translation --output t.npz --num 4")[0] == 0
     arrays = np.load(place / "t.npz")
     errors = np.square(arrays["x"] - arrays["x_hat"]).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(arrays["squared_error"], errors, rtol=1e-5)
-    model = run_module.load_run(place / "translation")
+    model = load_run(place / "translation")
     originals = model.dataset().test.images[:1]
     assert (model.sources(originals) != originals).any()
     x_hat = model.model.decode(model.variables, model.model.encode(model.variables, model.sources(originals) / 255.0))
@@ -184,7 +183,7 @@ def test_a_run_with_latents_goes_on_where_it_was(gon, place):
 @pytest.mark.parametrize("name, pictures", [("classifier", {"classes", "loss"}), ("translation", {"reconstructions"})])
 def test_pictures_of_relatives(place, tmp_path, monkeypatch, name, pictures):
     monkeypatch.chdir(place)
-    run = run_module.load_run(place / name)
+    run = load_run(place / name)
     summary = json.loads((place / name / "summary.json").read_text())
     draw(tmp_path, run, run.dataset(), {"training": ([1, 2], [2.0, 1.0])}, summary, progress=False)
     assert pictures <= {path.stem for path in tmp_path.glob("*.png")}

@@ -53,14 +53,13 @@ def train(
 ) -> int:
     """Train a model; leave checkpoints, logs, pictures, a summary.
 
-    `gon train PRESET` starts from a preset's options; `gon --help` lists them. The options of another model, network or
-    likelihood are shown by `gon train --model MODEL --help`.
+    `gon train PRESET` starts from a preset's options; `gon --help` lists them.
 
     Args:
         config: What to train.
-        model: The model.
-        network: The decoder: convolutional, or a function of coordinates.
-        likelihood: The inner and the outer loss.
+        model: What is trained; its options are shown by --help together with --model.
+        network: The decoder, likewise: convolutional, or a function of coordinates.
+        likelihood: The inner and the outer loss, likewise.
         run: The run's folder; by default runs/<preset>, or runs/<model>-<dataset>.
         resume: Continue the run in the folder from its last checkpoint, as if never interrupted.
         overwrite: Remove the run in the folder first; files that are not a run's stay.
