@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -23,7 +24,7 @@ from gon_jax.cli.commands import COMMANDS, train
 from gon_jax.runs import PRESETS, Config
 from gon_jax.runs.config import REGISTRIES
 
-__all__ = ["main"]
+__all__ = ["UsageError", "close_match", "main", "parse"]
 
 
 class UsageError(Exception):
@@ -63,20 +64,20 @@ def _run(words: list[str]) -> int:
         return 0
     name, *rest = words
     if name not in COMMANDS:
-        raise UsageError(f"{_close(name, COMMANDS)} (see gon --help)")
+        raise UsageError(f"{close_match(name, COMMANDS)} (see gon --help)")
     if name != "train":
-        return _parse(COMMANDS[name], f"gon {name}", rest)()
+        return parse(COMMANDS[name], f"gon {name}", rest)()
     if not rest:
         raise UsageError("expected a preset or --dataset, got neither (see gon --help)")
     prog, config, run = "gon train", Config(), None
     if not rest[0].startswith("-"):
         preset, *rest = rest
         if preset not in PRESETS:
-            raise UsageError(f"preset: {_close(preset, PRESETS)}")
+            raise UsageError(f"preset: {close_match(preset, PRESETS)}")
         prog, config, run = f"gon train {preset}", PRESETS[preset], Path("runs") / preset
     config = config.replace(**_chosen(rest))  # whose options, and no others, are then parsed
     names = {kind: getattr(config, kind).name for kind in REGISTRIES}
-    return _parse(train, prog, rest, config=config, run=run, **names)()
+    return parse(train, prog, rest, config=config, run=run, **names)()
 
 
 def _chosen(words: list[str]) -> dict[str, str]:
@@ -90,7 +91,7 @@ def _chosen(words: list[str]) -> dict[str, str]:
     return chosen
 
 
-def _parse(function: Callable[..., int], prog: str, words: list[str], **defaults) -> Callable[[], int]:
+def parse(function: Callable[..., int], prog: str, words: list[str], **defaults: Any) -> Callable[[], int]:
     """Return a call of `function` with the options of a command line, by tyro, whose boxed messages become one line."""
 
     @functools.wraps(function)
@@ -124,7 +125,7 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
-def _close(word: str, known: Iterable[str]) -> str:
+def close_match(word: str, known: Iterable[str]) -> str:
     """Return what is wrong with a word that is not among the known ones, and the one that was probably meant."""
     found = difflib.get_close_matches(word, known, 1)
     return f"expected one of {', '.join(known)}; got {word!r}" + (f", did you mean {found[0]!r}?" if found else "")
