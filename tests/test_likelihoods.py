@@ -12,7 +12,6 @@ from gon_jax.checks import compare_with_definition
 from gon_jax.coordinates import grid
 from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.encoding import encode, gon_loss
-from gon_jax.freezing import encode_frozen
 from gon_jax.likelihoods import (
     Likelihood,
     bernoulli,
@@ -28,7 +27,7 @@ from gon_jax.likelihoods import (
     weighted,
 )
 from gon_jax.likelihoods.continuous import _log_normalizer
-from gon_jax.models import gon, implicit_gon, least_squares_gon
+from gon_jax.models import gon, least_squares_gon
 
 pytestmark = pytest.mark.usefixtures("x64")
 ALL = [
@@ -41,7 +40,7 @@ ALL = [
     discretized_logistic,
     discretized_logistic_mixture(3),
 ]
-NORMALISED = [likelihood for likelihood in ALL if likelihood.measure]
+NORMALIZED = [likelihood for likelihood in ALL if likelihood.measure]
 BYTES = np.arange(256) / 255
 
 
@@ -50,7 +49,7 @@ def name_of(likelihood):
 
 
 by_name = pytest.mark.parametrize("likelihood", ALL, ids=name_of)
-of_normalized = pytest.mark.parametrize("likelihood", NORMALISED, ids=name_of)
+of_normalized = pytest.mark.parametrize("likelihood", NORMALIZED, ids=name_of)
 
 
 def outputs(likelihood, *shape, seed=0):
@@ -255,7 +254,7 @@ def test_gradient_is_affine_in_the_data_where_it_says_so(likelihood):
     assert likelihood.num_outputs == 1 or not likelihood.affine
 
 
-@pytest.mark.parametrize("likelihood", [a for a in NORMALISED if a.fisher], ids=name_of)
+@pytest.mark.parametrize("likelihood", [a for a in NORMALIZED if a.fisher], ids=name_of)
 def test_fisher_information_is_the_expected_second_derivative(likelihood):
     hessians = jax.jit(jax.vmap(jax.hessian(lambda o, x: likelihood.terms(o, x[None])[0]), (None, 0)))
     for output in outputs(likelihood, 3):
@@ -426,7 +425,7 @@ SHAPES = {"conv": (8, 8, 3), "siren": (2, 3, 2)}
 
 
 def decoder_for(kind, likelihood):
-    """One layer each: what is tested is what stands behind it."""
+    """One layer each: what is tested is what follows it."""
     *spatial, c = SHAPES[kind]
     channels = c * likelihood.num_outputs
     if kind == "siren":
@@ -446,7 +445,7 @@ def moved(params):
 def test_inner_and_outer_loss_of_a_gon(likelihood, kind):
     """The model's loss and its gradient are those of Eq. 8 written out, and it is frozen as it encodes."""
     decoder = decoder_for(kind, likelihood)
-    model = (gon if kind == "conv" else implicit_gon)(decoder, likelihood=likelihood, step_size=0.01)
+    model = gon(decoder, likelihood=likelihood, step_size=0.01)
     assert model.data_shape == SHAPES[kind]
     params, key = moved(model.init(jax.random.key(0)).params), jax.random.key(1)
     x = jax.random.uniform(key, (3, *SHAPES[kind]))
@@ -457,14 +456,14 @@ def test_inner_and_outer_loss_of_a_gon(likelihood, kind):
     def run(params):
         variables = Variables(params)
         ours = jax.value_and_grad(lambda p: model.loss(Variables(p), {"x": x}, key)[0])(params)
-        theirs = jax.value_and_grad(lambda p: gon_loss(decoder.plain, p, x, z0, **options).mean())(params)
-        codes = encode(decoder.plain, params, x, z0, **options)
+        theirs = jax.value_and_grad(lambda p: gon_loss(decoder.output, p, x, z0, **options).mean())(params)
+        z = encode(decoder.output, params, x, z0, **options)
         if kind == "siren" and likelihood is categorical:  # a pull-back for each of 512 outputs
-            return (*ours, model.encode(variables, x)), (*theirs, codes), model.decode(variables, codes)
-        frozen = model.freeze(variables)
-        folded = encode_frozen(frozen, x, likelihood=likelihood)
+            return (*ours, model.encode(variables, x)), (*theirs, z), model.decode(variables, z)
+        frozen = model.capabilities.freeze(variables)
+        folded = frozen(x)
         assert (frozen.output is None) == likelihood.affine
-        return (*ours, model.encode(variables, x), folded), (*theirs, codes, codes), model.decode(variables, codes)
+        return (*ours, model.encode(variables, x), folded), (*theirs, z, z), model.decode(variables, z)
 
     ours, theirs, x_hat = run(params)
     assert x_hat.shape == x.shape
@@ -488,14 +487,14 @@ def test_fast_forms_equal_the_definition(kind, likelihood):
 
 
 @pytest.mark.parametrize("likelihood", [continuous_bernoulli, gaussian_scale], ids=name_of)
-def test_least_squares_codes(likelihood):
+def test_least_squares_latents(likelihood):
     """A damped Gauss-Newton step with the Fisher information in all outputs, K of them for each number."""
     decoder = decoder_for("siren", likelihood)
     model = least_squares_gon(decoder, likelihood=likelihood, damping=0.1)
     params, z0 = moved(decoder.init(jax.random.key(0))), jnp.zeros(3)
     x = jax.random.uniform(jax.random.key(1), (3, 2, 3, 2))
-    output = decoder.apply(params, z0[None])[0]
-    jacobian = jax.jacobian(lambda z: decoder.apply(params, z[None]).reshape(-1))(z0)
+    output = decoder.output(params, z0[None])[0]
+    jacobian = jax.jacobian(lambda z: decoder.output(params, z[None]).reshape(-1))(z0)
     normal = jacobian.T @ (likelihood.fisher(output).reshape(-1, 1) * jacobian)
     normal += 0.1 * jnp.trace(normal) / 3 * jnp.eye(3)
     v = jax.grad(lambda o: likelihood(o, x).sum())(jnp.broadcast_to(output, (3, *output.shape))).reshape(3, -1)
@@ -509,6 +508,6 @@ def test_a_mask_in_the_inner_loss_hides_what_it_covers():
     params = moved(decoder.init(jax.random.key(0)))
     x = jax.random.uniform(jax.random.key(1), (3, 2, 3, 2))
     model = gon(decoder, likelihood=weighted(likelihood, mask))
-    codes = [model.encode(Variables(params), x.at[:, 0].set(value)) for value in (0.0, 1.0)]
-    np.testing.assert_array_equal(*codes)
-    assert not np.allclose(codes[0], gon(decoder, likelihood=likelihood).encode(Variables(params), x))
+    latents = [model.encode(Variables(params), x.at[:, 0].set(value)) for value in (0.0, 1.0)]
+    np.testing.assert_array_equal(*latents)
+    assert not np.allclose(latents[0], gon(decoder, likelihood=likelihood).encode(Variables(params), x))

@@ -1,8 +1,8 @@
 r"""What the decoder's output says of the data: a number for each number of the data, in nats (or squared intensity).
 
-A likelihood is any function `(output [B, ...], x [B, ...]) -> [B]`. The ones here are small records that know more: the
-terms that are summed, their mean, how to sample x, and facts that other modules use: how many outputs they read for each
-channel of the data, whether their gradient is affine in the data, what measure they are a density or mass of.
+A likelihood is any function `(output [B, ...], x [B, ...]) -> [B]` that returns the negative log-likelihood of each
+example. The ones here are records that know more: the terms that are summed, their mean, how to sample x, how many
+outputs they read per channel of the data, whether their gradient is affine in the data, what they are normalized over.
 
 | likelihood | outputs, K | a model of |
 |---|---|---|
@@ -20,29 +20,12 @@ Data are in [0, 1], where a byte b is b / 255. Outputs are real numbers, not squ
 `gon_jax.decoders.shared_outputs` they are parameters, learned for all data at once.
 """
 
-from gon_jax.likelihoods.bits import bits_per_dim, dequantize
 from gon_jax.likelihoods.continuous import bernoulli, continuous_bernoulli, gaussian, gaussian_scale, squared_error
-from gon_jax.likelihoods.discrete import (
-    FIRST_LOG_SCALE,
-    categorical,
-    discretized_logistic,
-    discretized_logistic_mixture,
-)
-from gon_jax.likelihoods.likelihood import (
-    HIGHEST_LOG_SCALE,
-    LOWEST_LOG_SCALE,
-    Likelihood,
-    Measure,
-    sum_per_example,
-    weighted,
-)
+from gon_jax.likelihoods.discrete import categorical, discretized_logistic, discretized_logistic_mixture
+from gon_jax.likelihoods.likelihood import Likelihood, bits_per_dim, dequantize, sum_per_example, weighted
 
 __all__ = [
-    "FIRST_LOG_SCALE",
-    "HIGHEST_LOG_SCALE",
-    "LOWEST_LOG_SCALE",
     "Likelihood",
-    "Measure",
     "bernoulli",
     "bits_per_dim",
     "categorical",

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from gon_jax.likelihoods.likelihood import Likelihood, bounded_log_scale, parts
-from gon_jax.likelihoods.sinhc import log_sinhc
 
-__all__ = ["bernoulli", "continuous_bernoulli", "gaussian", "gaussian_scale", "squared_error"]
+__all__ = ["bernoulli", "continuous_bernoulli", "gaussian", "gaussian_scale", "log_sinhc", "squared_error"]
 
 
 def _slope(function):
@@ -25,7 +24,7 @@ squared_error = Likelihood(
     affine=True,
     fisher=lambda output: jnp.full_like(output, 2),
 )
-"""sum (x - F)^2 per example: no 1/2, no constants, in squared intensity. The authors' GON. Its draw of x is the mean.
+"""sum (x - F)^2 per example: no 1/2, no constants, in squared intensity. Its draw of x is the mean.
 
 >>> squared_error(jnp.zeros((2, 3)), jnp.ones((2, 3)))
 Array([3., 3.], dtype=float32)
@@ -36,16 +35,13 @@ def gaussian(scale: float) -> Likelihood:
     """Return the density N(x; F, scale^2 I), in nats per example.
 
     Args:
-        scale: the standard deviation, in units of the data.
-
-    Raises:
-        ValueError: if `scale` is not a positive number.
+        scale: the standard deviation, positive, in units of the data.
 
     >>> nats = gaussian(0.5)(jnp.zeros((1, 2)), jnp.zeros((1, 2)))
     >>> round(float(nats[0]), 4)  # 2 (log 0.5 + log(2 pi) / 2)
     0.4516
     """
-    if not (scale > 0 and math.isfinite(scale)):
+    if not 0 < scale < math.inf:
         raise ValueError(f"expected a positive standard deviation, got scale={scale!r}")
     constant = math.log(scale) + 0.5 * math.log(2 * math.pi)
     return Likelihood(
@@ -87,10 +83,7 @@ gaussian_scale = Likelihood(
     measure="real",
     fisher=_gaussian_scale_fisher,
 )
-"""The density N(x; mean, scale^2), mean and log scale of each number of the data both outputs of the decoder.
-
-The log scale is bounded softly, to -8 from below and 4 from above. With `gon_jax.decoders.shared_outputs` it is a
-parameter for each channel, learned globally.
+"""The density N(x; mean, scale^2); the mean and the log scale of each number of the data are outputs.
 
 >>> round(float(gaussian_scale(jnp.zeros((1, 2)), jnp.zeros((1, 1)))[0]), 1)  # log(2 pi) / 2, and the bounds' softness
 0.9
@@ -109,12 +102,33 @@ bernoulli = Likelihood(
 )
 """Binary cross-entropy from logits, in nats per example; `x` in [0, 1].
 
-A mass function on {0, 1}; on gray values it is not normalized and has a floor above 0, so bits per dimension are
-refused for it.
+A mass function on {0, 1}. On gray values it is not normalized and has a floor above 0, so `bits_per_dim` refuses them.
 
 >>> bernoulli(jnp.zeros((1, 2)), jnp.array([[0.0, 1.0]]))  # 2 log 2
 Array([1.3862944], dtype=float32)
 """
+
+
+def _log_sinhc_series(num_terms):
+    """Return c_n of log(sinh(h) / h) = sum_n c_n h^2n, whose derivative L obeys L' = 1 - L^2 - 2 L / h."""
+    slopes = []  # of L, term by term
+    for n in range(1, num_terms + 1):
+        slopes.append(((n == 1) - sum(a * b for a, b in zip(slopes, slopes[::-1], strict=True))) / (2 * n + 1))
+    return [slope / (2 * n) for n, slope in enumerate(slopes, 1)]
+
+
+_LOG_SINHC = _log_sinhc_series(20)  # within |h| < 1 right to float64's rounding, and so are three derivatives
+
+
+def log_sinhc(h: jax.Array) -> jax.Array:
+    """Return log(sinh(h) / h), an even function, 0 at 0; right for any h, in derivatives too."""
+    small = jnp.abs(h) < 1
+    square = jnp.square(jnp.where(small, h, 0))
+    series = jnp.zeros_like(h)
+    for coefficient in reversed(_LOG_SINHC):
+        series = (series + coefficient) * square
+    large = jnp.abs(jnp.where(small, 1, h))
+    return jnp.where(small, series, large - jnp.log(2 * large) + jnp.log1p(-jnp.exp(-2 * large)))
 
 
 def _log_normalizer(o):
@@ -141,8 +155,8 @@ continuous_bernoulli = Likelihood(
 )
 """The density e^(o x) o / (e^o - 1) on [0, 1], o the output: cross-entropy made a normalized model of gray values.
 
-Loaiza-Ganem & Cunningham, "The continuous Bernoulli", NeurIPS 2019, arXiv 1907.06845. Uniform at o = 0. Its mean is not
-the sigmoid of o, which is lambda there.
+Uniform at o = 0. The mean is not sigmoid(o), the parameter lambda of Loaiza-Ganem & Cunningham, "The continuous
+Bernoulli", NeurIPS 2019, arXiv 1907.06845.
 
 >>> continuous_bernoulli(jnp.zeros((1, 2)), jnp.array([[0.0, 0.7]]))
 Array([0.], dtype=float32)

@@ -5,13 +5,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gon_jax.likelihoods.bits import to_byte
-from gon_jax.likelihoods.likelihood import Likelihood, bounded_log_scale, parts, split
-from gon_jax.likelihoods.sinhc import log_sinhc
+from gon_jax.likelihoods.continuous import log_sinhc
+from gon_jax.likelihoods.likelihood import Likelihood, bounded_log_scale, parts, split, to_byte
 
-__all__ = ["FIRST_LOG_SCALE", "categorical", "discretized_logistic", "discretized_logistic_mixture"]
-
-FIRST_LOG_SCALE = -3.0  # of discretized logistics at an output of 0, where training starts; at 0 it loses many steps
+__all__ = ["categorical", "discretized_logistic", "discretized_logistic_mixture"]
 
 
 def _categorical_terms(output, x):
@@ -29,14 +26,19 @@ categorical = Likelihood(
     reads_mean=False,
     measure="bytes",
 )
-"""A mass for each of the 256 bytes, from logits: any distribution, at 256 outputs for each number of the data.
+"""A mass for each of the 256 bytes, from logits: any distribution, at 256 outputs per number of the data.
 
 >>> round(float(categorical(jnp.zeros((1, 256)), jnp.zeros((1, 1)))[0]), 4)  # log 256
 5.5452
 """
 
 
-def _logistic_terms(mean, raw, x):
+def _log_scale(raw):
+    """Return the log scale, -3 at an output of 0, where training starts; one of 0 there costs many steps."""
+    return bounded_log_scale(raw - 3)
+
+
+def _logistic_terms(x, mean, raw):
     """Return -log of the logistic's mass within half a byte of x; the first and the last byte take the tails.
 
     With a and b the edges in units of the scale, d = a - b and s the sigmoid, the mass is
@@ -45,7 +47,7 @@ def _logistic_terms(mean, raw, x):
 
     which is finite, derivatives too, where the difference itself would be 0 in floating point.
     """
-    byte, log_scale = to_byte(x), bounded_log_scale(raw + FIRST_LOG_SCALE)
+    byte, log_scale = to_byte(x), _log_scale(raw)
     center = (byte / 255 - mean) * jnp.exp(-log_scale)
     half = jnp.exp(-log_scale) / 510
     below_upper_edge = jnp.where(byte == 255, 0, jax.nn.softplus(-(center + half)))
@@ -56,18 +58,17 @@ def _logistic_terms(mean, raw, x):
 
 def _logistic_mean(mean, raw):
     """Return the mean of the logistic clipped to [0, 1], which is within half a byte of that of the mass."""
-    scale = jnp.exp(bounded_log_scale(raw + FIRST_LOG_SCALE))
+    scale = jnp.exp(_log_scale(raw))
     return scale * (jax.nn.softplus(mean / scale) - jax.nn.softplus((mean - 1) / scale))
 
 
 def _logistic_sample(key, mean, raw):
-    scale = jnp.exp(bounded_log_scale(raw + FIRST_LOG_SCALE))
-    return to_byte(mean + scale * jax.random.logistic(key, mean.shape, mean.dtype)) / 255
+    return to_byte(mean + jnp.exp(_log_scale(raw)) * jax.random.logistic(key, mean.shape, mean.dtype)) / 255
 
 
 discretized_logistic = Likelihood(
     "discretized_logistic",
-    lambda output, x: _logistic_terms(*parts(output, 2), x=x),
+    lambda output, x: _logistic_terms(x, *parts(output, 2)),
     mean=lambda output: _logistic_mean(*parts(output, 2)),
     sample=lambda key, output: _logistic_sample(key, *parts(output, 2)),
     num_outputs=2,
@@ -76,9 +77,8 @@ discretized_logistic = Likelihood(
 )
 """The mass that a logistic distribution has within half a byte; the first and the last byte take the tails.
 
-Outputs are its mean, in units of the data, and log scale + 3, bounded softly as that of `gaussian_scale`: training
-starts at outputs near 0, and there the scale suits images. `mean` is right to half a byte, and much better where the
-scale is above a third of one.
+Outputs are its mean, in units of the data, and log scale + 3: training starts at outputs near 0, and there the scale
+suits images. `mean` is right to half a byte, and much better where the scale is above a third of one.
 
 >>> discretized_logistic(jnp.array([[0.5, -17.0]]), jnp.array([[0.0]])).round()  # far off, and yet finite
 Array([1482.], dtype=float32)
@@ -86,17 +86,11 @@ Array([1482.], dtype=float32)
 
 
 def discretized_logistic_mixture(num_components: int) -> Likelihood:
-    """Return a mixture of discretized logistics for each number of the data; channels are independent given z.
+    """Return a mixture of M discretized logistics for each number of the data; channels are independent given z.
 
-    Its outputs are M logits, M means and M log scales, in this order, but that outputs of 0 are means spread evenly
-    from 0 to 1 and log scales of -3: so components differ from the first step on. Salimans et al., "PixelCNN++", ICLR
-    2017, arXiv 1701.05517, whose channels depend on one another.
-
-    Args:
-        num_components: M.
-
-    Raises:
-        ValueError: for less than one component.
+    Outputs are M logits, M means and M log scales; outputs of 0 are means spread evenly from 0 to 1 and log scales of
+    -3, so that components differ from the first step on. In Salimans et al., "PixelCNN++", ICLR 2017, arXiv
+    1701.05517, channels depend on one another.
 
     >>> mixture, output = discretized_logistic_mixture(2), jnp.array([[0.0, 0.0, 0.2, -0.2, -6.0, -6.0]])
     >>> mixture.num_outputs, mixture.mean(output)
@@ -111,26 +105,18 @@ def discretized_logistic_mixture(num_components: int) -> Likelihood:
         return logits, mean + spread.astype(output.dtype), raw
 
     def terms(output, x):
-        logits, mean, raw = components(output)
-        return -jax.nn.logsumexp(jax.nn.log_softmax(logits) - _logistic_terms(mean, raw, x[..., None]), axis=-1)
+        logits, *logistics = components(output)
+        return -jax.nn.logsumexp(jax.nn.log_softmax(logits) - _logistic_terms(x[..., None], *logistics), axis=-1)
 
     def mean(output):
-        logits, mean, raw = components(output)
-        return (jax.nn.softmax(logits) * _logistic_mean(mean, raw)).sum(-1)
+        logits, *logistics = components(output)
+        return (jax.nn.softmax(logits) * _logistic_mean(*logistics)).sum(-1)
 
     def sample(key, output):
-        which_key, key = jax.random.split(key)
-        logits, mean, raw = components(output)
-        which = jax.random.categorical(which_key, logits)[..., None]
-        mean, raw = (jnp.take_along_axis(part, which, axis=-1)[..., 0] for part in (mean, raw))
-        return _logistic_sample(key, mean, raw)
+        component_key, key = jax.random.split(key)
+        logits, *logistics = components(output)
+        component = jax.random.categorical(component_key, logits)[..., None]
+        return _logistic_sample(key, *(jnp.take_along_axis(part, component, -1)[..., 0] for part in logistics))
 
-    return Likelihood(
-        "discretized_logistic_mixture",
-        terms,
-        mean,
-        sample,
-        num_outputs=3 * num_components,
-        reads_mean=False,
-        measure="bytes",
-    )
+    name, num_outputs = "discretized_logistic_mixture", 3 * num_components
+    return Likelihood(name, terms, mean, sample, num_outputs, reads_mean=False, measure="bytes")

@@ -1,37 +1,48 @@
-"""The record of a likelihood: its terms' sum for each example, weights for them, and how it reads its outputs."""
+"""The record of a likelihood: a sum of terms for each example; weights for them, and bits per number of the data."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-Measure = Literal["real", "bytes", "binary"]
-LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -8.0, 4.0  # a byte's width is e^-5.5; noise of that width has scale e^-6.8
+__all__ = [
+    "Likelihood",
+    "bits_per_dim",
+    "bounded_log_scale",
+    "dequantize",
+    "parts",
+    "split",
+    "sum_per_example",
+    "to_byte",
+    "weighted",
+]
 
 
 @dataclasses.dataclass(frozen=True)
 class Likelihood:
     """p(x given z) as pure functions of the decoder's output.
 
-    The last axis of the output is C * K for data of C channels, read as `[..., C, K]`. Calling the record gives the
-    terms' sum for each example, `[B]`.
+    The last axis of the output is C * K for data of C channels, read as `[..., C, K]`. A call returns the sum of the
+    terms of each example, `[B]`.
 
     Attributes:
-        name: a word for tables and configuration files.
+        name: for tables and configuration files.
         terms: `(output [..., C * K], x [..., C]) -> [..., C]`, the negative log-likelihood of each number of the data.
-        mean: `output [..., C * K] -> [..., C]`, the mean of x.
-        sample: `(key, output [..., C * K]) -> [..., C]`, a draw of x.
-        num_outputs: K, decoder outputs for each channel of the data.
+        mean: `output -> [..., C]`, the mean of x.
+        sample: `(key, output) -> [..., C]`, a draw of x.
+        num_outputs: K, decoder outputs per channel of the data.
         reads_mean: True where the output is the mean of x, which an output activation may bound; False where outputs
             are real numbers (logits, log scales), which nothing may bound; `None` leaves that to the caller.
         affine: the terms' gradient in `output` is affine in `x`, element by element; then the encoder at a shared
             origin is one matrix and one bias.
         measure: what exp(-terms) sums or integrates to 1 over: "real" numbers; "bytes", the 256 values b / 255;
-            "binary", 0 and 1. `None` where it doesn't, or nobody knows.
-        fisher: `output -> [...]`, of the same shape, the Fisher information in each output where that is diagonal: the
-            expected second derivative of the terms. `None` where it isn't or is unknown.
+            "binary", 0 and 1. `None` if it is not normalized.
+        fisher: `output -> [..., C * K]`, the Fisher information in each output (the expected second derivative of the
+            terms) where that is diagonal; else `None`.
 
     >>> laplace = Likelihood("laplace", lambda o, x: jnp.abs(x - o) + jnp.log(2.0), lambda o: o, measure="real")
     >>> laplace(jnp.zeros((1, 2)), jnp.ones((1, 2)))
@@ -45,16 +56,14 @@ class Likelihood:
     num_outputs: int = 1
     reads_mean: bool | None = None
     affine: bool = False
-    measure: Measure | None = None
+    measure: Literal["real", "bytes", "binary"] | None = None
     fisher: Callable[[jax.Array], jax.Array] | None = None
 
     def __call__(self, output: jax.Array, x: jax.Array) -> jax.Array:
-        k = self.num_outputs
-        expected = (*x.shape[:-1], x.shape[-1] * k)
+        expected = (*x.shape[:-1], x.shape[-1] * self.num_outputs)
         if output.shape != expected:
-            what = "data of one shape" if k == 1 else f"data of {k} outputs a channel"
             raise ValueError(
-                f"expected decoder output and {what} for {self.name}, so {expected} with x {x.shape}, got "
+                f"expected decoder output {expected} for {self.name} of x {x.shape}, {self.num_outputs} per channel, got "
                 f"{output.shape}; they would broadcast silently (a missing channel axis? another image size?)"
             )
         terms = self.terms(output, x)
@@ -71,27 +80,27 @@ def sum_per_example(values: jax.Array) -> jax.Array:
     return values.reshape(values.shape[0], -1).sum(axis=1)
 
 
-def weighted(likelihood: Likelihood, weights: jax.Array) -> Likelihood:
+def weighted(likelihood: Likelihood, weights: jax.Array | float) -> Likelihood:
     """Return the likelihood with each term times a weight: a mask, or points that stand for others.
 
-    It is not normalized. It doesn't say that it is affine, since weights may differ from example to example.
+    It is not normalized, and not marked as affine, since weights may differ from example to example.
 
     Args:
         likelihood: a record.
         weights: broadcast to the terms: `[H, W, 1]` for all images alike, or `[B, H, W, 1]`.
 
     Raises:
-        ValueError: when called on terms that the weights don't broadcast to, or for Fisher information that would
-            differ from example to example.
+        ValueError: when called, if the weights do not broadcast to the terms, or the Fisher information would differ
+            from example to example.
 
     >>> from gon_jax.likelihoods import squared_error
     >>> weighted(squared_error, jnp.array([1.0, 0.0]))(jnp.zeros((1, 2)), jnp.ones((1, 2)))
     Array([1.], dtype=float32)
     """
-    weights, k = jnp.asarray(weights), likelihood.num_outputs
+    weights, information = jnp.asarray(weights), likelihood.fisher
 
     def fisher(output):
-        values = split(likelihood.fisher(output), k) * weights[..., None]
+        values = split(information(output), likelihood.num_outputs) * weights[..., None]
         if values.size != output.size:
             raise ValueError(
                 f"expected weights {weights.shape} that are the same for all examples, for the Fisher information of "
@@ -105,26 +114,77 @@ def weighted(likelihood: Likelihood, weights: jax.Array) -> Likelihood:
         terms=lambda output, x: weights * likelihood.terms(output, x),
         affine=False,
         measure=None,
-        fisher=None if likelihood.fisher is None else fisher,
+        fisher=information and fisher,
     )
 
 
-def split(output, k):
+def bits_per_dim(likelihood: Likelihood, nats: jax.Array | float, x: ArrayLike) -> jax.Array | float:
+    """Return nats in bits per number of the data, for a model normalized over bytes, or over 0 and 1.
+
+    Nats over D ln 2; and 8 more for a density on [0, 1], one of 256 bins being 2^-8 wide: the density of data with
+    uniform noise (`dequantize`) is a bound on the mass of bytes (Theis et al., "A note on the evaluation of generative
+    models", ICLR 2016, arXiv 1511.01844).
+
+    Args:
+        likelihood: a record; its `measure` decides.
+        nats: -log p per example, or a bound, any shape.
+        x: the data, `[N, ...]`, floats in [0, 1] or uint8; D numbers per example.
+
+    Raises:
+        ValueError: if the likelihood is not a normalized model of these data.
+
+    >>> from gon_jax.likelihoods import categorical
+    >>> round(bits_per_dim(categorical, 2 * math.log(256), jnp.zeros((1, 2))), 4)
+    8.0
+    """
+    if likelihood.measure is None:
+        raise ValueError(
+            f"expected a normalized likelihood for bits per dimension, got {likelihood.name}; report its own unit, or "
+            "take gaussian, gaussian_scale, continuous_bernoulli, discretized_logistic or categorical"
+        )
+    white = 1 if jnp.issubdtype(jnp.result_type(x), jnp.floating) else 255
+    if likelihood.measure == "binary" and not (jnp.equal(x, 0) | jnp.equal(x, white)).all():
+        raise ValueError(
+            f"expected data of 0 and 1 alone for bits per dimension of {likelihood.name}, got gray values, on which it "
+            "isn't normalized; report BCE in nats, or take continuous_bernoulli, discretized_logistic or categorical"
+        )
+    return nats / (math.prod(jnp.shape(x)[1:]) * math.log(2)) + (8 if likelihood.measure == "real" else 0)
+
+
+def dequantize(key: jax.Array, x: jax.Array) -> jax.Array:
+    """Return (255 x + u) / 256, u uniform in [0, 1): bytes spread over their bins, for densities.
+
+    >>> bool(jnp.floor(256 * dequantize(jax.random.key(0), jnp.array(7 / 255))) == 7)
+    True
+    """
+    byte = to_byte(x)
+    return (byte + jax.random.uniform(key, byte.shape, byte.dtype)) / 256
+
+
+def to_byte(x: jax.Array) -> jax.Array:
+    """Return which of 0, ..., 255 x is, as a float."""
+    return jnp.clip(jnp.round(255 * x), 0, 255)
+
+
+def split(output: jax.Array, k: int) -> jax.Array:
     """Return `[..., C * K]` as `[..., C, K]`."""
     if output.shape[-1] % k:
         raise ValueError(
-            f"expected decoder output with a multiple of {k} channels, {k} for each channel of the data, got "
+            f"expected decoder output with a multiple of {k} channels, {k} per channel of the data, got "
             f"{output.shape}; give the decoder num_channels = {k} C"
         )
     return output.reshape(*output.shape[:-1], -1, k)
 
 
-def parts(output, k):
+def parts(output: jax.Array, k: int) -> list[jax.Array]:
     """Return the K arrays `[..., C]`."""
     values = split(output, k)
     return [values[..., i] for i in range(k)]
 
 
-def bounded_log_scale(raw):
-    """Return a log scale that is nearly the output itself between the two bounds, and never beyond them."""
-    return LOWEST_LOG_SCALE + jax.nn.softplus(raw - LOWEST_LOG_SCALE) - jax.nn.softplus(raw - HIGHEST_LOG_SCALE)
+def bounded_log_scale(raw: jax.Array) -> jax.Array:
+    """Return a log scale, about `raw` between -8 and 4 and never beyond.
+
+    A byte's width is e^-5.5, and noise of that width has a scale of e^-6.8.
+    """
+    return -8 + jax.nn.softplus(raw + 8) - jax.nn.softplus(raw - 4)
