@@ -1,22 +1,128 @@
-"""The README's Python runs as it stands."""
+"""README and docs: their Python runs, their links lead somewhere, their tables are the code's."""
 
+import ast
+import dataclasses
+import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
+from test_imports import LEVELS
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+from gon_jax import models
+from gon_jax.cli.commands import COMMANDS
+from gon_jax.data import DATASETS
+from gon_jax.runs import PRESETS, Config
+from gon_jax.runs.config import REGISTRIES
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
+QUICK = {"2000": "2"}  # numbers of training steps, which a reader makes in full
+COMMAND_LINE = TEXTS["docs/command_line.md"]
 
 
-SLOW = {"id": "notebook", "marks": pytest.mark.slow}
+def blocks(text):
+    return re.findall(r"```python\n(.*?)```", text, flags=re.S)
 
 
-@pytest.mark.parametrize("block", [pytest.param(BLOCKS[0], **SLOW), pytest.param(BLOCKS[1], id="own-decoder")])
-def test_block(block, capsys):
-    exec(compile(block, "README.md", "exec"), {})
+@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if blocks(text)])
+def test_python_runs(name, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks(TEXTS[name]):
+        for number, few in QUICK.items():
+            block = re.sub(rf"\b{number}\b", few, block)
+        exec(compile(block, name, "exec"), names)
 
 
-def test_pictures_exist():
-    for link in re.findall(r"!?\[[^]]*\]\(([^)h][^)]*)\)", TEXT):
-        assert (Path(__file__).parents[1] / link).exists(), link
+def anchor(heading):
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name):
+    for link in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
+        if not link.startswith("http"):
+            path, _, heading = link.partition("#")
+            target = (ROOT / name).parent / path if path else ROOT / name
+            assert target.exists(), f"{name} links to {link}"
+            if heading:
+                headings = re.findall(r"^#+ (.*)$", target.read_text(), flags=re.M)
+                assert heading in map(anchor, headings), f"{name} links to {link}"
+
+
+def test_the_readme_is_short():
+    assert len(TEXTS["README.md"].splitlines()) <= 120 and len(TEXTS["README.md"].encode()) <= 8192
+
+
+def test_every_model_is_in_the_tables():
+    functions = [name for name in models.__all__ if name[0].islower() and name != "default_step_size"]
+    for name in functions:
+        assert re.search(rf"^\| `{name}|^\| .*`{name}`", TEXTS["README.md"], flags=re.M), name
+        assert f"`{name}" in TEXTS["docs/models.md"], name
+
+
+def preset_row(name, config):
+    size = config.data.image_size
+    dataset = f"`{config.data.dataset}`" + (f" at {size}x{size}" if size else "")
+    latent = " ".join(map(str, config.latent_shape))
+    parts = [f"`{name}`", config.model.name, dataset, f"{config.network.name}, {config.network.width}", latent]
+    return f"| {' | '.join([*parts, config.likelihood.name, f'{config.training.num_steps:,}'])} |"
+
+
+def options_row(kind, name):
+    flags = [f"`--{field.name.replace('_', '-')}`" for field in dataclasses.fields(REGISTRIES[kind][name])]
+    return f"| `--{kind} {name}` | {', '.join(flags) or 'none'} |"
+
+
+def test_the_tables_of_the_command_line_are_the_codes():
+    rows = [preset_row(*item) for item in PRESETS.items()]
+    rows += [options_row(kind, name) for kind, names in REGISTRIES.items() for name in names]
+    missing = [row for row in rows if row not in COMMAND_LINE.splitlines()]
+    assert not missing, "expected these rows in docs/command_line.md:\n" + "\n".join(missing)
+    for name in COMMANDS:
+        assert f"| `gon {name}" in COMMAND_LINE, name
+    for name in DATASETS:
+        assert f"`{name}`" in COMMAND_LINE, name
+
+
+def test_options_in_the_docs_exist():
+    """Every `--option` of a `gon` line is an option of that command or of a configuration."""
+    parts = [part for registry in REGISTRIES.values() for part in registry.values()]
+    options = {field.name for part in parts for field in dataclasses.fields(part)} | set(Config().options())
+    code = ast.parse((ROOT / "gon_jax" / "cli" / "commands.py").read_text())
+    arguments = {f.name: {a.arg for a in f.args.args} for f in code.body if isinstance(f, ast.FunctionDef)}
+    for name, text in TEXTS.items():
+        for line in re.findall(r"^    gon ([a-z].*?)(?: {2,}#.*)?$", text, flags=re.M):
+            command = line.split()[0]
+            assert command in COMMANDS, f"{name}: gon {line}"
+            for option in re.findall(r"--([a-z-]+)", line):
+                known = arguments[command] | (options if command == "train" else set())
+                assert option.replace("-", "_") in known, f"{name}: gon {line}"
+            if command == "train" and not line.split()[1].startswith("-") and not line.split()[1].isupper():
+                assert line.split()[1] in PRESETS, f"{name}: gon {line}"
+
+
+def test_the_table_of_levels_is_the_tests():
+    rows = re.findall(r"^\| ([0-4]) \| (.*?) \|", TEXTS["docs/architecture.md"], flags=re.M)
+    found = {name.strip("`/ "): int(level) for level, names in rows for name in names.split(", ")}
+    assert {name.removesuffix(".py"): level for name, level in found.items()} == LEVELS
+
+
+def test_the_drawing_of_the_structure_is_the_codes():
+    script = runpy.run_path(str(ROOT / "docs" / "draw_structure.py"))
+    assert json.loads(script["EDGES"].read_text()) == script["edges"](), "run `python docs/draw_structure.py`"
+    assert set(script["PLACES"]) == set(LEVELS)
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name not in ("CHANGELOG.md", "docs/reproduction.md")])
+def test_words(name):
+    """One name for one thing: docs/notation.md."""
+    prose = re.sub(r"`[^`\n]*`|\[[^]]*\]\([^)]*\)", "", TEXTS[name])
+    if name == "docs/notation.md":
+        prose = re.sub(r"^\|.*$", "", prose, flags=re.M)
+    for word in (r"\bcodes\b", r"the release", r"[a-z]isation\b", r"\bgrey\b", r"\bcolour", r"vouched", r"^Of "):
+        assert not re.search(word, prose, flags=re.M), f"{name}: {word}"
