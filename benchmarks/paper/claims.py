@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
 
 
 def mean(result: dict, label: str, name: str = ERROR) -> float:
-    """Return the mean over seeds of a figure of an arm."""
+    """Return the mean over seeds of a metric of an arm."""
     return float(np.mean(values(result, label, name)))
 
 
@@ -122,7 +122,7 @@ CLAIMS = (
     Claim("One step is about as good as ten", ("table1",), _one_step),
     Claim("Detached gradients ruin it", ("table1",), _detached),
     Claim("ELU is among the best activations, and ReLU is hurt by its zero second derivative", ("fig3",), _activations),
-    Claim("Codes are nearer to normal than a VAE's after 800 steps", ("fig9a", "fig9b"), _normality),
+    Claim("Latents are nearer to normal than a VAE's after 800 steps", ("fig9a", "fig9b"), _normality),
     Claim("The gap between training and test error is smaller than the autoencoder's", ("fig14",), _gap),
     Claim("Much of the signal is there after 300 steps", ("fig8",), _signal),
     Claim("The GON is ahead of the autoencoder until the latent is 8x8 (Appendix B)", ("fig13",), _spatial),

@@ -1,13 +1,20 @@
-"""docs/reproduction.md, made from the JSON of reproductions and from nothing else."""
+"""docs/reproduction.md, made from the JSON of reproductions and from nothing else.
+
+python -m benchmarks.paper.document
+"""
 
 import json
 from pathlib import Path
 
+from benchmarks import report
 from benchmarks.paper import EXPERIMENTS, SCALES, stem
 from benchmarks.paper.claims import CLAIMS, verdict
 from benchmarks.paper.experiment import markdown, table
 from gon_jax.data import NUM_EXAMPLES
 
+FOLDER = report.RESULTS / "reproduction"
+PATH = report.RESULTS.parents[1] / "docs" / "reproduction.md"
+COMMAND = "python -m benchmarks.paper"
 SHOWN = ("short", "paper")  # the scale "smoke" shows that experiments run, and nothing of the paper
 
 
@@ -45,13 +52,15 @@ def _hardware(result) -> str:
 def _result(result, folder: str) -> list[str]:
     name = stem(result["experiment"], result["scale"], result["dataset"])
     first = next(iter(result["arms"].values()))["seeds"][0]
+    command = result["command"].replace("gon reproduce", COMMAND)  # its name when that result was made
+    title = EXPERIMENTS[result["experiment"]].title
     images = f"{first['num_train']:,} of {NUM_EXAMPLES[result['dataset']][0]:,} training images"
     seeds = f"{images}, {result['num_seeds']} seed{'s' * (result['num_seeds'] > 1)}"
     return [
         f"**{result['dataset']}**, {result['scale']}: {result['protocol']}; {seeds}. {_hardware(result)}, "
-        f"{result['date'][:10]}, commit {result['commit'][:12]}. [JSON]({folder}/{name}.json), `{result['command']}`\n",
+        f"{result['date'][:10]}, commit {result['commit'][:12]}. [JSON]({folder}/{name}.json), `{command}`\n",
         markdown(table(result)),
-        f"![{result['title']}: {result['dataset']}]({folder}/{name}.png)\n",
+        f"![{title}: {result['dataset']}]({folder}/{name}.png)\n",
     ]
 
 
@@ -65,10 +74,10 @@ def document(results_folder: Path, link: str = "../benchmarks/results/reproducti
     results = load_results(results_folder)
     lines = [
         "# Reproduction\n",
-        "Made by `python -m benchmarks.reproduction` from the JSON of `gon reproduce`; nothing is filled in by hand. "
+        f"Made by `{COMMAND}.document` from the JSON of `{COMMAND}`; nothing is filled in by hand. "
         'A row of the paper is reproduced only at the scale "paper" (500 epochs, three seeds); "short" is 1,000 '
-        "equal steps of one seed on two CPU cores, which can decide large effects and no small ones. `gon reproduce "
-        "--list` says what each experiment is.\n",
+        "equal steps of one seed on two CPU cores, which can decide large effects and no small ones. "
+        f"`{COMMAND} --list` says what each experiment is.\n",
         "Squared errors are sums over an image, on the whole test set, intensities in [0, 1]; a few "
         "hundred training images are held out for the curves. **CIFAR-10 here is its first 10,000 training images** "
         "where a result says 9,500 of 50,000. Seconds are of machines that did other work too, and compare nothing.\n",
@@ -85,5 +94,15 @@ def document(results_folder: Path, link: str = "../benchmarks/results/reproducti
         for result in found:
             lines += _result(result, link)
         if not found:
-            lines.append(f"Not reproduced yet. `gon reproduce {name} --scale paper --seeds 3`\n")
+            lines.append(f"Not reproduced yet. `{COMMAND} {name} --scale paper --seeds 3`\n")
     return "\n".join(lines)
+
+
+def main():
+    """Write the document."""
+    PATH.write_text(document(FOLDER))
+    print(PATH)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from benchmarks.paper import plots
@@ -13,12 +12,12 @@ from gon_jax.data import to_unit
 from gon_jax.inference import in_batches
 from gon_jax.metrics import evaluate
 
-ERROR = "test.squared_error_batch"  # the release's protocol: each batch of 64 by its own statistics
+ERROR = "test.squared_error_batch"  # the authors' protocol: each batch of 64 by its own statistics
 STEPS, SQUARED_ERROR = "training step", "validation squared error per image"
 GRAY = ("mnist", "fashion_mnist", "smallnorb", "coil20")
 COLUMNS = {ERROR: "squared error per test image", "test.squared_error": "by averaged statistics"}
 COLUMNS |= {"num_parameters": "parameters", "seconds_training": "seconds"}
-BATCH = "batch statistics at evaluation, as the release; "
+BATCH = "batch statistics at evaluation, as the authors' implementation; "
 
 
 def curves(arms: Arms) -> dict:
@@ -26,15 +25,15 @@ def curves(arms: Arms) -> dict:
     return {label: (seeds[0].curve()[0], [arm.curve()[1] for arm in seeds]) for label, seeds in arms.items()}
 
 
-def draw_curves(path: Path, arms: Arms, title: str) -> None:
+def plot_curves(path: Path, arms: Arms, title: str) -> None:
     """Write one panel of validation errors."""
     plots.save_panels(path, {title: curves(arms)}, xlabel=STEPS, ylabel=SQUARED_ERROR)
 
 
-def draw_two_panels(split: str):
-    """Return a drawing of two panels: of the arms whose labels begin with `split`, and of the others."""
+def plot_two_panels(split: str):
+    """Return a plot of two panels: of the arms whose labels begin with `split`, and of the others."""
 
-    def draw(path, arms, title):
+    def plot(path, arms, title):
         parts = {}
         for label, curve in curves(arms).items():
             first = label.startswith(split)
@@ -42,10 +41,10 @@ def draw_two_panels(split: str):
             parts.setdefault(panel, {})[label] = curve
         plots.save_panels(path, parts, xlabel=STEPS, ylabel=SQUARED_ERROR)
 
-    return draw
+    return plot
 
 
-def draw_bars(path: Path, arms: Arms, title: str) -> None:
+def plot_bars(path: Path, arms: Arms, title: str) -> None:
     """Write test errors of arms named "<group>: <method>" as grouped bars."""
     groups: dict[str, dict[str, list[float]]] = {}
     for label, seeds in arms.items():
@@ -57,7 +56,7 @@ def draw_bars(path: Path, arms: Arms, title: str) -> None:
 def generalization(arm: Arm) -> dict:
     """Return the error on training images, as many as there are test images, and what the test's is above it."""
     test, train = arm.dataset.test.images, arm.dataset.train.images
-    options = {"evaluation": "batch", "batch_size": arm.run.config.batch_size}
+    options = {"evaluation": "batch", "batch_size": arm.run.config.training.batch_size}
     error = evaluate(arm.run.model, arm.run.variables, train[: len(test)], **options)["squared_error"]
     gap = arm.summary[ERROR] - error
     return {"train.squared_error_batch": error, "gap": gap, "relative_gap": gap / error}
@@ -71,7 +70,7 @@ _DETACHED = {"model": "multi_step", "detached": True}
 METHODS = {
     "GON": {},
     "AE": {"model": "autoencoder"},
-    "tied AE": {"model": "tied_autoencoder"},
+    "tied AE": {"model": "autoencoder", "tied": True},
     "1 step detached": _DETACHED | {"inner_steps": 1},
     "10 steps detached": _DETACHED | {"inner_steps": 10},
     "10 steps": {"model": "multi_step", "inner_steps": 10},
@@ -100,22 +99,22 @@ TABLE_1 = Experiment(
     "squared error of the GON, of autoencoders, of detached and of several steps, of GLO",
     _TABLE_1_DATASETS,
     methods(*METHODS),
-    draw_curves,
+    plot_curves,
     COLUMNS,
     paper={name: {label: row[i] for label, row in _TABLE_1.items()} for i, name in enumerate(_TABLE_1_DATASETS)},
     claim="The GON is below every other single-step method with half an autoencoder's parameters; ten steps are no "
     "better than one; detached gradients ruin it.",
     unsaid=BATCH + "latent size, width and batch size; the 10-step methods have latent learning rate 0.1, which we "
-    "read as a tenth of the release's step; GLO's optimizer and how its validation codes are found (Adam, 100 steps). "
-    "A latent of GLO moves once an epoch, so few epochs starve it; its codes are found from one point, where a batch's "
-    "own statistics say nothing: look at its figure by averaged ones.",
+    "read as a tenth of the authors' step; GLO's optimizer and how its validation latents are found (Adam, 100 steps). "
+    "A latent of GLO moves once per epoch, so few epochs starve it; latents of other data are found from one point, "
+    "where a batch's own statistics say nothing: look at its error by averaged ones.",
 )
 FIGURE_2A = Experiment(
     "fig2a",
     "several inner steps, jointly and detached, through training",
     ("cifar10", "mnist", "fashion_mnist", "coil20"),
     methods("GON", "10 steps", "1 step detached", "10 steps detached"),
-    draw_curves,
+    plot_curves,
     COLUMNS,
     claim="One step, differentiated through, is about as good as ten; detached steps are much worse.",
     unsaid=BATCH + "which panel is which is ours: the text of the figures was not at hand.",
@@ -125,7 +124,7 @@ FIGURE_2B = Experiment(
     "the GON beside autoencoders of the same decoder, through training",
     ("cifar10", "mnist", "fashion_mnist", "coil20"),
     methods("GON", "AE", "tied AE"),
-    draw_curves,
+    plot_curves,
     COLUMNS,
     claim="The GON is below the autoencoder throughout, with half its parameters.",
     unsaid=FIGURE_2A.unsaid,
@@ -135,7 +134,7 @@ FIGURE_2C = Experiment(
     "error on training and on test images, GON and autoencoder",
     ("cifar10", "mnist", "fashion_mnist", "coil20"),
     methods("GON", "AE"),
-    draw_curves,
+    plot_curves,
     COLUMNS | GAP,
     measure=generalization,
     claim="The GON's gap between training and test error is smaller than the autoencoder's.",
@@ -143,7 +142,7 @@ FIGURE_2C = Experiment(
 )
 
 
-def _draw_gap(path, arms, title):
+def _plot_gap(path, arms, title):
     groups = {label: {"training": [], "test": []} for label in arms}
     for label, seeds in arms.items():
         for arm in seeds:
@@ -156,7 +155,7 @@ FIGURE_14 = FIGURE_2C._replace(
     name="fig14",
     title="the gap between training and test error on several datasets, GON and autoencoder",
     datasets=("mnist", "fashion_mnist", "cifar10", "coil20", "smallnorb"),
-    draw=_draw_gap,
+    plot=_plot_gap,
 )
 
 # -- Table 2 ---------------------------------------------------------------------------------------------------------
@@ -179,7 +178,7 @@ TABLE_2 = Experiment(
     "negative ELBO in bits per dimension of the variational GON and of the VAE",
     _TABLE_2_DATASETS,
     _variational,
-    draw_curves,
+    plot_curves,
     {"test.bits_per_dim": "bits/dim"}
     | {"test.negative_elbo": "-ELBO, nats", "test.kl": "KL, nats"}
     | {"num_parameters": "parameters", "seconds_training": "seconds"},
@@ -206,11 +205,11 @@ FIGURE_3 = Experiment(
     "activation functions (a) and latent sizes (b)",
     ("cifar10", "mnist", "fashion_mnist", "coil20"),
     _activations_and_latents,
-    draw_two_panels("latent"),
+    plot_two_panels("latent"),
     COLUMNS,
     claim="ELU is among the best activations; ReLU suffers from a second derivative of zero; more latents are better.",
     unsaid=BATCH + "which activations and sizes beside ELU and ReLU. At first the origin sits exactly on ReLU's kink, "
-    "where its derivative is taken to be 0: under batch normalization no signal reaches the code at all.",
+    "where its derivative is taken to be 0: under batch normalization no signal reaches the latent at all.",
 )
 
 # -- Figure 8 --------------------------------------------------------------------------------------------------------
@@ -225,14 +224,17 @@ def _convergence(dataset, scale):
     )
 
 
-def _draw_convergence(path, arms, title):
+def _reconstruct(model, variables, x):
+    return model.decode(variables, model.encode(variables, x))
+
+
+def _plot_convergence(path, arms, title):
     x = next(iter(arms.values()))[0].dataset.test.images[:64]
     rows = {"original": x[:12]}
     for label, seeds in arms.items():
         run = seeds[0].run
         variables = run.variables._replace(stats=None)  # by batch: averages over ten steps are of no use
-        x_hat = jax.jit(lambda v, x, model=run.model: model.decode(v, model.encode(v, x)))(variables, to_unit(x))
-        rows[label] = np.asarray(x_hat[:12])
+        rows[label] = np.asarray(run.model.jit(_reconstruct)(variables, to_unit(x))[:12])
     plots.save_image_rows(path, rows)
 
 
@@ -246,8 +248,7 @@ def _signal(arm: Arm) -> dict:
     variance = float(((test - train.mean(0)) ** 2).reshape(len(test), -1).sum(1).mean())
     x = test[: len(test) // 64 * 64]
     variables = arm.run.variables._replace(stats=None)
-    decode = jax.jit(lambda v, x: arm.run.model.decode(v, arm.run.model.encode(v, x)))
-    x_hat = in_batches(partial(decode, variables), x)
+    x_hat = in_batches(partial(arm.run.model.jit(_reconstruct), variables), x)
     centered = [a.reshape(len(x), -1) - a.reshape(len(x), -1).mean(1, keepdims=True) for a in (x, x_hat)]
     products = [(a * b).sum(1) for a, b in ((centered[0], centered[1]), (centered[0],) * 2, (centered[1],) * 2)]
     correlation = products[0] ** 2 / (products[1] * products[2] + 1e-12)
@@ -256,14 +257,14 @@ def _signal(arm: Arm) -> dict:
 
 FIGURE_8 = Experiment(
     "fig8",
-    "convergence of the convolutional GON of 74,321 parameters, the release's first script",
+    "convergence of the convolutional GON of 74,321 parameters, the authors' first script",
     ("mnist", "fashion_mnist", "coil20"),
     _convergence,
-    _draw_convergence,
+    _plot_convergence,
     COLUMNS | {"correlation": "squared correlation", "explained": "share of variance explained"},
     measure=_signal,
     claim="Much of the signal is there after 300 steps.",
-    unsaid=BATCH + "latent 32, width 16, learning rate 1e-4: the release's.",
+    unsaid=BATCH + "latent 32, width 16, learning rate 1e-4: the authors'.",
 )
 
 # -- Figures 11, 13, 16 ----------------------------------------------------------------------------------------------
@@ -283,17 +284,17 @@ def _origins(encoding):
 
 FIGURE_11A = Experiment(
     "fig11a",
-    "codes -grad at z0 drawn from N(0, sigma^2 I)",
+    "latents -grad at z0 drawn from N(0, sigma^2 I)",
     ("mnist", "fashion_mnist", "cifar10", "coil20"),
     _origins("gradient"),
-    draw_curves,
+    plot_curves,
     COLUMNS,
     claim="The origin is as good as any start (Appendix C).",
     unsaid=BATCH + "the standard deviations. Our numbering: the figures' text was not at hand.",
 )
 FIGURE_11B = FIGURE_11A._replace(
     name="fig11b",
-    title="codes z0 - grad from z0 drawn from N(0, sigma^2 I)",
+    title="latents z0 - grad from z0 drawn from N(0, sigma^2 I)",
     arms=_origins("step"),
     claim="-grad is better than z0 - grad (Appendix C).",
 )
@@ -313,7 +314,7 @@ FIGURE_13 = Experiment(
     "latents of growing spatial size, GON and autoencoder (Appendix B)",
     ("cifar10", "mnist", "fashion_mnist", "coil20"),
     _spatial,
-    draw_bars,
+    plot_bars,
     COLUMNS,
     claim="The GON is ahead of the autoencoder until the latent is 8x8 (Appendix B).",
     unsaid=BATCH + "channels of spatial latents: those of the layer that they replace.",
@@ -342,7 +343,7 @@ FIGURE_16 = Experiment(
     "(a) widths, so that either has the other's number of parameters; (b) latent sizes, GON and autoencoder",
     ("cifar10", "mnist", "fashion_mnist", "coil20"),
     _capacities,
-    draw_bars,
+    plot_bars,
     COLUMNS,
     claim="The GON is below the autoencoder; others who measured found that at latent 256 the autoencoder can win.",
     unsaid=BATCH + "our numbering and choice of sizes: the figure's text was not at hand.",

@@ -1,39 +1,55 @@
-"""What a reproduction is: arms to train and compare, figures to take of each, and how to show them.
+"""What a reproduction is: arms to train and compare, metrics to take of each, and how to show them.
 
-An experiment declares; `run` trains its arms, each a run's folder like any other, and writes
+An experiment declares; `reproduce` trains its arms, each a run's folder like any other, and writes
 
-    <results>/<name>_<scale>_<dataset>.json    all figures, with the paper's and where ours come from
+    <results>/<name>_<scale>_<dataset>.json    all metrics, with the paper's and where ours come from
     <results>/<name>_<scale>_<dataset>.md      its table
-    <results>/<name>_<scale>_<dataset>.png     its picture
+    <results>/<name>_<scale>_<dataset>.png     its plot
 
 Two experiments that train the same configuration share its folder; one that was interrupted goes on where it was.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from benchmarks.provenance import provenance
+from benchmarks import report
 from gon_jax.data import Dataset, missing
-from gon_jax.runs.config import Config
+from gon_jax.metrics import pca_errors
+from gon_jax.runs import Config, Run, load_run, train
+from gon_jax.runs.config import DataConfig
 from gon_jax.runs.folder import METRIC, read_summary
-from gon_jax.runs.run import Run, load_run, train
 
 Scale = Literal["smoke", "short", "paper"]
-SCALES: tuple[Scale, ...] = ("smoke", "short", "paper")
+SCALES: tuple[Scale, ...] = get_args(Scale)
 Table = list[list[str]]  # rows of cells, the first the header
 
 
+@functools.lru_cache(maxsize=1)  # what the arms of an experiment share
+def load(data: DataConfig) -> Dataset:
+    """Return a dataset, read once."""
+    return data.load()
+
+
+@functools.cache
+def pca_of(data: DataConfig, num_components: int) -> dict[str, float]:
+    """Return the errors of PCA on a dataset, computed once."""
+    dataset = load(data)
+    return pca_errors(dataset.train.images, dataset.test.images, num_components)
+
+
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM ended a run, after it was saved."""
+    """A run was asked to stop, and did after it was saved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,19 +66,19 @@ class Arm:
         """The trained model."""
         return load_run(self.folder)
 
-    @cached_property
+    @property
     def dataset(self) -> Dataset:
         """What it was trained on."""
-        return self.run.dataset()
+        return load(self.run.config.data)
 
     def curve(self, name: str = METRIC) -> tuple[list[int], list[float]]:
-        """Return steps and values of a figure of metrics.jsonl: the validation error, or "loss"."""
+        """Return steps and values of a metric of metrics.jsonl: the validation error, or "loss"."""
         rows = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
         points = [(row["step"], row[name]) for row in rows if name in row]
         return tuple(map(list, zip(*points, strict=True))) if points else ([], [])
 
 
-Arms = dict[str, list[Arm]]  # label to one arm a seed
+Arms = dict[str, list[Arm]]  # label to one arm per seed
 
 
 class Experiment(NamedTuple):
@@ -73,9 +89,9 @@ class Experiment(NamedTuple):
         title: what is compared, in one line.
         datasets: the paper's, or those of them that make sense, by our names; the first is the default.
         arms: `(dataset, scale) -> label -> Config`, the seeds aside.
-        measure: `Arm -> dict`, figures beyond the summary's; numbers and lists, for JSON.
-        draw: `(path, Arms, title) -> None`, the picture.
-        columns: what the table shows of each arm: a figure's name in the summary or in `measure`, to its header.
+        plot: `(path, Arms, title) -> None`.
+        columns: what the table shows of each arm: a metric's name in the summary or in `measure`, to its header.
+        measure: `Arm -> dict`, metrics beyond the summary's; numbers and lists, for JSON.
         paper: `dataset -> label -> value`, what the paper prints, of the first column; empty where it prints none.
         claim: the paper's words on it, in ours.
         unsaid: what the paper leaves open, and what we took.
@@ -85,7 +101,7 @@ class Experiment(NamedTuple):
     title: str
     datasets: tuple[str, ...]
     arms: Callable[[str, Scale], dict[str, Config]]
-    draw: Callable[[Path, Arms, str], None]
+    plot: Callable[[Path, Arms, str], None]
     columns: dict[str, str]
     measure: Callable[[Arm], dict] = lambda arm: {}
     paper: dict[str, dict[str, float]] = {}
@@ -104,22 +120,32 @@ def stem(name: str, scale: Scale, dataset: str) -> str:
 
 def folder_of(config: Config, runs: Path) -> Path:
     """Return the folder of a configuration's run: the same for the same configuration."""
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode()).hexdigest()
-    return runs / f"{config.dataset.replace('/', '_')}-{config.model}-{digest[:12]}"
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()
+    return runs / f"{config.data.dataset.replace('/', '_')}-{config.model.name}-{digest[:12]}"
 
 
-def train_arm(label: str, config: Config, runs: Path, *, progress: bool = True) -> Arm:
+def train_arm(
+    label: str, config: Config, runs: Path, *, progress: bool = True, should_stop: Callable[[], bool] | None = None
+) -> Arm:
     """Train a configuration, or finish it, or find it finished.
 
     Raises:
-        Interrupted: on Ctrl-C or SIGTERM, after the state was saved.
+        Interrupted: when `should_stop` says so, after the state was saved.
     """
     folder = folder_of(config, runs)
     summary = read_summary(folder)
     if summary is None:
         begun = (folder / "checkpoints").is_dir()
         summary = train(
-            config, folder, resume=begun, overwrite=folder.exists() and not begun, pictures=False, progress=progress
+            config,
+            folder,
+            dataset=load(config.data),
+            pca=pca_of(config.data, math.prod(config.latent_shape)),
+            resume=begun,
+            overwrite=folder.exists() and not begun,
+            pictures=False,
+            progress=progress,
+            should_stop=should_stop,
         )
     if summary is None:
         raise Interrupted(folder)
@@ -135,9 +161,9 @@ def reproduce(
     results: Path,
     runs: Path,
     progress: bool = True,
-    command: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> dict:
-    """Train and measure all arms of an experiment on one dataset; write table, picture and JSON.
+    """Train and measure all arms of an experiment on one dataset; write table, plot and JSON.
 
     Args:
         experiment: which.
@@ -147,87 +173,72 @@ def reproduce(
         results: folder of the result's three files.
         runs: folder of the runs.
         progress: show progress bars.
-        command: what to type to repeat it; by default this process's.
+        should_stop: asked after each report of a run, and before each run, whether to save and stop.
 
     Returns:
         What the JSON holds: with "status" "data absent", and the reason, where the dataset is not at hand.
 
     Raises:
-        Interrupted: on Ctrl-C or SIGTERM; the same call goes on.
+        Interrupted: when `should_stop` says so; the same call goes on.
     """
     path = results / stem(experiment.name, scale, dataset)
     header = {"experiment": experiment.name, "title": experiment.title, "scale": scale, "dataset": dataset}
     if reason := missing(dataset):
         return header | {"status": "data absent", "reason": reason}
-    made_by = provenance(command)
+    made_by = report.provenance()
     arms: Arms = {}
-    figures: dict[str, list[dict]] = {}
+    metrics: dict[str, list[dict]] = {}
     configs = experiment.arms(dataset, scale)
-    jobs = [
-        (label, dataclasses.replace(config, seed=seed))
-        for label, config in configs.items()
-        for seed in range(num_seeds)
-    ]
-    for i, (label, config) in enumerate(jobs, 1):
+    jobs = [(label, config, seed) for label, config in configs.items() for seed in range(num_seeds)]
+    for i, (label, config, seed) in enumerate(jobs, 1):
+        if should_stop():
+            raise Interrupted(path)
         if progress:
-            tqdm.write(f"{path.name}: {i} of {len(jobs)}, {label}, seed {config.seed}", file=sys.stderr)
-        arm = train_arm(label, config, runs, progress=progress and scale != "smoke")
-        figures.setdefault(label, []).append(row := _figures(arm, experiment))
+            tqdm.write(f"{path.name}: {i} of {len(jobs)}, {label}, seed {seed}", file=sys.stderr)
+        options = {"progress": progress and scale != "smoke", "should_stop": should_stop}
+        arm = train_arm(label, config.replace(seed=seed), runs, **options)
+        metrics.setdefault(label, []).append(row := _metrics(arm, experiment))
         arms.setdefault(label, []).append(dataclasses.replace(arm, measured=row))
-    result = (
-        made_by
-        | header
-        | {
-            "status": "done",
-            "num_seeds": num_seeds,
-            "protocol": protocol(configs),
-            "arms": {label: {"config": changes(configs[label]), "seeds": rows} for label, rows in figures.items()},
-            "columns": experiment.columns,
-            "paper": experiment.paper.get(dataset, {}),
-            "claim": experiment.claim,
-            "unsaid": experiment.unsaid,
-        }
-    )
+    result = header | {
+        "status": "done",
+        "num_seeds": num_seeds,
+        "protocol": protocol(configs),
+        "arms": {label: {"config": configs[label].to_dict(), "seeds": rows} for label, rows in metrics.items()},
+        "columns": experiment.columns,
+        "paper": experiment.paper.get(dataset, {}),
+        "claim": experiment.claim,
+        "unsaid": experiment.unsaid,
+    }
     results.mkdir(parents=True, exist_ok=True)
-    experiment.draw(path.with_suffix(".png"), arms, f"{experiment.name} ({scale}, {dataset})")
+    experiment.plot(path.with_suffix(".png"), arms, f"{experiment.name} ({scale}, {dataset})")
     path.with_suffix(".md").write_text(markdown(table(result)))
-    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
+    report.write(path.name, result, made_by, results)
+    return made_by | result
 
 
-def _figures(arm: Arm, experiment: Experiment) -> dict:
+def _metrics(arm: Arm, experiment: Experiment) -> dict:
     """Return what the JSON keeps of an arm: its summary's numbers, the validation curve, and what is measured."""
     numbers = {name: value for name, value in arm.summary.items() if isinstance(value, int | float)}
     steps, errors = arm.curve()
     return numbers | {"steps": steps, METRIC: errors} | experiment.measure(arm)
 
 
-def changes(config: Config) -> dict:
-    """Return the options of a configuration that are not the defaults."""
-    return {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if getattr(config, field.name) != field.default
-    }
-
-
 def protocol(configs: Mapping[str, Config]) -> str:
     """Return what all arms have in common, in words."""
+    options = [config.options() | {"width": config.network.width} for config in configs.values()]
 
     def of(name):
-        values = dict.fromkeys(getattr(config, name) for config in configs.values())
+        values = dict.fromkeys(of_arm[name] for of_arm in options)
         return " or ".join(" ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values)
 
     words = f"{of('num_steps')} steps of batch {of('batch_size')}, learning rate {of('learning_rate')}, "
-    words += f"latent {of('latent_shape')}, "
-    networks = {config.network for config in configs.values()}
-    words += f"width {of('base_channels')}" if networks == {"conv"} else f"hidden {of('hidden_dim')}"
+    words += f"latent {of('latent_shape')}, width {of('width')}"
     sizes = of("image_size")
     return words + (f", images {sizes}x{sizes}" if sizes.isdigit() else "")
 
 
 def values(result: dict, label: str, name: str) -> list[float]:
-    """Return a figure of an arm, one value a seed; empty where it isn't there."""
+    """Return a metric of an arm, one value per seed; empty where it isn't there."""
     return [row[name] for row in result["arms"][label]["seeds"] if row.get(name) is not None]
 
 
@@ -247,7 +258,7 @@ def cell(numbers: list[float]) -> str:
 
 
 def table(result: dict) -> Table:
-    """Return the table of a result: an arm a row, the paper's value at the end where it prints one."""
+    """Return the table of a result: one row per arm, the paper's value at the end where it prints one."""
     with_paper = bool(result["paper"])
     rows = [["", *result["columns"].values(), *(["paper"] if with_paper else [])]]
     for label in result["arms"]:

@@ -1,4 +1,4 @@
-"""Figures of the latent space: 9 (how normal codes are) and 12 (a classifier's codes of two numbers)."""
+"""Figures of the latent space: 9 (how normal latents are) and 12 (a classifier's latents of two numbers)."""
 
 import jax
 import numpy as np
@@ -12,19 +12,19 @@ from gon_jax.latents.statistics import moments, normality
 from gon_jax.models.classifier import HEAD_SCALE
 
 
-def codes(arm: Arm, images: np.ndarray) -> np.ndarray:
-    """Return codes `[N, *latent]`."""
+def encode(arm: Arm, images: np.ndarray) -> np.ndarray:
+    """Return latents `[N, *latent]`."""
     return encode_dataset(arm.run.model, arm.run.variables, images, encoder=arm.run.encoder)
 
 
 def _normality(arm):
-    """Return normality of test codes: means over dimensions, and of all entries together, as a histogram has them."""
-    z = codes(arm, arm.dataset.test.images)
+    """Return normality of test latents: means over dimensions, and of all entries together, as a histogram has them."""
+    z = encode(arm, arm.dataset.test.images)
     return normality(z) | {"pooled_excess_kurtosis": float(moments(z.ravel())[1])}
 
 
-def _draw_histograms(path, arms, title):
-    plots.save_histograms(path, {label: codes(seeds[0], seeds[0].dataset.test.images) for label, seeds in arms.items()})
+def _plot_histograms(path, arms, title):
+    plots.save_histograms(path, {label: encode(arm, arm.dataset.test.images) for label, (arm, *_) in arms.items()})
 
 
 NORMALITY = {"mean_abs_skewness": "mean absolute skewness", "mean_abs_excess_kurtosis": "mean absolute excess kurtosis"}
@@ -44,14 +44,14 @@ def _of_vae(dataset, scale):
 
 FIGURE_9A = Experiment(
     "fig9a",
-    "distribution of an implicit GON's codes after 800 steps",
+    "distribution of an implicit GON's latents after 800 steps",
     ("mnist", "fashion_mnist", "coil20"),
     _of_gon,
-    _draw_histograms,
+    _plot_histograms,
     NORMALITY,
     measure=_normality,
-    claim="After 800 steps a GON's codes are nearer to normal than a VAE's latents.",
-    unsaid="The dataset; latent 32, and the release's SIREN; moments are of each dimension on test codes.",
+    claim="After 800 steps a GON's latents are nearer to normal than a VAE's.",
+    unsaid="The dataset; latent 32, and the authors' SIREN; moments are of each dimension on test latents.",
 )
 FIGURE_9B = FIGURE_9A._replace(
     name="fig9b",
@@ -75,10 +75,10 @@ def _classifiers(dataset, scale):
     }
 
 
-def _draw_classes(path, arms, title):
+def _plot_classes(path, arms, title):
     arm = arms["implicit, 2 latents"][0]
     test, run = arm.dataset.test, arm.run
-    z = codes(arm, test.images[:3000]).reshape(-1, 2)
+    z = encode(arm, test.images[:3000]).reshape(-1, 2)
     low, high = np.percentile(z, 0.5, axis=0), np.percentile(z, 99.5, axis=0)
     low, high = low - 0.1 * (high - low), high + 0.1 * (high - low)
     xs, ys = (np.linspace(low[i], high[i], 200) for i in (0, 1))
@@ -89,20 +89,20 @@ def _draw_classes(path, arms, title):
 
 
 def classes_of(head: dict, z: np.ndarray) -> np.ndarray:
-    """Return the class that the head gives codes."""
+    """Return the class `[N]` that the head gives latents `[N, 2]`."""
     return np.asarray(jax.numpy.argmax(HEAD_SCALE * z @ head["kernel"] + head["bias"], axis=-1))
 
 
 FIGURE_12 = Experiment(
     "fig12",
-    "GON classifiers: an implicit one with codes of two numbers, convolutional ones",
+    "GON classifiers: an implicit one with latents of two numbers, convolutional ones",
     ("mnist", "fashion_mnist", "coil20"),
     _classifiers,
-    _draw_classes,
+    _plot_classes,
     {"test.accuracy": "test accuracy", "num_parameters": "parameters", "seconds_training": "seconds"},
-    claim="The classifier's codes separate the classes, in two dimensions too.",
+    claim="The classifier's latents separate the classes, in two dimensions too.",
     unsaid="Network and steps: hidden 64, sines of factor 10 (30 is worse), gradients clipped to norm 1, 20,000 cheap "
-    "steps at a rate of 1e-3 by a cosine; the convolutional ones, 1,000 steps, are ours. By the squared error a code "
+    "steps at a rate of 1e-3 by a cosine; the convolutional ones, 1,000 steps, are ours. By the squared error a latent "
     "is affine in the image, so these are linear classifiers, the first of rank 2: no more than such a one can do.",
 )
 

@@ -1,4 +1,4 @@
-"""What `gon reproduce --list` says: each experiment, its cost, and what has been reproduced so far."""
+"""What `python -m benchmarks.paper --list` says: each experiment, its cost, and what has been reproduced so far."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from benchmarks.paper.document import load_results
 
 
 def overview(results_folder: Path) -> str:
-    """Return one paragraph an experiment.
+    """Return one paragraph per experiment.
 
     Args:
         results_folder: with the JSON of results, if there are any.
@@ -17,10 +17,10 @@ def overview(results_folder: Path) -> str:
     for name, experiment in EXPERIMENTS.items():
         first = experiment.datasets[0]
         arms = experiment.arms(first, "short")
-        steps = sum(config.num_steps for config in arms.values())
-        paper = sum(config.num_steps for config in experiment.arms(first, "paper").values())
+        steps = sum(config.training.num_steps for config in arms.values())
+        paper = sum(config.training.num_steps for config in experiment.arms(first, "paper").values())
         lines.append(f"{name:<8} {experiment.title}")
-        cost = f"{len(arms)} runs: short {steps:,} steps, paper {paper:,} a seed"
+        cost = f"{len(arms)} runs: short {steps:,} steps, paper {paper:,} per seed"
         lines.append(f"         {cost}; {' '.join(experiment.datasets)}")
         done = []
         for scale, of_scale in results.items():

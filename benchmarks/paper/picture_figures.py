@@ -39,7 +39,7 @@ def _interpolations(path, arms, title):
 
 
 def _samples(prior):
-    def draw(path, arms, title):
+    def plot(path, arms, title):
         rows = {}
         for label, (arm, *_) in arms.items():
             run = arm.run
@@ -56,7 +56,7 @@ def _samples(prior):
                 rows[" " * len(rows) if label in rows else label] = part  # the label stands at the first row
         plots.save_image_rows(path, rows)
 
-    return draw
+    return plot
 
 
 def _few_parameters(dataset, scale):
@@ -88,17 +88,17 @@ FIGURE_5 = Experiment(
     _superresolution,
     PLAIN,
     claim="A function learned at low resolution decodes at any other.",
-    unsaid="Steps: the release's 501.",
+    unsaid="Steps: the authors' 501.",
 )
 FIGURE_6 = Experiment(
     "fig6",
-    "spherical interpolations between codes of an implicit GON",
+    "spherical interpolations between latents of an implicit GON",
     ("fashion_mnist", "mnist", "coil20", "cifar10"),
     _implicit(501),
     _interpolations,
     PLAIN,
-    claim="Points between codes are images too.",
-    unsaid="Steps: the release's 501.",
+    claim="Points between latents are images too.",
+    unsaid="Steps: the authors' 501.",
 )
 
 
@@ -115,20 +115,20 @@ FIGURE_7 = Experiment(
     _samples("model"),
     BOUND,
     claim="Draws of N(0, I) decode to plausible images in one step.",
-    unsaid="The release's settings: latent 48, width 32, cross-entropy.",
+    unsaid="The authors' settings: latent 48, width 32, cross-entropy.",
 )
 
 
 def _figure_10(panel, dataset):
     return Experiment(
         f"fig10{panel}",
-        f"samples of an implicit GON stopped early, from a Gaussian fitted to its codes: {dataset}",
+        f"samples of an implicit GON stopped early, from a Gaussian fitted to its latents: {dataset}",
         (dataset,),
         _implicit(501),
         _samples("gaussian"),
         PLAIN,
-        claim="Stopped early, a GON that is not variational can be sampled from a Gaussian fitted to its codes.",
-        unsaid="When to stop: we take the release's 501 steps.",
+        claim="Stopped early, a GON that is not variational can be sampled from a Gaussian fitted to its latents.",
+        unsaid="When to stop: we take the authors' 501 steps.",
     )
 
 

@@ -6,19 +6,17 @@
 | short | real, at 32x32 | 1,000, equal for all methods | two CPU cores, a verdict on the larger effects |
 | paper | real, at the paper's sizes | 500 epochs (1,000 in Table 2) | a GPU |
 
-The paper leaves its latent size, width and batch size unsaid. We take those of published logs of the release's
+The paper leaves its latent size, width and batch size unsaid. We take those of published logs of the authors'
 architecture: latent 256, width 16, batch 64, learning rate 2e-4.
 """
 
-import dataclasses
-
 from benchmarks.paper.experiment import Scale
 from gon_jax.data import NUM_EXAMPLES
-from gon_jax.runs.config import Config
+from gon_jax.runs import Config
 
 IMAGE_SIZES = {"celeb_a": 64, "lsun/bedroom": 128}  # the others 32
 SHORT_STEPS = 1000
-_SMOKE = Config(
+_SMOKE = Config().replace(
     dataset="digits",
     image_size=16,
     num_validation=64,
@@ -38,17 +36,17 @@ def convolutional(dataset: str, scale: Scale, *, epochs: int = 500, steps: int |
     Args:
         dataset, scale: of the reproduction.
         epochs: at the scale "paper".
-        steps: in place of the scale's own number, but at "smoke".
-        **changes: options of `Config`; sizes are cut down at "smoke".
+        steps: in place of the scale's own number, except at "smoke".
+        **changes: options by their flat names, see `Config.replace`; sizes are cut down at "smoke".
 
-    >>> convolutional("mnist", "short", model="vae", likelihood="bernoulli").num_steps
+    >>> convolutional("mnist", "short", model="vae", likelihood="bernoulli").training.num_steps
     1000
     """
     if scale == "smoke":
-        config = dataclasses.replace(_SMOKE, **changes)
+        config = _SMOKE.replace(**changes)
         shape = config.latent_shape
         shape = (min(shape[0], 8),) if len(shape) == 1 else (*shape[:2], 2)
-        return dataclasses.replace(config, latent_shape=shape, base_channels=2)
+        return config.replace(latent_shape=shape, base_channels=2)
     size = IMAGE_SIZES.get(dataset, 32)
     steps_per_epoch = NUM_EXAMPLES[dataset][0] // 64
     num_steps = steps or (SHORT_STEPS if scale == "short" else epochs * steps_per_epoch)
@@ -62,25 +60,25 @@ def convolutional(dataset: str, scale: Scale, *, epochs: int = 500, steps: int |
         "adam_epsilon": size**2 * 1e-8,
         "validate_every": max(1, num_steps // 8) if scale == "short" else 10 * steps_per_epoch,
     }
-    return Config(**options | changes)
+    return Config().replace(**options | changes)
 
 
 def implicit(dataset: str, scale: Scale, *, steps: int, **changes) -> Config:
-    """Return the configuration of an implicit model: the release's SIREN at the images' own size, 28 or 32.
+    """Return the configuration of an implicit model: the authors' SIREN at the images' own size, 28 or 32.
 
     Args:
         dataset, scale, **changes: as for `convolutional`.
         steps: at the scales "short" and "paper".
 
-    >>> implicit("mnist", "short", steps=800).hidden_dim
+    >>> implicit("mnist", "short", steps=800).network.hidden_dim
     256
     """
     options = {"network": "siren", "latent_shape": (32,), "learning_rate": 1e-4, "hidden_dim": 256} | changes
     if scale == "smoke":
         options |= {"image_size": 8, "learning_rate": 1e-3, "hidden_dim": 8, "num_layers": 2}
-        return dataclasses.replace(_SMOKE, base_channels=16, adam_epsilon=1e-8, **options)
+        return _SMOKE.replace(adam_epsilon=1e-8, **options)
     own_size = dataset in ("mnist", "fashion_mnist")
-    return Config(
+    return Config().replace(
         dataset=dataset,
         image_size=None if own_size else IMAGE_SIZES.get(dataset, 32),
         num_validation=min(500, NUM_EXAMPLES[dataset][0] // 10),

@@ -1,5 +1,7 @@
 """The paper's tables and figures: declared whole, run at the smallest scale, verdicts and document from JSON alone."""
 
+import contextlib
+import dataclasses
 import json
 
 import jax
@@ -7,13 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import paper as reproduction
-from benchmarks import reproduction as reproduction_document
-from benchmarks.paper import EXPERIMENTS, claims, document, experiment
-from benchmarks.paper import latent_figures as codes
+from benchmarks.paper import EXPERIMENTS, SCALES, claims, document, experiment, latent_figures
+from benchmarks.paper import __main__ as command
+from benchmarks.paper.__main__ import main
 from benchmarks.paper.error_figures import ERROR
 from benchmarks.paper.overview import overview
-from gon_jax import cli
 from gon_jax.coordinates import grid
 from gon_jax.data import DATASETS
 from gon_jax.decoders import siren_decoder
@@ -28,11 +28,11 @@ def test_every_table_and_figure_is_declared_with_arms_at_every_scale():
     for each in EXPERIMENTS.values():
         assert set(each.datasets) <= set(DATASETS)
         for dataset in each.datasets:
-            for scale in reproduction.SCALES:
+            for scale in SCALES:
                 configs = each.arms(dataset, scale)  # Config refuses what doesn't go together
-                assert {c.dataset for c in configs.values()} == {"digits" if scale == "smoke" else dataset}
+                assert {c.data.dataset for c in configs.values()} == {"digits" if scale == "smoke" else dataset}
                 if scale == "paper":
-                    assert max(c.num_steps for c in configs.values()) >= 300
+                    assert max(c.training.num_steps for c in configs.values()) >= 300
             if each.paper:
                 assert set(each.paper[dataset]) == set(configs)
 
@@ -41,9 +41,8 @@ def test_methods_of_table_1_differ_in_the_method_alone():
     configs = EXPERIMENTS["table1"].arms("mnist", "short")
     assert len(configs) == 7
     for config in configs.values():
-        changed = set(experiment.changes(config)) - set(experiment.changes(configs["GON"]))
-        assert changed <= {"model", "detached", "inner_steps"}
-        assert config.num_steps >= 1000
+        assert dataclasses.replace(config, model=configs["GON"].model) == configs["GON"]
+        assert config.training.num_steps >= 1000
 
 
 @pytest.mark.slow
@@ -52,7 +51,7 @@ def test_smoke_run(name, tmp_path_factory, capsys, monkeypatch):
     folder = tmp_path_factory.getbasetemp() / "reproduction"  # shared: experiments share runs
     folder.mkdir(exist_ok=True)
     monkeypatch.chdir(folder)
-    assert cli.main(["reproduce", name, "--scale", "smoke"]) == 0
+    assert main([name, "--scale", "smoke"]) == 0
     assert name in capsys.readouterr().out
     stem = folder / "runs" / "reproduction" / "results" / f"{name}_smoke_digits"
     result = json.loads(stem.with_suffix(".json").read_text())
@@ -64,7 +63,7 @@ def test_smoke_run(name, tmp_path_factory, capsys, monkeypatch):
     with Image.open(stem.with_suffix(".png")) as picture:
         assert np.asarray(picture).std() > 5
     # At once the second time: every run is found finished.
-    assert cli.main(["reproduce", name, "--scale", "smoke"]) == 0
+    assert main([name, "--scale", "smoke"]) == 0
 
 
 def test_bad_names_and_datasets_are_refused_before_any_work(capsys, monkeypatch, tmp_path):
@@ -74,9 +73,11 @@ def test_bad_names_and_datasets_are_refused_before_any_work(capsys, monkeypatch,
         (["table1", "--dataset", "digits"], "expected a dataset of table1"),
         (["table1", "--seeds", "0"], "expected seeds of at least 1"),
         (["all", "--scale", "paper"], "expected one of"),
+        (["table1", "--seed", "3"], "Perhaps you meant: --seeds"),
     ):
-        assert cli.main(["reproduce", *words]) == 1
-        assert message in capsys.readouterr().err
+        assert main(words) == (2 if "--seed" in words else 1)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
     assert not list(tmp_path.iterdir()) or not list(tmp_path.rglob("*.json"))
 
 
@@ -85,16 +86,32 @@ def test_a_dataset_that_is_not_at_hand_is_reported(capsys, monkeypatch, tmp_path
     monkeypatch.setenv("GON_DATA_DIR", str(tmp_path / "none"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cli.main(["reproduce", "table1", "--dataset", "smallnorb"]) == 1
+    assert main(["table1", "--dataset", "smallnorb"]) == 1
     assert "data absent" in capsys.readouterr().out
+
+
+def test_an_interrupted_reproduction_goes_on(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    words, stops = ["fig9a", "--scale", "smoke"], iter([False, False, False, True])
+    monkeypatch.setattr(command, "stop_requested", lambda: contextlib.nullcontext(lambda: next(stops)))
+    assert main(words) == 130
+    assert capsys.readouterr().err.splitlines()[-1].endswith("interrupted, and saved; the same command goes on")
+    (folder,) = tmp_path.glob("runs/reproduction/*/checkpoints")
+    assert [path.name for path in folder.iterdir()] == ["4"]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 0
+    (result,) = tmp_path.glob("runs/reproduction/results/*.json")
+    (seed,) = json.loads(result.read_text())["arms"]["implicit GON"]["seeds"]
+    assert seed["steps"] == [4, 8]
 
 
 # -- verdicts --------------------------------------------------------------------------------------------------------
 
 
 def fake(**arms):
-    """A result of arms with these figures."""
-    return {"arms": {label.replace("_", " "): {"seeds": [figures]} for label, figures in arms.items()}}
+    """A result of arms with these metrics."""
+    return {"arms": {label.replace("_", " "): {"seeds": [metrics]} for label, metrics in arms.items()}}
 
 
 def test_verdict_on_parameters_and_error():
@@ -133,8 +150,8 @@ def test_regions_of_classes_are_where_the_model_classifies():
     variables = model.init(jax.random.key(0))
     x = jax.random.uniform(jax.random.key(1), (20, 4, 4, 1))
     z = np.asarray(model.encode(variables, x))
-    expected = model.classify(variables, x).argmax(axis=-1)
-    np.testing.assert_array_equal(codes.classes_of(variables.params["head"], z), expected)
+    expected = model.capabilities.classify(variables, x).argmax(axis=-1)
+    np.testing.assert_array_equal(latent_figures.classes_of(variables.params["head"], z), expected)
 
 
 # -- tables and document ---------------------------------------------------------------------------------------------
@@ -152,12 +169,11 @@ def test_overview_names_every_experiment_and_what_has_been_done(tmp_path):
 
 
 def test_the_document_is_made_from_the_results():
-    assert reproduction_document.PATH.read_text() == document.document(reproduction_document.FOLDER), (
-        "run `python -m benchmarks.reproduction`"
-    )
+    text = document.document(document.FOLDER)
+    assert document.PATH.read_text() == text, "run `python -m benchmarks.paper.document`"
 
 
-@pytest.mark.parametrize("path", sorted(reproduction_document.FOLDER.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(document.FOLDER.glob("*.json")), ids=lambda path: path.stem)
 def test_a_result_says_how_to_repeat_it(path):
     result = json.loads(path.read_text())
     assert "-modified" not in result["commit"] and result["commit"] != "unknown"
