@@ -183,7 +183,7 @@ def _histograms(latents):
         z = np.asarray(z, np.float64)
         z = z[np.isfinite(z), None]
         try:
-            values[name] = standardize(z)[0][:, 0], z.mean(), z.std()
+            values[name] = standardize(z)[:, 0], z.mean(), z.std()
         except ValueError as error:
             raise ValueError(f"of {name!r}, shape {np.shape(latents[name])}: {error}") from None
     if not values:

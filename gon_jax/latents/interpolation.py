@@ -25,16 +25,11 @@ def slerp(z_a: jax.Array, z_b: jax.Array, t: float | jax.Array) -> jax.Array:
     so values and gradients are finite everywhere.
 
     Args:
-        z_a: latent [*latent], floating point; for a batch, use vmap or `slerp_path`.
-        z_b: likewise.
+        z_a, z_b: latents [*latent], floating point; for a batch, use vmap or `slerp_path`.
         t: position, scalar; 0 gives z_a and 1 gives z_b.
 
-    Returns:
-        The latent at t, [*latent].
-
-    Example:
-        >>> slerp(jnp.array([1., 0.]), jnp.array([0., 3.]), 0.5).round(4)  # the norm is 2, at 45 degrees
-        Array([1.4142, 1.4142], dtype=float32)
+    >>> slerp(jnp.array([1., 0.]), jnp.array([0., 3.]), 0.5).round(4)  # the norm is 2, at 45 degrees
+    Array([1.4142, 1.4142], dtype=float32)
     """
     z_a, z_b = jnp.asarray(z_a), jnp.asarray(z_b)
     if z_a.shape != z_b.shape:
@@ -59,19 +54,10 @@ def slerp(z_a: jax.Array, z_b: jax.Array, t: float | jax.Array) -> jax.Array:
 
 
 def slerp_path(z_a: jax.Array, z_b: jax.Array, num_points: int) -> jax.Array:
-    """Interpolate between pairs of latents at evenly spaced points, both ends included.
+    """Return the paths [B, P, *latent] between pairs of latents [B, *latent], at P >= 2 even steps, ends included.
 
-    Args:
-        z_a: latents [B, *latent].
-        z_b: likewise.
-        num_points: P, at least 2.
-
-    Returns:
-        The paths [B, P, *latent]; `[:, 0]` is z_a and `[:, -1]` is z_b.
-
-    Example:
-        >>> slerp_path(jnp.ones((4, 8)), -jnp.ones((4, 8)), 10).shape
-        (4, 10, 8)
+    >>> slerp_path(jnp.ones((4, 8)), -jnp.ones((4, 8)), 10).shape
+    (4, 10, 8)
     """
     if num_points < 2:
         raise ValueError(f"expected num_points of at least 2, the two ends, got {num_points}")

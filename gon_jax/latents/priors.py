@@ -34,10 +34,9 @@ def fit_gaussian(z: jax.Array) -> Gaussian:
     is not squared. A variance of machine epsilon times the mean variance is added to every direction, so few latents
     (N <= k) work too, at any scale. Equal latents give a factor of zeros.
 
-    Example:
-        >>> prior = fit_gaussian(jnp.array([[0., 1.], [6., 1.], [3., 1.]]))
-        >>> prior.mean, jnp.diag(prior.chol).round(2)
-        (Array([3., 1.], dtype=float32), Array([3., 0.], dtype=float32))
+    >>> prior = fit_gaussian(jnp.array([[0., 1.], [6., 1.], [3., 1.]]))
+    >>> prior.mean, jnp.diag(prior.chol).round(2)
+    (Array([3., 1.], dtype=float32), Array([3., 0.], dtype=float32))
     """
     z = jnp.asarray(z)
     if z.ndim < 2 or not z.size:
@@ -53,57 +52,40 @@ def fit_gaussian(z: jax.Array) -> Gaussian:
 def fit_mixture(z: jax.Array, num_components: int | None = None, seed: int = 0) -> Mixture:
     """Fit a mixture of normal distributions with full covariances to latents, by scikit-learn's EM.
 
-    Each dimension is standardized first, because latents may be of any scale (1e-3 or 1e2); so the 1e-6 that is added
+    Each dimension is standardized first, because latents may have any scale (1e-3 or 1e2); so the 1e-6 that is added
     to the variances is relative to each dimension's own variance.
 
     Args:
-        z: latents [N, *latent], floating point, N >= 2; concrete, not traced.
+        z: finite latents [N, *latent], floating point, N >= 2 and M; concrete, not traced. The result has their dtype.
         num_components: M; by default N // (10 k), at least 1 and at most 50.
         seed: of the initialization by k-means.
 
-    Returns:
-        `Mixture` in the dtype of z.
-
-    Raises:
-        ValueError: the latents are not finite, or fewer than components, or than 2.
-
-    Example:
-        >>> z = jnp.concatenate([jnp.zeros((30, 1)), jnp.ones((90, 1))])
-        >>> fit_mixture(z, num_components=2).weights.sort()
-        Array([0.25, 0.75], dtype=float32)
+    >>> z = jnp.concatenate([jnp.zeros((30, 1)), jnp.ones((90, 1))])
+    >>> fit_mixture(z, num_components=2).weights.sort()
+    Array([0.25, 0.75], dtype=float32)
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    dtype, z = np.asarray(z).dtype, _flatten(z, at_least=max(num_components or 0, 2))
+    x = _flatten(z, at_least=max(num_components or 0, 2))
     if num_components is None:
-        num_components = min(max(len(z) // (10 * z.shape[1]), 1), 50)
-    mean, std = z.mean(0), z.std(0)
+        num_components = min(max(len(x) // (10 * x.shape[1]), 1), 50)
+    mean, std = x.mean(0), x.std(0)
     std[std == 0] = 1
     mixture = GaussianMixture(num_components, reg_covar=1e-6, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # EM stopped early, or on repeated latents, is a prior too
-        mixture.fit((z - mean) / std)
+        mixture.fit((x - mean) / std)
     chols = np.linalg.cholesky(mixture.covariances_) * std[:, None]
-    return Mixture(*(jnp.asarray(a, dtype) for a in (mixture.weights_, mixture.means_ * std + mean, chols)))
+    return Mixture(*(jnp.asarray(a, z.dtype) for a in (mixture.weights_, mixture.means_ * std + mean, chols)))
 
 
 def sample_prior(prior: Gaussian | Mixture, key: jax.Array, num: int, latent_shape: tuple[int, ...]) -> jax.Array:
-    """Draw latents from a fitted prior.
+    """Draw latents [num, *latent] from a fitted prior; their shape [*latent] has its k entries.
 
-    Args:
-        prior: over k dimensions.
-        key: a typed PRNG key.
-        num: number of latents, static.
-        latent_shape: shape of one latent, static, of k entries.
-
-    Returns:
-        Latents [num, *latent] in the dtype of the prior.
-
-    Example:
-        >>> prior = fit_gaussian(jnp.eye(4))
-        >>> sample_prior(prior, jax.random.key(0), 5, (2, 2)).shape
-        (5, 2, 2)
+    >>> prior = fit_gaussian(jnp.eye(4))
+    >>> sample_prior(prior, jax.random.key(0), 5, (2, 2)).shape
+    (5, 2, 2)
     """
     k = prior[-1].shape[-1]
     if np.prod(latent_shape, dtype=int) != k:

@@ -5,6 +5,7 @@ ValueError for latents that are not finite, and where noted for too few or equal
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,7 +28,7 @@ _MAX_PAIRED = 5_000  # latents whose pairs are all compared
 _MAX_TRAINING = 10_000  # latents that classifiers are fitted to
 
 
-def _flatten(z, at_least=1):
+def _flatten(z: ArrayLike, at_least: int = 1) -> np.ndarray:
     """Return latents as float64 [N, k], or raise ValueError."""
     z = np.asarray(z)
     if z.ndim < 2 or not z.size:
@@ -45,33 +46,29 @@ def _thin(values, at_most):
     return values[np.linspace(0, len(values) - 1, min(len(values), at_most)).astype(int)]
 
 
-def standardize(z: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Shift and scale each dimension to mean 0 and variance 1 (divisor N), without the dimensions that do not vary.
-
-    Returns:
-        The standardized dimensions, float64 [N, j], and which of all dimensions they are, booleans [k].
+def standardize(z: ArrayLike) -> np.ndarray:
+    """Return the j dimensions that vary, float64 [N, j], each with mean 0 and variance 1 (divisor N).
 
     Raises:
         ValueError: the latents are all equal.
 
-    Example:
-        >>> standardize(np.array([[1.0, 5.0], [3.0, 5.0]]))
-        (array([[-1.], [ 1.]]), array([ True, False]))
+    >>> standardize(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    array([[-1.],
+           [ 1.]])
     """
     z = _flatten(z)
     std = z.std(0)
     varies = std > _CONSTANT * np.abs(z).max(0)
     if not varies.any():
         raise ValueError(f"expected latents that differ, got {len(z)} equal ones: the latents have collapsed")
-    return ((z - z.mean(0)) / np.where(varies, std, 1))[:, varies], varies
+    return (z - z.mean(0))[:, varies] / std[varies]
 
 
 def moments(values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return the skewness and the excess kurtosis along the first axis, both 0 for a normal distribution.
 
-    Example:
-        >>> moments([[-1.0], [1.0]])
-        (array([0.]), array([-2.]))
+    >>> moments([[-1.0], [1.0]])
+    (array([0.]), array([-2.]))
     """
     y = np.asarray(values, np.float64)
     y = (y - y.mean(0)) / y.std(0)
@@ -93,16 +90,14 @@ def normality(z: ArrayLike) -> dict[str, float]:
         multivariate_skewness and multivariate_kurtosis, Mardia's: 1 for a normal distribution of any covariance, NaN
         where N <= k.
 
-    Example:
-        >>> round(normality(np.linspace(-1, 1, 100)[:, None])["mean_abs_excess_kurtosis"], 2)  # uniform: -1.2
-        1.2
+    >>> round(normality(np.linspace(-1, 1, 100)[:, None])["mean_abs_excess_kurtosis"], 2)  # uniform: -1.2
+    1.2
 
-    References:
-        D'Agostino & Pearson, Biometrika 60 (1973); Mardia, Biometrika 57 (1970).
+    References: D'Agostino & Pearson, Biometrika 60 (1973); Mardia, Biometrika 57 (1970).
     """
     from scipy.stats import normaltest
 
-    y, _ = standardize(_flatten(z, at_least=20))
+    y = standardize(_flatten(z, at_least=20))
     marginal_skewness, marginal_kurtosis = (float(np.abs(moment).mean()) for moment in moments(y))
     skewness, kurtosis = _mardia(_thin(y, _MAX_PAIRED))
     return {
@@ -116,10 +111,11 @@ def normality(z: ArrayLike) -> dict[str, float]:
 
 def _mardia(y):
     """Return Mardia's skewness and kurtosis, relative to their means for normal latents."""
-    u, size, _ = np.linalg.svd(y - y.mean(0), full_matrices=False)
-    n, k = len(y), np.count_nonzero(size > _CONSTANT * size.max())
-    if n <= y.shape[1]:
+    n, k = y.shape
+    if n <= k:
         return float("nan"), float("nan")
+    u, size, _ = np.linalg.svd(y - y.mean(0), full_matrices=False)
+    k = np.count_nonzero(size > _CONSTANT * size.max())
     w = u[:, :k] * np.sqrt(n)
     blocks = np.array_split(w, -(-n // 500))  # an [N, N] matrix at once would take 200 MB
     skewness = sum(((block @ w.T) ** 3).sum() for block in blocks) / n**2
@@ -129,7 +125,7 @@ def _mardia(y):
 
 
 def qq(z: ArrayLike, num_points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """Return quantiles of the normal distribution and of each standardized dimension, at the same levels.
+    """Return quantiles [P] of the normal distribution and [P, j] of each standardized dimension, at the same levels.
 
     Plotted against each other they lie on the diagonal for normal latents.
 
@@ -137,17 +133,13 @@ def qq(z: ArrayLike, num_points: int = 200) -> tuple[np.ndarray, np.ndarray]:
         z: latents [N, *latent], not all equal.
         num_points: P at most; never more than N. The levels are (i + 1/2) / P.
 
-    Returns:
-        Quantiles of the normal distribution [P], and of the j dimensions that vary [P, j].
-
-    Example:
-        >>> normal, sample = qq(np.array([[1.0], [3.0], [2.0]]))
-        >>> normal.round(2), sample[:, 0].round(2)
-        (array([-0.97,  0.  ,  0.97]), array([-1.22,  0.  ,  1.22]))
+    >>> normal, sample = qq(np.array([[1.0], [3.0], [2.0]]))
+    >>> normal.round(2), sample[:, 0].round(2)
+    (array([-0.97,  0.  ,  0.97]), array([-1.22,  0.  ,  1.22]))
     """
     from scipy.stats import norm
 
-    y, _ = standardize(z)
+    y = standardize(z)
     num_points = min(num_points, len(y))
     levels = (np.arange(num_points) + 0.5) / num_points
     return norm.ppf(levels), np.quantile(y, levels, axis=0, method="hazen")  # with P = N, the sorted y themselves
@@ -156,35 +148,31 @@ def qq(z: ArrayLike, num_points: int = 200) -> tuple[np.ndarray, np.ndarray]:
 def latent_spectrum(z: ArrayLike) -> np.ndarray:
     """Return standard deviations [min(N, k)] along the principal axes of N >= 2 latents, largest first (divisor N - 1).
 
-    Example:
-        >>> latent_spectrum(np.array([[0.0, 1.0], [6.0, 1.0], [3.0, 1.0]]))
-        array([3., 0.])
+    >>> latent_spectrum(np.array([[0.0, 1.0], [6.0, 1.0], [3.0, 1.0]]))
+    array([3., 0.])
     """
     z = _flatten(z, at_least=2)
     triangle = np.linalg.qr(z - z.mean(0), mode="r")  # the same singular values, of a [k, k] matrix
     return np.linalg.svd(triangle, compute_uv=False) / np.sqrt(len(z) - 1)
 
 
-def jacobian_spectrum(encoder) -> np.ndarray:
+def jacobian_spectrum(encoder: Any) -> np.ndarray:
     """Return the singular values [min(m, k)] of a frozen encoder's matrix, largest first.
 
-    An encoder from one origin is affine, so its matrix is its Jacobian everywhere: in the data, or, where the
-    likelihood could not be folded into it, in the loss's gradient at the origin. Its rank bounds the dimensions used.
+    An encoder from one origin is affine, so its matrix is its Jacobian everywhere: in the data, or, if the likelihood
+    is not folded into it, in the loss's gradient at the origin. Its rank bounds the dimensions used.
 
     Args:
-        encoder: `gon_jax.FrozenEncoder`, anything else with a `matrix`, or a matrix [m, k] itself, finite.
+        encoder: `gon_jax.FrozenEncoder`, anything else with a `matrix`, or a finite matrix [m, k] itself.
 
-    Example:
-        >>> jacobian_spectrum(np.diag([1.0, 3.0, 0.0]))
-        array([3., 1., 0.])
+    >>> jacobian_spectrum(np.diag([1.0, 3.0, 0.0]))
+    array([3., 1., 0.])
     """
-    matrix = np.asarray(getattr(encoder, "matrix", encoder))
+    matrix = np.asarray(getattr(encoder, "matrix", encoder), np.float64)
     if matrix.ndim != 2 or not np.isfinite(matrix).all():
-        bad = np.count_nonzero(~np.isfinite(matrix))
-        raise ValueError(
-            f"expected a finite matrix [m, k], got shape {matrix.shape} with {bad} NaN or infinite entries"
-        )
-    return np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
+        got = f"shape {matrix.shape} with {np.count_nonzero(~np.isfinite(matrix))} NaN or infinite entries"
+        raise ValueError(f"expected a finite matrix [m, k], got {got}")
+    return np.linalg.svd(matrix, compute_uv=False)
 
 
 def _relative(singular_values):
@@ -203,12 +191,10 @@ def effective_rank(singular_values: ArrayLike) -> float:
     Args:
         singular_values: [n], at least 0, from `jacobian_spectrum` or `latent_spectrum`.
 
-    Example:
-        >>> round(effective_rank([2, 2, 2, 0]), 6)
-        3.0
+    >>> round(effective_rank([2, 2, 2, 0]), 6)
+    3.0
 
-    References:
-        Roy & Vetterli, "The effective rank", EUSIPCO 2007.
+    References: Roy & Vetterli, "The effective rank", EUSIPCO 2007.
     """
     s = _relative(singular_values)
     p = s[s > 0] / (s.sum() or 1)
@@ -220,15 +206,14 @@ def participation_ratio(singular_values: ArrayLike) -> float:
 
     Like `effective_rank`, of the same argument, it lies between 1 and the rank, but small directions count less.
 
-    Example:
-        >>> participation_ratio([2, 2, 2, 0])
-        3.0
+    >>> participation_ratio([2, 2, 2, 0])
+    3.0
     """
     variances = _relative(singular_values) ** 2
     return float(variances.sum() ** 2 / ((variances**2).sum() or 1))
 
 
-def _check_labeled(z_train, y_train, z_test, y_test):
+def _labeled(z_train, y_train, z_test, y_test):
     """Return both sets, the training set cut to _MAX_TRAINING, or raise ValueError."""
     sets = []
     for name, z, y in (("training", z_train, y_train), ("test", z_test, y_test)):
@@ -252,25 +237,22 @@ def linear_probe(z_train: ArrayLike, y_train: ArrayLike, z_test: ArrayLike, y_te
     scikit-learn's default.
 
     Args:
-        z_train: latents [N, *latent].
-        y_train: labels [N], at least two different ones.
-        z_test: latents [M, *latent].
-        y_test: labels [M].
+        z_train, z_test: latents [N, *latent] and [M, *latent].
+        y_train, y_test: their labels [N], at least two different ones, and [M].
 
     Raises:
         ValueError: shapes do not fit, or labels are missing or all the same.
 
-    Example:
-        >>> z = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
-        >>> linear_probe(z, [0, 0, 0, 1, 1, 1], z[1:5], [0, 0, 1, 0])  # the last label is wrong
-        0.75
+    >>> z = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
+    >>> linear_probe(z, [0, 0, 0, 1, 1, 1], z[1:5], [0, 0, 1, 0])  # the last label is wrong
+    0.75
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    z, y, z_test, y_test = _check_labeled(z_train, y_train, z_test, y_test)
+    z, y, z_test, y_test = _labeled(z_train, y_train, z_test, y_test)
     if (y == y[0]).all():
         raise ValueError(f"expected at least two labels, got {y[0]} alone: is the set sorted or cut?")
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
@@ -286,14 +268,13 @@ def knn_accuracy(
 
     See `linear_probe` for the other arguments; here one label will do.
 
-    Example:
-        >>> z, y = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]]), [0, 0, 0, 1, 1, 1]
-        >>> knn_accuracy(z, y, z + 0.1, y, num_neighbors=3)
-        1.0
+    >>> z, y = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]]), [0, 0, 0, 1, 1, 1]
+    >>> knn_accuracy(z, y, z + 0.1, y, num_neighbors=3)
+    1.0
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    z, y, z_test, y_test = _check_labeled(z_train, y_train, z_test, y_test)
+    z, y, z_test, y_test = _labeled(z_train, y_train, z_test, y_test)
     if not 1 <= num_neighbors <= len(z):
         raise ValueError(f"expected num_neighbors from 1 to {len(z)}, the training latents, got {num_neighbors}")
     return float(KNeighborsClassifier(num_neighbors).fit(z, y).score(z_test, y_test))

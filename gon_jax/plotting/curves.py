@@ -69,7 +69,7 @@ def save_latents(path: str | Path, z: np.ndarray, spectra: Mapping[str, np.ndarr
         >>> z = np.random.default_rng(0).normal(size=(500, 16))
         >>> save_latents("latents.png", z, {"Jacobian": np.arange(16.0, 0, -1)})
     """
-    y, _ = standardize(z)
+    y = standardize(z)
     figure = new_figure(10, 7.4)
     (histogram, quantiles), (by_dimension, spectrum) = figure.subplots(2, 2)
 
