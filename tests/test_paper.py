@@ -92,7 +92,7 @@ def test_a_dataset_that_is_not_at_hand_is_reported(capsys, monkeypatch, tmp_path
 
 def test_an_interrupted_reproduction_goes_on(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    words, stops = ["fig9a", "--scale", "smoke"], iter([False, False, False, True])
+    words, stops = ["fig9a", "--scale", "smoke"], iter([False, False, True])  # the last at the first report
     monkeypatch.setattr(command, "stop_requested", lambda: contextlib.nullcontext(lambda: next(stops)))
     assert main(words) == 130
     assert capsys.readouterr().err.splitlines()[-1].endswith("interrupted, and saved; the same command goes on")
