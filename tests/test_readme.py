@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_imports import LEVELS
 
-from gon_jax import models
+from gon_jax import decoders, models
 from gon_jax.cli.commands import COMMANDS
 from gon_jax.data import DATASETS
 from gon_jax.runs import PRESETS, Config
@@ -126,3 +126,18 @@ def test_words(name):
         prose = re.sub(r"^\|.*$", "", prose, flags=re.M)
     for word in (r"\bcodes\b", r"the release", r"[a-z]isation\b", r"\bgrey\b", r"\bcolour", r"vouched", r"^Of "):
         assert not re.search(word, prose, flags=re.M), f"{name}: {word}"
+
+
+def test_the_table_of_capabilities_is_the_models():
+    decoder, encoder = decoders.conv_decoder((8, 8, 1), (3,)), decoders.conv_encoder((8, 8, 1), (3,))
+    arguments = {"gon_classifier": (10,), "autoencoder": (encoder,), "vae": (encoder,)}
+    head, *rows = re.findall(r"^\|(.*(?:`freeze`|yes|\| {1,4}\|).*)\|$", TEXTS["docs/models.md"], flags=re.M)
+    names = [cell.strip(" `") for cell in head.split("|")][1:]
+    assert names == list(models.gon(decoder).capabilities._fields)
+    seen = set()
+    for first, *cells in (row.split("|") for row in rows):
+        for model in re.findall(r"`(\w+)`", first):
+            can = getattr(models, model)(decoder, *arguments.get(model, ())).capabilities
+            assert [cell.strip() == "yes" for cell in cells] == [function is not None for function in can], model
+            seen.add(model)
+    assert seen == {name for name in models.__all__ if name[0].islower() and name != "default_step_size"}
