@@ -14,14 +14,14 @@ LINEAR = ("mean", "logvar")  # the variational GON's maps of z
 
 
 class Case(NamedTuple):
-    """One setting; the defaults are the release's.
+    """One setting; the defaults are the authors'.
 
     Attributes:
         kind: "conv", its first script; "vgon", its variational one; or "siren", its implicit one.
         batch_size, latent_size, image_size, channels: of both.
         base_channels: conv and vgon, width at half the image size.
         shared_noise: vgon, whether all examples of an inner pass have one noise, which admits our fast form; in the
-            release each has its own.
+            authors' implementation each has its own.
         hidden_dim, num_layers: siren, width and number of layers with a sine.
         learning_rate: Adam's.
         agreement_steps: steps whose losses must agree before anything is timed.
@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
     @property
     def loss_divisor(self) -> int:
-        """By what the release divides a sum over pixels: their number in its first script, 1 in the others.
+        """By what the authors divide a sum over pixels: their number in the first script, 1 in the others.
 
         Our loss is the sum; under Adam that is the same once epsilon is multiplied by this.
         """
@@ -54,7 +54,7 @@ class Case(NamedTuple):
 
     @property
     def step_size(self) -> float:
-        """The release's, at its batch of 64."""
+        """The authors', at their batch of 64."""
         return 1 / (64 * self.loss_divisor)
 
     @property
@@ -206,7 +206,7 @@ class Side(NamedTuple):
 
     Attributes:
         seconds_compile: until the first step had run, less nothing; 0 for what compiles nothing.
-        values: what all sides must agree on: the losses of the first steps (squared error of an image), or codes.
+        values: what all sides must agree on: the losses of the first steps (squared error of an image), or latents.
         run: `run(n)` makes n steps, or encodes n batches, to completion.
         peak_bytes: the most bytes alive during one of them; see the sides for how each framework is asked.
         gemm: multiply two float32 matrices 2048 x 2048 once, to completion.

@@ -1,4 +1,4 @@
-"""Train the release's variational GON in PyTorch on MNIST, and record the bound of the test set after each epoch.
+"""Train the authors' variational GON in PyTorch on MNIST, and record the bound of the test set after each epoch.
 
     python -m benchmarks.elbo_torch --seeds 0 1 2 --epochs 10
 
@@ -61,7 +61,7 @@ def main(argv=None):
             path = report.write(
                 "elbo_mnist_torch",
                 {
-                    "what": "release's algorithm, PyTorch eager; BCE + KL in nats, one draw, batch statistics",
+                    "what": "the authors' algorithm, PyTorch eager; BCE + KL in nats, one draw, batch statistics",
                     "dataset": "mnist",
                     "num_images": len(train_images),
                     "latent_size": LATENT_SIZE,

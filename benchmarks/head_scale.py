@@ -1,4 +1,4 @@
-"""Measure how fast GON classifiers learn by the factor with which their head reads the code.
+"""Measure how fast GON classifiers learn by the factor with which their head reads the latent.
 
     python -m benchmarks.head_scale
 
@@ -15,24 +15,23 @@ from benchmarks import report
 from gon_jax.data import Dataset, load
 from gon_jax.metrics import accuracy
 from gon_jax.models import classifier
-from gon_jax.runs.config import Config
-from gon_jax.runs.making import make_model
+from gon_jax.runs import Config
 from gon_jax.training import fit, make_optimizer
 
 SCALES = (1.0, 4.0, 16.0, 64.0)
-DIGITS = {"dataset": "digits", "model": "classifier", "reconstruction_weight": 0.1, "image_size": None}
-SIREN = {"network": "siren", "hidden_dim": 64, "num_layers": 3, "omega_0": 5.0}
+CLASSIFIER = Config().replace(model="classifier", reconstruction_weight=0.1, latent_shape=(16,))
+SIREN = CLASSIFIER.replace(network="siren", hidden_dim=64, num_layers=3, omega_0=5.0)
 CONFIGS = {
-    "SIREN, latent 16": Config(**DIGITS, **SIREN, latent_shape=(16,)),
-    "SIREN, latent 2": Config(**DIGITS, **SIREN, latent_shape=(2,)),
-    "convolutional, latent 16": Config(**DIGITS, latent_shape=(16,), base_channels=16),
+    "SIREN, latent 16": SIREN,
+    "SIREN, latent 2": SIREN.replace(latent_shape=(2,)),
+    "convolutional, latent 16": CLASSIFIER.replace(base_channels=16),
 }
 
 
 def accuracy_after(config: Config, digits: Dataset, scale: float, num_steps: int, seed: int) -> float:
     """Return the accuracy on held-out digits of a classifier whose head reads `scale * z`."""
     classifier.HEAD_SCALE = scale
-    model = make_model(config, digits.train.images.shape[1:])
+    model = config.build(digits.train.images.shape[1:])
     data = {"x": digits.train.images, "y": digits.train.labels}
     options = {"optimizer": make_optimizer(1e-3), "batch_size": 64, "progress": False}
     state = fit(model, data, num_steps, jax.random.key(seed), **options).state

@@ -1,10 +1,10 @@
-"""Train the release's implicit GON on Fashion-MNIST, in one framework, and record the training loss of every step.
+"""Train the authors' implicit GON on Fashion-MNIST, in one framework, and record the training loss of every step.
 
     python -m benchmarks.implicit_loss --side torch
     python -m benchmarks.implicit_loss --side jax
 
-Each side draws its own weights by the release's law, and its own batches. The loss is the squared error summed over
-pixels, its mean over the batch. In PyTorch the release's algorithm is compiled over nested `torch.func`, which is 3
+Each side draws its own weights by the authors' law, and its own batches. The loss is the squared error summed over
+pixels, its mean over the batch. In PyTorch the authors' algorithm is compiled over nested `torch.func`, which is 3
 times as fast as its double backward as it stands (`--eager`). On a GPU: `--device gpu --steps 500`.
 """
 
@@ -34,8 +34,8 @@ def train_torch(images, seed: int, num_steps: int, device: str, eager: bool):
     order = np.concatenate([rng.permutation(len(images)) for _ in range(num_epochs)])
     losses = []
     for step in tqdm(range(num_steps), f"torch seed {seed}", unit="step"):
-        rows = images[order[step * CASE.batch_size : (step + 1) * CASE.batch_size]]
-        x = torch_sides.to_torch(CASE, np.asarray(rows, np.float32) / 255).to(device)
+        batch = images[order[step * CASE.batch_size : (step + 1) * CASE.batch_size]]
+        x = torch_sides.to_torch(CASE, np.asarray(batch, np.float32) / 255).to(device)
         losses.append(side.step(x).item())
         if step == 0:
             start = time.perf_counter()

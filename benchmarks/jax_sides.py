@@ -15,9 +15,9 @@ from benchmarks import cases
 from benchmarks.cases import Case, Side
 from gon_jax.base import Model, Variables
 from gon_jax.coordinates import grid
-from gon_jax.decoders import conv_decoder
-from gon_jax.decoders.siren import siren_decoder
-from gon_jax.linearization import Strategy, strategy_of
+from gon_jax.decoders import conv_decoder, siren_decoder
+from gon_jax.freezing import FrozenEncoder
+from gon_jax.linearization import Strategy, choose_strategy
 from gon_jax.models import gon, vgon
 from gon_jax.training import init_state, make_optimizer, train_step
 
@@ -30,12 +30,11 @@ def make_decoder(case: Case) -> gon_jax.Decoder:
         options = {"hidden_dim": case.hidden_dim, "num_layers": case.num_layers}
         return siren_decoder(grid(case.image_size, case.image_size), case.latent_size, case.channels, **options)
     shape = (case.image_size, case.image_size, case.channels)
-    activation = "none" if case.kind == "vgon" else "sigmoid"  # the cross-entropy takes logits
-    return conv_decoder(shape, (case.latent_size,), base_channels=case.base_channels, output_activation=activation)
+    return conv_decoder(shape, (case.latent_size,), base_channels=case.base_channels)
 
 
 def make_model(case: Case, strategy: Strategy | None = None) -> Model:
-    """Return the model of a case; a variational one is fast where its noise is given as one row for all."""
+    """Return the model of a case; a variational one is fast where its noise is one for all examples."""
     decoder = make_decoder(case)
     if case.kind == "vgon":
         return vgon(decoder, step_size=case.step_size)
@@ -59,10 +58,10 @@ def setup(device: str) -> None:
 
 
 def form_of(case: Case, params, strategy: Strategy | None) -> Strategy:
-    """Return how a side computes its codes."""
+    """Return how a side computes its latents."""
     if case.kind == "vgon":
         params, strategy = params["decoder"], strategy if case.shared_noise else "definition"
-    return strategy_of(make_decoder(case), params, case.batch_size, strategy)
+    return choose_strategy(make_decoder(case), params, case.batch_size, strategy)
 
 
 def compile_training(model: Model, case: Case, params, data):
@@ -91,20 +90,20 @@ def compile_training(model: Model, case: Case, params, data):
 
 
 def compile_encoding(model: Model, frozen: bool, params, data):
-    """Return the compiled encoder of a batch, and `run(n)`, the codes of the last of n batches in turn."""
+    """Return the compiled encoder of a batch, and `run(n)`, the latents of the last of n batches in turn."""
     batches, encode, variables = list(data), model.encode, Variables(params)
-    if frozen:  # by the mean cotangent of the first batch, whose codes are compared
+    if frozen:  # by the mean cotangent of the first batch, whose latents are compared
         _, stats = model.loss(variables, {"x": batches[0]}, jax.random.key(0))
-        variables, encode = jax.jit(model.freeze)(Variables(params, stats)), gon_jax.encode_frozen
+        variables, encode = jax.jit(model.capabilities.freeze)(Variables(params, stats)), FrozenEncoder.__call__
     compiled = jax.jit(encode).lower(variables, batches[0]).compile()
     made = 0
 
     def run(num_batches):
         nonlocal made
         for _ in range(num_batches):
-            codes = compiled(variables, batches[made % len(batches)])
+            z = compiled(variables, batches[made % len(batches)])
             made += 1
-        return jax.block_until_ready(codes)
+        return jax.block_until_ready(z)
 
     return compiled, run
 

@@ -4,7 +4,7 @@
 
 Fashion-MNIST at 28, 64 and 128 pixels a side (N points in all); equally many steps with all N, N/2, N/4, N/8 and N/16
 points. The error is over all N points of the images trained on, per pixel, so that sizes can be compared; the latent
-step size is the release's at 28 pixels and falls as 1 / N, so that codes have the same scale.
+step size is the authors' at 28 pixels and falls as 1 / N, so that latents have the same scale.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from gon_jax.coordinates import grid
 from gon_jax.data import load, resize
 from gon_jax.decoders import siren_decoder
 from gon_jax.metrics import evaluate
-from gon_jax.models import implicit_gon
+from gon_jax.models import gon
 from gon_jax.training import fit, make_optimizer
 
 LATENT_SIZE, HIDDEN_DIM, NUM_LAYERS, BATCH_SIZE, LEARNING_RATE = 32, 64, 3, 16, 5e-4
@@ -32,7 +32,7 @@ def train(images, divisor: int, num_steps: int, seed: int) -> dict:
     size = images.shape[1]
     num_points = size**2 // divisor
     decoder = siren_decoder(grid(size, size), LATENT_SIZE, hidden_dim=HIDDEN_DIM, num_layers=NUM_LAYERS)
-    model = implicit_gon(decoder, step_size=28**2 / (64 * size**2), num_points=num_points)
+    model = gon(decoder, step_size=28**2 / (64 * size**2), num_points=num_points)
     found = []
 
     def run():

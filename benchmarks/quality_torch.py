@@ -1,9 +1,9 @@
-"""Train the release's algorithm in PyTorch for some epochs, several seeds, and record the test error after each.
+"""Train the authors' algorithm in PyTorch for some epochs, several seeds, and record the test error after each.
 
     python -m benchmarks.quality_torch --dataset mnist --seeds 0 1 2 --epochs 10
 
 The counterpart of `quality.py`, which trains ours. This side reads the data itself (tfds and Pillow, as the
-release resizes), so that it is a second opinion on the input pipeline too. Needs torch and a prepared dataset.
+authors resize), so that it is a second opinion on the input pipeline too. Needs torch and a prepared dataset.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def main():
             report.write(
                 f"quality_{args.dataset}_torch",
                 {
-                    "what": "release's algorithm, PyTorch eager, batch statistics at evaluation",
+                    "what": "the authors' algorithm, PyTorch eager, batch statistics at evaluation",
                     "dataset": args.dataset,
                     "latent_size": LATENT_SIZE,
                     "base_channels": BASE_CHANNELS,

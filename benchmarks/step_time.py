@@ -2,11 +2,11 @@
 
     python -m benchmarks.step_time                    # two cases, a few minutes: runs/bench and the table
     python -m benchmarks.step_time --full             # all cases and growth: benchmarks/results/step_time_cpu.json
-    python -m benchmarks.step_time --encoding --full  # codes a second: benchmarks/results/encoding_cpu.json
+    python -m benchmarks.step_time --encoding --full  # latents a second: benchmarks/results/encoding_cpu.json
     python -m benchmarks.step_time --full --cases vgon vgon-shared  # some cases, in a file of their own
 
 Every side is a process of its own, with all threads; one works at a time. All sides first make the same steps (or
-codes), which must agree to 1e-3; then rounds alternate between them, each of as many steps as fill it, to completion.
+latents), which must agree to 1e-3; then rounds alternate between them, each of as many steps as fill it, to completion.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""The release's GONs in PyTorch, written anew: the side we compare with.
+"""The authors' GONs in PyTorch, written anew: the side we compare with.
 
 Only the algorithm is here (networks, loss of Eq. 8 by double backward, evaluation); who trains it on what is
 said in `quality.py` and `cases.py`. The inner loss is divided by the constant 64 H W (64 in the variational one), not
-by the batch at hand: equal to the release on full batches of 64, and independent of the batch size elsewhere.
+by the batch at hand: equal to their implementation on full batches of 64, and independent of the batch size on others.
 """
 
 import math
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def decoder(latent_size: int, base_channels: int, channels: int, image_size: int = 32) -> nn.Sequential:
-    """Return the release's decoder, `[B, latent_size, 1, 1]` to `[B, channels, H, H]`, in torch's initialization."""
+    """Return the authors' decoder, `[B, latent_size, 1, 1]` to `[B, channels, H, H]`, in torch's initialization."""
     halvings = int(math.log2(image_size)) - 3
     widths = [latent_size, *(base_channels * 2**i for i in range(halvings, -1, -1)), channels]
     layers = []
@@ -30,7 +30,7 @@ def coordinates(image_size: int) -> torch.Tensor:
 
 
 class Siren(nn.ModuleList):
-    """The release's implicit decoder, `[B, k, 1, 1]` to `[B, H W, channels]`: each point is joined to its code."""
+    """The authors' implicit decoder, `[B, k, 1, 1]` to `[B, H W, channels]`: each point is joined to its latent."""
 
     def __init__(self, latent_size: int, image_size: int, channels: int, hidden_dim: int, num_layers: int):
         widths = [2 + latent_size, *[hidden_dim] * num_layers, channels]
@@ -69,7 +69,7 @@ def update(network, optimizer, x, latent_size: int, step_size: float, divisor: i
 
 
 def train_step(network, optimizer, x, latent_size: int, step_size: float) -> float:
-    """Make one step on the mean of `errors` over batch and pixels, as the release does; return that loss."""
+    """Make one step on the mean of `errors` over batch and pixels, as the authors do; return that loss."""
     return update(network, optimizer, x, latent_size, step_size, x[0, 0].numel()).item()
 
 
@@ -82,7 +82,7 @@ def evaluate(network, images: torch.Tensor, latent_size: int, step_size: float, 
 
 
 class Variational(nn.Module):
-    """The release's variational GON: two linear maps of z give the mean and log variance of t, a decoder its logits."""
+    """The authors' variational GON: two linear maps of z give the mean and log variance of t, a decoder its logits."""
 
     def __init__(self, latent_size: int, base_channels: int, channels: int, image_size: int = 32, norm: bool = True):
         super().__init__()
@@ -114,7 +114,7 @@ def bounds(network: Variational, x, inner_noise, outer_noise, step_size: float):
 
 
 def update_variational(network: Variational, optimizer, x, inner_noise, outer_noise, step_size: float) -> torch.Tensor:
-    """Make one step on the bound's mean over the batch, as the release does; return that loss."""
+    """Make one step on the bound's mean over the batch, as the authors do; return that loss."""
     loss = sum(bounds(network, x, inner_noise, outer_noise, step_size)).mean()
     optimizer.zero_grad()
     loss.backward()

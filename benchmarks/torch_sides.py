@@ -1,4 +1,4 @@
-"""The sides in PyTorch: the release's algorithm as it stands, compiled, and compiled with our algebra.
+"""The sides in PyTorch: the authors' algorithm as it stands, compiled, and compiled with our algebra.
 
 Bytes alive during a step: parameters, Adam's moments, buffers and data, and what torch.profiler sees allocated on top
 during one step, at the moment when that is most (on a GPU, the allocator's own count). Memory that a library
@@ -26,7 +26,7 @@ SIDES = {  # form of the encoder (None is the one with the fewest operations), m
 
 
 class Eager:
-    """The release's algorithm, by double backward; torch's default Adam."""
+    """The authors' algorithm, by double backward; torch's default Adam."""
 
     form = "definition"
 
@@ -106,7 +106,7 @@ def variational(params, x, z, noise):
 
 
 def siren(points, params, z):
-    """Decode `[B, 1, k]`, or a code for each point `[1, N, k]`, to `[B, N, C]`; the first layer takes z apart."""
+    """Decode `[B, 1, k]`, or a latent for each point `[1, N, k]`, to `[B, N, C]`; the first layer takes z apart."""
     first = params["0.weight"]
     x = F.linear(points, first[:, :2], params["0.bias"]) + F.linear(z, first[:, 2:])
     layer = 1
@@ -123,7 +123,7 @@ def by_definition(decode, z0, step_size, params, x):
 
 
 def conv_by_shared_origin(form, z0, step_size, params, x):
-    """Encode by the decoder linearized once, A^T (v_b - v_mean) + D^T v_mean; see docs/architecture.md."""
+    """Encode by the decoder linearized once, A^T (v_b - v_mean) + D^T v_mean; see docs/algebra.md."""
     held = partial(conv, params, norm=held_norm({}))
     v = 2 * (held(z0) - x)
     mean = v.mean(0, keepdim=True)
@@ -139,7 +139,7 @@ def conv_by_shared_origin(form, z0, step_size, params, x):
 
 
 def siren_by_shared_origin(decode, num_points, z0, step_size, params, x):
-    """Encode by J from one pull-back of all points, each with a code of its own, for one channel."""
+    """Encode by J from one pull-back of all points, each with a latent of its own, for one channel."""
     output, pullback = vjp(partial(decode, params), z0.expand(1, num_points, -1))
     (jacobian,) = pullback(torch.ones_like(output))  # [1, N, k]
     return z0 - step_size * torch.einsum("bnc,cnk->bck", 2 * (output - x), jacobian)

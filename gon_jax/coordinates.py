@@ -119,7 +119,7 @@ def check_mask(mask: jax.Array, spatial: tuple[int, ...]) -> None:
         )
     known = jnp.reshape(mask, (-1, *spatial)).any(axis=tuple(range(1, len(spatial) + 1)))
     if not (known.size and known.all()):
-        which = "" if shape == spatial else f" in rows {jnp.flatnonzero(~known)[:4].tolist()}"
+        which = "" if shape == spatial else f" in examples {jnp.flatnonzero(~known)[:4].tolist()}"
         raise ValueError(
             f"expected a mask that leaves some points, got one without a single True{which}; True is a point that is "
             "known (an inverted mask?)"

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-import gon_jax
 from benchmarks import cases, elbo_table, jax_sides, monte_carlo, report, step_time, step_time_table, time_to_quality
 from benchmarks.cases import CASES
 from benchmarks.workers import Worker, timed
 from gon_jax.base import Variables
 from gon_jax.data import Dataset, Split
+from gon_jax.linearization import strategy_costs
 
 CONV, SIREN, VGON = CASES["smoke-conv"], CASES["smoke-siren"], CASES["smoke-vgon"]
 
@@ -64,12 +64,12 @@ def test_weights_are_our_parameters(case):
 
 
 def test_costs():
-    release = CASES["conv"]
+    conv = CASES["conv"]
     by_hand = 32 * 64 * 16 + 16 * (16 * 64 * 32 + 64 * 32 * 16 + 256 * 16 * 1)  # multiply-adds of the four layers
-    assert cases.decoder_flops(release) == 2 * by_hand
+    assert cases.decoder_flops(conv) == 2 * by_hand
     assert cases.decoder_flops(CASES["implicit"]) == 2 * 784 * (34 * 256 + 3 * 256**2 + 256)
-    for case, channels in ((release, None), (CASES["implicit"], 1)):
-        costs = gon_jax.strategy_costs(case.batch_size, case.latent_size, num_channels=channels)
+    for case, channels in ((conv, None), (CASES["implicit"], 1)):
+        costs = strategy_costs(case.batch_size, case.latent_size, num_channels=channels)
         for form, passes in costs.items():
             products = 0 if form in ("definition", "pullback") else 6 * case.latent_size * case.pixels
             assert cases.step_flops(case, form) == case.batch_size * (passes * cases.decoder_flops(case) + products)
@@ -182,7 +182,7 @@ def test_tables_of_the_variational_and_the_implicit_gon():
     text = elbo_table.elbo(elbo_result(200.0, 240.0), elbo_result(300.0), elbo_result(100.0))
     assert "| gon_jax | 220 (200 to 240) | 110 (100 to 120) | 44 (40 to 48) | 22 (20 to 24) |" in text
     assert "| gon_jax, averaged statistics | 221 (201 to 241) |" in text
-    assert "| release's algorithm in PyTorch | 300 (300 to 300) |" in text
+    assert "| the authors' algorithm in PyTorch | 300 (300 to 300) |" in text
     assert "| published logs, one seed | 240 | 219 | 191 | 173 |" in text
 
     def losses(*values):
@@ -190,7 +190,7 @@ def test_tables_of_the_variational_and_the_implicit_gon():
 
     text = elbo_table.implicit_loss(losses(19.0, 20.0, 24.0), losses(22.0))
     assert "| gon_jax | 21 (19 to 24) |" in text
-    assert "| release's algorithm in PyTorch | 22 (22 to 22) |" in text
+    assert "| the authors' algorithm in PyTorch | 22 (22 to 22) |" in text
     with pytest.raises(ValueError, match="expected results of 150 steps on both sides, got 500"):
         elbo_table.implicit_loss(losses(1.0), losses(1.0) | {"num_steps": 500})
 

@@ -130,7 +130,7 @@ def test_coordinates_that_fit():
         (jnp.ones((4, 3)), "boolean"),
         (jnp.ones((3, 4), bool), r"\(4, 3\).*\(3, 4\)"),
         (jnp.ones((4, 3, 1), bool), "channel"),
-        (jnp.stack([jnp.ones((4, 3), bool), jnp.zeros((4, 3), bool)]), r"rows \[1\]"),
+        (jnp.stack([jnp.ones((4, 3), bool), jnp.zeros((4, 3), bool)]), r"examples \[1\]"),
         (jnp.zeros((0, 4, 3), bool), "single True"),
     ],
 )

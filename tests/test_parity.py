@@ -1,4 +1,4 @@
-"""Parity with PyTorch: the release's algorithm gives the same codes, losses, gradients and training, in float64.
+"""Parity with PyTorch: the authors' algorithm gives the same latents, losses, gradients and training, in float64.
 
 The numbers are `goldens/conv_gon.npz`, made by `goldens/make_conv_gon.py` with the torch version it names.
 """
@@ -33,7 +33,7 @@ LAYERS = {  # our names of the layers of torch's nn.Sequential
     "7": "BatchNorm_2",
     "9": "TransposedConv_2",
 }
-BEFORE_NORMALISATION = ["Project_0", "TransposedConv_0", "TransposedConv_1"]  # their biases have gradient 0
+BEFORE_NORMALIZATION = ["Project_0", "TransposedConv_0", "TransposedConv_1"]  # their biases have gradient 0
 
 
 def goldens(prefix):
@@ -72,14 +72,14 @@ def images_of(case):
 
 @partial(jax.jit, static_argnums=0)
 def run(form, params, x, step_size):
-    """Return codes, losses, their mean and its gradient, by the definition or by the model with a strategy."""
+    """Return latents, losses, their mean and its gradient, by the definition or by the model with a strategy."""
     decoder = decoder_for(x.shape[-1])
     if form == "definition":
         arguments = (x, jnp.zeros((len(x), LATENT_SIZE)))
-        z = encode(decoder.plain, params, *arguments, step_size=step_size)
+        z = encode(decoder.output, params, *arguments, step_size=step_size)
 
         def loss(params):
-            losses = gon_loss(decoder.plain, params, *arguments, step_size=step_size)
+            losses = gon_loss(decoder.output, params, *arguments, step_size=step_size)
             return losses.mean(), losses
     else:
         model = gon(decoder, step_size=step_size, strategy=form)
@@ -94,7 +94,7 @@ def run(form, params, x, step_size):
 
 
 @pytest.mark.parametrize(
-    "case, form", [*(("gray", f) for f in FORMS), *(("release", f) for f in FORMS), ("color", "jacobian")]
+    "case, form", [*(("gray", f) for f in FORMS), *(("authors", f) for f in FORMS), ("color", "jacobian")]
 )
 def test_one_batch(case, form):
     golden = goldens(f"{case}/")
@@ -108,7 +108,7 @@ def test_one_batch(case, form):
     assert jax.tree.structure(gradient) == jax.tree.structure(expected)
     for (path, g), e in zip(jax.tree.leaves_with_path(gradient), jax.tree.leaves(expected), strict=True):
         layer, kind = (p.key for p in path)
-        if kind != "bias" or layer not in BEFORE_NORMALISATION:
+        if kind != "bias" or layer not in BEFORE_NORMALIZATION:
             assert relative(g, e) < 1e-9, (layer, kind)
 
 
@@ -122,7 +122,7 @@ def one_step(state, x, step_size):
     return train_step(gon(decoder_for(1), step_size=step_size), optimizer(), state, {"x": x})
 
 
-@pytest.mark.parametrize("case", ["gray", "release"])
+@pytest.mark.parametrize("case", ["gray", "authors"])
 def test_training(case):
     golden, images = goldens(f"{case}/"), images_of(case)
     params, step_size = from_torch(goldens(f"{case}/weights/")), float(golden["step_size"])
@@ -138,11 +138,11 @@ def test_training(case):
 
 
 def test_evaluation():
-    """Batch statistics; images count alike though the last batch is smaller; our default step is the release's."""
-    golden, params = goldens("release/"), from_torch(goldens("release/weights/"))
+    """Batch statistics; images count alike though the last batch is smaller; our default step is the authors'."""
+    golden, params = goldens("authors/"), from_torch(goldens("authors/weights/"))
     model = gon(decoder_for(1))
-    figures = evaluate(model, Variables(params), images_of("release"), evaluation="batch", batch_size=BATCH_SIZE)
-    np.testing.assert_allclose(figures["squared_error"], golden["evaluation"], rtol=1e-9)
+    metrics = evaluate(model, Variables(params), images_of("authors"), evaluation="batch", batch_size=BATCH_SIZE)
+    np.testing.assert_allclose(metrics["squared_error"], golden["evaluation"], rtol=1e-9)
 
 
 @pytest.mark.parametrize("latent_size, channels, count", [(32, 1, 74_321), (256, 1, 303_697), (256, 3, 304_211)])

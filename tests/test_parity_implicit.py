@@ -1,4 +1,4 @@
-"""Parity with PyTorch: the release's implicit GON gives the same codes, losses, gradients and training, in float64.
+"""Parity with PyTorch: the authors' implicit GON gives the same latents, losses, gradients and training, in float64.
 
 The numbers are `goldens/implicit_gon.npz`, made by `goldens/make_implicit_gon.py` with the torch version it names.
 """
@@ -42,7 +42,7 @@ def from_torch(weights):
 
 
 def setting(case):
-    """Return the decoder, its parameters, the images and the release's step size."""
+    """Return the decoder, its parameters, the images and the authors' step size."""
     golden = goldens(f"{case}/")
     size, channels = int(golden["image_size"]), golden["images"].shape[-1]
     params = from_torch(goldens(f"{case}/weights/"))
@@ -71,14 +71,14 @@ def test_one_batch(case, form):
     def run(params):
         if form == "definition":
             arguments = (x, jnp.zeros((BATCH_SIZE, LATENT_SIZE)))
-            losses = gon_loss(decoder.apply, params, *arguments, step_size=step_size)
-            return losses.mean(), (encode(decoder.apply, params, *arguments, step_size=step_size), losses)
+            losses = gon_loss(decoder.output, params, *arguments, step_size=step_size)
+            return losses.mean(), (encode(decoder.output, params, *arguments, step_size=step_size), losses)
         model, variables = gon(decoder, step_size=step_size, strategy=form), Variables(params)
         z = model.encode(variables, x)
         return model.loss(variables, {"x": x}, None)[0], (z, squared_error(model.decode(variables, z), x))
 
     (mean, (z, losses)), gradient = jax.jit(run)(params)
-    golden, channels = goldens(f"{case}/"), x.shape[-1]  # the release's loss is a mean over channels, ours their sum
+    golden, channels = goldens(f"{case}/"), x.shape[-1]  # the authors' loss is a mean over channels, ours their sum
     assert relative(z, golden["z"]) < 1e-9
     assert relative(losses / channels, golden["losses"]) < 1e-9
     assert relative(mean / channels, golden["losses"].mean()) < 1e-9

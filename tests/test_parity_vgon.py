@@ -1,4 +1,4 @@
-"""Parity with PyTorch: the release's variational algorithm gives the same codes, bounds, gradients and training.
+"""Parity with PyTorch: the authors' variational algorithm gives the same latents, bounds, gradients and training.
 
 The numbers, in float64, are `goldens/vgon.npz`, made by `goldens/make_vgon.py` with the torch version it names; both
 sides are given the same noise.
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 GOLDENS = dict(np.load(Path(__file__).parent / "goldens" / "vgon.npz"))
 LATENT_SIZE, BASE_CHANNELS, IMAGE_SIZE = 5, 2, 16
-CASES = ["release", "batch", "none", "shared"]
+CASES = ["authors", "batch", "none", "shared"]
 LAYERS = {  # our names of the layers of torch's nn.Sequential
     "0": "Project_0",
     "1": "BatchNorm_0",
@@ -32,7 +32,7 @@ LAYERS = {  # our names of the layers of torch's nn.Sequential
     "4": "BatchNorm_1",
     "6": "TransposedConv_1",
 }
-BEFORE_NORMALISATION = ["Project_0", "TransposedConv_0"]  # their biases have gradient 0
+BEFORE_NORMALIZATION = ["Project_0", "TransposedConv_0"]  # their biases have gradient 0
 
 
 def goldens(prefix):
@@ -77,12 +77,12 @@ def relative(a, b):
 
 @partial(jax.jit, static_argnums=0)
 def by_definition(case, params, batch):
-    """Return the code, and the two terms of each example in the inner and in the outer pass."""
+    """Return the latent, and the two terms of each example in the inner and in the outer pass."""
     decoder, x = model_of(case)[1], batch["x"]
 
     def terms(params, z, noise):
         q = posterior(params, z)
-        return bernoulli(decoder.plain(params["decoder"], q.draw(noise)), x), kl_to_standard_normal(q)
+        return bernoulli(decoder.output(params["decoder"], q.draw(noise)), x), kl_to_standard_normal(q)
 
     inner = partial(terms, noise=batch["inner_noise"])
     z0 = jnp.zeros((len(x), LATENT_SIZE))
@@ -121,7 +121,7 @@ def test_model(case):
     assert jax.tree.structure(gradient) == jax.tree.structure(expected)
     for (path, g), e in zip(jax.tree.leaves_with_path(gradient), jax.tree.leaves(expected), strict=True):
         names = [p.key for p in path]
-        if case == "none" or names[-1] != "bias" or names[-2] not in BEFORE_NORMALISATION:
+        if case == "none" or names[-1] != "bias" or names[-2] not in BEFORE_NORMALIZATION:
             assert relative(g, e) < 1e-9, names
 
 

@@ -162,9 +162,9 @@ def check_step_size(step_size: float | None, default: float) -> float:
     """Return the step size asked for, or the default.
 
     Raises:
-        ValueError: for one that is not above 0.
+        ValueError: for one that is not above 0, where it is not traced.
     """
     step_size = default if step_size is None else step_size
-    if not step_size > 0:
+    if not isinstance(step_size, jax.core.Tracer) and not step_size > 0:
         raise ValueError(f"expected a step_size above 0, got {step_size!r}; steps go down the gradient")
     return step_size

@@ -1,9 +1,9 @@
-"""Make `conv_gon.npz`: what the release's algorithm in PyTorch gives in float64, for `tests/test_parity.py`.
+"""Make `conv_gon.npz`: what the authors' algorithm in PyTorch gives in float64, for `tests/test_parity.py`.
 
     python -m tests.goldens.make_conv_gon       (needs torch; the suite doesn't)
 
 Keys are `<case>/...`; parameters keep torch's names and layout. Weights are numpy's, from a fixed seed, and beta is
-off ELU's kink. Two cases take the step size that brings the codes to order 1, one takes the release's.
+off ELU's kink. Two cases take the step size that brings the latents to order 1, one takes the authors'.
 """
 
 from pathlib import Path
@@ -16,8 +16,8 @@ from benchmarks import torch_gon
 LATENT_SIZE, BASE_CHANNELS, BATCH_SIZE = 6, 2, 8
 NUM_IMAGES = 12  # a batch and a smaller one to evaluate on; the first and the last 8 to train on
 NUM_STEPS, LEARNING_RATE = 50, 1e-3
-NUM_INITIALISATIONS = 1000
-CASES = {"gray": (1, None), "color": (3, None), "release": (1, 1 / (64 * 32 * 32))}  # channels, step size
+NUM_INITIALIZATIONS = 1000
+CASES = {"gray": (1, None), "color": (3, None), "authors": (1, 1 / (64 * 32 * 32))}  # channels, step size
 
 
 def draw_weights(network, rng):
@@ -42,7 +42,7 @@ def to_numpy(named):
 
 
 def run_case(channels, step_size, rng):
-    """Return one case's golden numbers; without a step size, the one that brings the codes to unit deviation."""
+    """Return one case's golden numbers; without a step size, the one that brings the latents to unit deviation."""
     network = torch_gon.decoder(LATENT_SIZE, BASE_CHANNELS, channels).double()
     draw_weights(network, rng)
     images = draw_images(rng, channels)
@@ -71,7 +71,7 @@ def run_case(channels, step_size, rng):
 def initial_statistics():
     """Return [smallest, largest, standard deviation] of every parameter over many of torch's own initializations."""
     torch.manual_seed(0)
-    networks = [torch_gon.decoder(LATENT_SIZE, BASE_CHANNELS, 1) for _ in range(NUM_INITIALISATIONS)]
+    networks = [torch_gon.decoder(LATENT_SIZE, BASE_CHANNELS, 1) for _ in range(NUM_INITIALIZATIONS)]
     out = {}
     for name, _ in networks[0].named_parameters():
         values = torch.stack([n.get_parameter(name).detach() for n in networks])

@@ -1,9 +1,9 @@
-"""Make `implicit_gon.npz`: the release's implicit GON in PyTorch and float64, for `tests/test_parity_implicit.py`.
+"""Make `implicit_gon.npz`: the authors' implicit GON in PyTorch and float64, for `tests/test_parity_implicit.py`.
 
     python -m tests.goldens.make_implicit_gon       (needs torch; the suite doesn't)
 
-The algorithm is written as the release has it: coordinates joined to the code of every point, losses summed over pixels
-and averaged over batch and channels, z = -grad of that. Keys are `<case>/...`; parameters keep torch's layout.
+The algorithm is written as the authors have it: coordinates joined to the latent of every point, losses summed over
+pixels and averaged over batch and channels, z = -grad of that. Keys are `<case>/...`; parameters keep torch's layout.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ CASES = {"gray": (7, 1, 4), "color": (6, 3, 3)}  # image size, channels, hidden 
 
 
 def draw_layers(channels, num_layers, rng):
-    """Return weights `[out, in]` and biases `[out]`, from the ranges in which the release starts."""
+    """Return weights `[out, in]` and biases `[out]`, from the ranges in which the authors' implementation starts."""
     widths = [2 + LATENT_SIZE, *[HIDDEN_DIM] * num_layers, channels]
     layers = []
     for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
@@ -29,7 +29,7 @@ def draw_layers(channels, num_layers, rng):
 
 
 def decode(layers, points, z):
-    """Return `[B, N, C]` at points `[N, 2]` of codes `[B, 1, k]`."""
+    """Return `[B, N, C]` at points `[N, 2]` of latents `[B, 1, k]`."""
     x = torch.cat([points.expand(len(z), -1, -1), z.expand(-1, len(points), -1)], dim=-1)
     for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
         x = torch.sin(30 * torch.nn.functional.linear(x, weight, bias))
@@ -37,7 +37,7 @@ def decode(layers, points, z):
 
 
 def run_batch(layers, points, x):
-    """Return codes and the losses of Eq. 8, `[B]`, whose mean is the release's loss."""
+    """Return latents and the losses of Eq. 8, `[B]`, whose mean is the authors' loss."""
     z = torch.zeros(len(x), 1, LATENT_SIZE, dtype=x.dtype, requires_grad=True)
     inner = (x - decode(layers, points, z)).square().sum(dim=1).mean()
     z = -torch.autograd.grad(inner, z, create_graph=True)[0]

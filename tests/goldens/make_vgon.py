@@ -1,10 +1,10 @@
-"""Make `vgon.npz`: what the release's variational algorithm in PyTorch gives in float64, for `test_parity_vgon.py`.
+"""Make `vgon.npz`: what the authors' variational algorithm in PyTorch gives in float64, for `test_parity_vgon.py`.
 
     python -m tests.goldens.make_vgon       (needs torch; the suite doesn't)
 
 Keys are `<case>/...`, and `images`, `noise` of all cases; parameters keep torch's names and layout. Weights and noise
-are numpy's, from fixed seeds, and beta is off ELU's kink. One case takes the release's step size, the others the one
-that brings the codes to order 1; in "shared" all examples have the first one's inner noise. Adam's epsilon is torch's
+are numpy's, from fixed seeds, and beta is off ELU's kink. One case takes the authors' step size, the others the one
+that brings the latents to order 1; in "shared" all examples have the first one's inner noise. Adam's epsilon is torch's
 1e-8: the loss is a sum over pixels on both sides.
 """
 
@@ -19,7 +19,7 @@ from tests.goldens.make_conv_gon import to_numpy
 LATENT_SIZE, BASE_CHANNELS, BATCH_SIZE, IMAGE_SIZE = 5, 2, 6, 16
 NUM_STEPS, LEARNING_RATE = 50, 2e-4
 CASES = {  # batch norm, shared inner noise, step size
-    "release": (True, False, 1 / 64),
+    "authors": (True, False, 1 / 64),
     "batch": (True, False, None),
     "none": (False, False, None),
     "shared": (True, True, None),
