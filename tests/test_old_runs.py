@@ -9,7 +9,8 @@ import pytest
 
 from gon_jax.inference import encode_dataset, frozen_encoder
 from gon_jax.metrics import pca_errors
-from gon_jax.runs import Config, load_run
+from gon_jax.runs import Config, load_run, train
+from gon_jax.runs.folder import read_summary
 from gon_jax.runs.old_format import from_flat
 
 RUNS = Path(__file__).parent / "goldens" / "runs"
@@ -32,6 +33,7 @@ def test_an_old_run_evaluates_and_encodes_to_the_same_numbers(tmp_path, name):
         z = encode_dataset(run.model, run.variables, test.images, encoder=encoder)
         np.testing.assert_allclose(z, saved["latents"], rtol=1e-5, atol=1e-5 * np.abs(saved["latents"]).max())
     np.testing.assert_array_equal(test.labels, saved["labels"])
+    assert train(run.config, folder, resume=True) == read_summary(folder)
 
 
 def test_an_old_run_is_what_its_configuration_says():

@@ -120,7 +120,8 @@ def _overview() -> str:
         lines.append(f"  {name:<12} {function.__doc__.splitlines()[0]}")
     lines += ["", "gon train PRESET [options], or gon train --dataset ... [options]; presets:", ""]
     for name, c in PRESETS.items():
-        shape, width = " ".join(map(str, c.latent_shape)), c.network.width
+        shape, options = " ".join(map(str, c.latent_shape)), c.options()
+        width = options.get("base_channels") or options["hidden_dim"]
         lines.append(f"  {name:<20} {c.data.dataset}, latent {shape}, width {width}, {c.training.num_steps:,} steps")
     return "\n".join(lines)
 

@@ -6,20 +6,10 @@ from typing import Annotated, Literal
 import numpy as np
 import optax
 
+from gon_jax import models
 from gon_jax.base import Decoder, Model, match
 from gon_jax.data import DEGRADATIONS, Split
 from gon_jax.likelihoods import Likelihood
-from gon_jax.models import (
-    autoencoder,
-    glo,
-    gon,
-    gon_classifier,
-    least_squares_gon,
-    multi_step_gon,
-    translation_gon,
-    vae,
-    vgon,
-)
 from gon_jax.models.multi_step import Encoding
 from gon_jax.models.vgon import InnerNoise
 from gon_jax.runs.network_configs import NetworkConfig
@@ -35,33 +25,18 @@ class ModelConfig(Options):
     """The model."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        """Return the model.
-
-        Args:
-            decoder: that of the network.
-            likelihood: the loss.
-            network: what the decoder was built from; baselines build their encoder from it.
-        """
+        """Return the model of a decoder; `network` is what the decoder was built from."""
         raise NotImplementedError
 
     def sources(self, images: np.ndarray, *, training: bool = False) -> np.ndarray:
-        """Return what the model encodes of images `[N, H, W, C]` that it is to decode: by default these.
-
-        Args:
-            images: uint8.
-            training: whether the model is trained on them; they then get other noise than held-out images.
-        """
+        """Return what the model encodes of uint8 images `[N, H, W, C]` that it is to decode: by default, these."""
         return images
 
     def arrays(self, split: Split, *, training: bool = False) -> dict[str, np.ndarray]:
-        """Return a dict of arrays as `gon_jax.training.fit` and `gon_jax.metrics.evaluate` take it.
-
-        Args:
-            split: the examples.
-            training: whether the model is trained on them.
+        """Return examples as `gon_jax.training.fit` and `gon_jax.metrics.evaluate` take them.
 
         Raises:
-            ValueError: for data to train on without what the model needs.
+            ValueError: for examples to train on without what the model needs.
         """
         return {"x": self.sources(split.images, training=training)}
 
@@ -70,17 +45,23 @@ class ModelConfig(Options):
         return None
 
 
-@register(MODELS, "gon")
-class GONConfig(ModelConfig):
-    """A GON: latents are gradients at the origin."""
+@dataclasses.dataclass(frozen=True)
+class GradientConfig(ModelConfig):
+    """A model whose latents are gradient steps."""
 
     step_size: Positive | None = None
-    """Latent step size; None is that of the authors' implementation, or one that suits the normalization."""
+    """Latent step size; None is that of the authors' implementation, or one that suits decoder and number of steps."""
+
+
+@register(MODELS, "gon")
+class GONConfig(GradientConfig):
+    """A GON: latents are gradients at the origin."""
+
     num_points: Count | None = None
     """Points of each example in a training step of an implicit model, drawn at random; None is all."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        return gon(decoder, likelihood=likelihood, **vars(self))
+        return models.gon(decoder, likelihood=likelihood, **vars(self))
 
 
 @register(MODELS, "least_squares")
@@ -93,7 +74,7 @@ class LeastSquaresConfig(ModelConfig):
     """Train the damping too, from there on."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        return least_squares_gon(decoder, likelihood=likelihood, **vars(self))
+        return models.least_squares_gon(decoder, likelihood=likelihood, **vars(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,35 +95,31 @@ class VariationalConfig(ModelConfig):
 
 
 @register(MODELS, "vgon")
-class VGONConfig(VariationalConfig):
+class VGONConfig(GradientConfig, VariationalConfig):
     """A variational GON."""
 
     inner_kl_weight: NonNegative = 1.0
     """Weight of the KL divergence in the inner loss."""
     inner_noise: InnerNoise = "per_example"
     """Noise of the inner pass; "per_example" is the authors', the others encode faster."""
-    step_size: Positive | None = None
-    """Latent step size; None is that of the authors' implementation."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
         options = vars(self) | {"kl_weight": self._kl_weight()}
         del options["kl_warmup_steps"]
-        return vgon(decoder, likelihood=likelihood, **options)
+        return models.vgon(decoder, likelihood=likelihood, **options)
 
 
 @register(MODELS, "classifier")
-class ClassifierConfig(ModelConfig):
+class ClassifierConfig(GradientConfig):
     """A classifier of latents, which is trained through them."""
 
     num_classes: Annotated[int, Rule("of at least 2", lambda n: n >= 2)] = 10
     """Labels are 0, ..., num_classes - 1."""
     reconstruction_weight: NonNegative = 0.0
     """Weight of the reconstruction error in the outer loss; above 0 it is a joint model."""
-    step_size: Positive | None = None
-    """Latent step size; None is that of the authors' implementation, or one that suits the normalization."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        return gon_classifier(decoder, likelihood=likelihood, **vars(self))
+        return models.gon_classifier(decoder, likelihood=likelihood, **vars(self))
 
     def arrays(self, split: Split, *, training: bool = False) -> dict[str, np.ndarray]:
         labels = split.labels
@@ -157,16 +134,14 @@ class ClassifierConfig(ModelConfig):
 
 
 @register(MODELS, "translation")
-class TranslationConfig(ModelConfig):
+class TranslationConfig(GradientConfig):
     """A GON that encodes a source and decodes its target."""
 
     source: Literal["low_resolution", "noisy", "gray"] = "low_resolution"
     """What it encodes, made of the dataset's images."""
-    step_size: Positive | None = None
-    """Latent step size; None is that of the authors' implementation, or one that suits the normalization."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        return translation_gon(decoder, likelihood=likelihood, step_size=self.step_size)
+        return models.translation_gon(decoder, likelihood=likelihood, step_size=self.step_size)
 
     def sources(self, images: np.ndarray, *, training: bool = False) -> np.ndarray:
         return DEGRADATIONS[self.source](images, **({"seed": int(training)} if self.source == "noisy" else {}))
@@ -176,13 +151,11 @@ class TranslationConfig(ModelConfig):
 
 
 @register(MODELS, "multi_step")
-class MultiStepConfig(ModelConfig):
+class MultiStepConfig(GradientConfig):
     """A GON of several inner steps."""
 
     inner_steps: Count = 10
     """Steps from the origin."""
-    step_size: Positive | None = None
-    """Length of a step per unit of gradient; None is a tenth of the GON's."""
     detached: bool = False
     """Take latents for constants in the outer loss, the paper's failing ablation."""
     learn_origin: bool = False
@@ -196,7 +169,7 @@ class MultiStepConfig(ModelConfig):
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
         options = dict(vars(self))
-        return multi_step_gon(decoder, likelihood=likelihood, num_steps=options.pop("inner_steps"), **options)
+        return models.multi_step_gon(decoder, likelihood=likelihood, num_steps=options.pop("inner_steps"), **options)
 
 
 @register(MODELS, "autoencoder")
@@ -209,7 +182,7 @@ class AutoencoderConfig(ModelConfig):
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
         _, data_shape = match(decoder, likelihood)
         encoder = network.build_encoder(decoder.latent_shape, data_shape, tied=self.tied)
-        return autoencoder(decoder, encoder, likelihood=likelihood)
+        return models.autoencoder(decoder, encoder, likelihood=likelihood)
 
 
 @register(MODELS, "vae")
@@ -219,7 +192,7 @@ class VAEConfig(VariationalConfig):
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
         _, data_shape = match(decoder, likelihood)
         encoder = network.build_encoder(decoder.latent_shape, data_shape)
-        return vae(decoder, encoder, likelihood=likelihood, kl_weight=self._kl_weight(), logvar=self.logvar)
+        return models.vae(decoder, encoder, likelihood=likelihood, kl_weight=self._kl_weight(), logvar=self.logvar)
 
 
 @register(MODELS, "glo")
@@ -230,7 +203,7 @@ class GLOConfig(ModelConfig):
     """Learning rate of Adam on the latents."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        return glo(decoder, likelihood=likelihood)
+        return models.glo(decoder, likelihood=likelihood)
 
     def latent_optimizer(self) -> optax.GradientTransformation | None:
         return make_optimizer(self.latent_learning_rate)

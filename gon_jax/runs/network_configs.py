@@ -1,7 +1,6 @@
 """The decoders that a run can have, by name."""
 
 import dataclasses
-from typing import Any
 
 from gon_jax import decoders
 from gon_jax.base import Decoder, EncoderNetwork
@@ -17,11 +16,6 @@ NETWORKS: dict[str, type["NetworkConfig"]] = {}
 
 class NetworkConfig(Options):
     """The decoder."""
-
-    @property
-    def width(self) -> int:
-        """Channels or units of the widest hidden layer that has a fixed width."""
-        raise NotImplementedError
 
     def build(self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], num_outputs: int = 1) -> Decoder:
         """Return the decoder.
@@ -58,24 +52,15 @@ class ConvConfig(NetworkConfig):
     activation: ActivationName = "elu"
     """Activation of the hidden layers."""
 
-    @property
-    def width(self) -> int:
-        return self.base_channels
-
     def build(self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], num_outputs: int = 1) -> Decoder:
         if len(data_shape) != 3:
             raise ValueError(f"expected images for network conv, got data of shape {data_shape}; take --network siren")
-        return conv_decoder((*data_shape[:2], data_shape[2] * num_outputs), latent_shape, **self.layers)
+        return conv_decoder((*data_shape[:2], data_shape[2] * num_outputs), latent_shape, **vars(self))
 
     def build_encoder(
         self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], *, tied: bool = False
     ) -> EncoderNetwork:
-        return conv_encoder(data_shape, latent_shape, **self.layers, tied=tied)
-
-    @property
-    def layers(self) -> dict[str, Any]:
-        """What decoder and encoder have in common."""
-        return {"base_channels": self.base_channels, "norm": self.norm, "activation": self.activation}
+        return conv_encoder(data_shape, latent_shape, **vars(self), tied=tied)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,16 +72,12 @@ class CoordinateConfig(NetworkConfig):
     num_layers: Count = 4
     """Hidden layers."""
 
-    @property
-    def width(self) -> int:
-        return self.hidden_dim
-
     def build(self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], num_outputs: int = 1) -> Decoder:
         if len(latent_shape) != 1:
             raise ValueError(f"expected latent_shape k for network {self.name}, got {latent_shape}")
         *spatial, num_channels = data_shape
         make_decoder = getattr(decoders, f"{self.name}_decoder")
-        return make_decoder(grid(*spatial), *latent_shape, num_channels * num_outputs, **dataclasses.asdict(self))
+        return make_decoder(grid(*spatial), *latent_shape, num_channels * num_outputs, **vars(self))
 
 
 @register(NETWORKS, "siren")

@@ -1,6 +1,7 @@
 """What to look at first: reconstructions, interpolations, samples, other resolutions and curves of a trained model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +22,10 @@ from gon_jax.inference import (
 )
 from gon_jax.metrics import pca_reconstructions
 
-__all__ = ["Shown", "draw", "save_interpolation", "save_reconstructions", "save_samples", "shown_of"]
+__all__ = ["draw", "num_shown", "save_examples"]
 
 
-class Shown(NamedTuple):
+class NumShown(NamedTuple):
     """How much of a dataset a picture shows: examples, interpolated pairs, points on the way, samples."""
 
     examples: int
@@ -33,44 +34,25 @@ class Shown(NamedTuple):
     samples: int
 
 
-def shown_of(dataset: Dataset) -> Shown:
+def num_shown(dataset: Dataset) -> NumShown:
     """Return how much to show of images, or of anything else."""
-    return Shown(20, 8, 10, 64) if dataset.kind == "images" else Shown(6, 3, 6, 6)
+    return NumShown(20, 8, 10, 64) if dataset.kind == "images" else NumShown(6, 3, 6, 6)
 
 
-def save_reconstructions(
-    path: Path,
-    dataset: Dataset,
-    x: np.ndarray,
-    rows: Mapping[str, np.ndarray],
-    errors: Mapping[str, float | np.ndarray],
+def save_examples(
+    path: Path, dataset: Dataset, plot_fn: Callable[[Path], None], rows: Mapping[str, np.ndarray]
 ) -> None:
-    """Write originals and rows of the same examples, with the errors of some of them."""
+    """Write a picture: images as a function plots them, other signals in rows; sound and film beside it.
+
+    Args:
+        path: a .png.
+        dataset: what the examples are of.
+        plot_fn: takes the path, for images.
+        rows: name to signals `[N, *spatial, C]`, for anything else.
+    """
     if dataset.kind == "images":
-        plotting.save_reconstructions(path, x, rows, errors=errors)
-    else:
-        _save_signals(path, {"original": x} | rows, dataset)
-
-
-def save_interpolation(path: Path, dataset: Dataset, grid: np.ndarray) -> None:
-    """Write interpolations `[num_pairs, num_points, ...]`, a row for each pair."""
-    if dataset.kind == "images":
-        plotting.save_interpolation(path, grid)
-    else:
-        _save_signals(path, {f"{i + 1}": row for i, row in enumerate(grid)}, dataset)
-
-
-def save_samples(path: Path, dataset: Dataset, x: np.ndarray) -> None:
-    """Write samples `[N, ...]`."""
-    if dataset.kind == "images":
-        plotting.save_samples(path, x)
-    else:
-        _save_signals(path, {"samples": x}, dataset)
-
-
-def _save_signals(path, rows, dataset):
-    """Write signals `[N, *spatial, C]` under each name as a picture; sound and film beside it."""
-    if dataset.kind == "audio":
+        plot_fn(path)
+    elif dataset.kind == "audio":
         plotting.save_waveforms(path, rows, dataset.sample_rate)
         turns = np.stack(list(rows.values()), axis=1)  # an original right before its reconstruction
         plotting.write_wav(path.with_suffix(".wav"), turns.reshape(-1, *turns.shape[2:]), dataset.sample_rate)
@@ -98,7 +80,7 @@ def draw(folder: Path, run, dataset: Dataset, curves: dict, summary: dict, progr
     train, test, latent_size = dataset.train.images, dataset.test, summary["latent_size"]
     translation = "source.squared_error" in summary
     name, pca = summary["model"].replace("_", " ").upper(), f"PCA {latent_size}"
-    of_images, num = dataset.kind == "images", shown_of(dataset)
+    of_images, num = dataset.kind == "images", num_shown(dataset)
     one = "image" if of_images else "example"
 
     def reconstructions(path):
@@ -110,15 +92,19 @@ def draw(folder: Path, run, dataset: Dataset, curves: dict, summary: dict, progr
         rows[name] = reconstruct_dataset(*trained, sources, encoder=encoder)
         if not translation:
             rows[pca], errors[pca] = pca_reconstructions(train, x, latent_size), summary["pca.squared_error"]
-        save_reconstructions(path, dataset, x, rows, errors)
+        plot = partial(plotting.save_reconstructions, images=x, reconstructions=rows, errors=errors)
+        save_examples(path, dataset, plot, {"original": x} | rows)
 
     def interpolation(path):
         pairs = run.sources(pairs_of_labels(test, num.pairs))
-        save_interpolation(path, dataset, interpolate(*trained, pairs, num.points, encoder=encoder))
+        grid = interpolate(*trained, pairs, num.points, encoder=encoder)
+        rows = {f"{i + 1}": row for i, row in enumerate(grid)}
+        save_examples(path, dataset, partial(plotting.save_interpolation, grid=grid), rows)
 
     def samples(path):
         sources = run.sources(train[:MAX_PRIOR_LATENTS])
-        save_samples(path, dataset, sample(*trained, sources, num.samples, jax.random.key(0), encoder=encoder))
+        x = sample(*trained, sources, num.samples, jax.random.key(0), encoder=encoder)
+        save_examples(path, dataset, partial(plotting.save_samples, samples=x), {"samples": x})
 
     def superresolution(path):
         x = test.images[spread_indices(len(test.images), 4)]

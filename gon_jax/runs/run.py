@@ -62,29 +62,22 @@ class Run(NamedTuple):
         return self.config.model.sources(images)
 
     def evaluate(
-        self,
-        data: dict[str, np.ndarray],
-        *,
-        evaluation: Evaluation = "running",
-        batch_size: int = 64,
-        num_samples: int = 1,
-        bits: bool | None = None,
-        seed: int = 0,
-        progress: bool = False,
+        self, data: dict[str, np.ndarray], *, evaluation: Evaluation = "running", seed: int = 0, **options: Any
     ) -> dict[str, float]:
-        """Return the metrics of `gon_jax.metrics.evaluate`, and of a bound and a classifier where there is one.
+        """Return the metrics of `gon_jax.metrics.evaluate`, and those of a bound and a classifier where there is one.
 
         Args:
             data: as `config.model.arrays` returns it.
-            evaluation, batch_size, num_samples, bits: as for `gon_jax.metrics.evaluate_bound`.
-            seed: of its draws.
-            progress: show progress bars.
+            evaluation: as for `gon_jax.metrics.evaluate`.
+            seed: of the draws of a bound.
+            **options: of `gon_jax.metrics.evaluate_bound`: `num_samples` and `bits`; and of all, `batch_size` and
+                `progress`.
         """
         can, inputs = self.model.capabilities, (self.model, self.variables, data)
-        options = {"evaluation": evaluation, "batch_size": batch_size, "progress": "evaluate" if progress else None}
-        bound = {}
+        draws = {name: options.pop(name) for name in ("num_samples", "bits") if name in options}
+        options["evaluation"], bound = evaluation, {}
         if can.bound is not None:  # first, since it refuses bits per dimension of what isn't normalized
-            bound = evaluate_bound(*inputs, jax.random.key(seed), num_samples=num_samples, bits=bits, **options)
+            bound = evaluate_bound(*inputs, jax.random.key(seed), **draws, **options)
         metrics = evaluate(*inputs, encoder=self.encoder if evaluation == "running" else None, **options) | bound
         if can.classify is not None and "y" in data:
             metrics["accuracy"] = accuracy(*inputs, **options)
@@ -115,27 +108,20 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
 def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: str) -> TrainState:
     """Restore a state of this configuration's model, and of no other."""
 
-    def model_of(saved):
-        return saved._replace(
-            config=dataclasses.replace(saved.config, data=DataConfig(), training=TrainingConfig()), num_train=None
-        )
+    def of_model(saved):
+        parts = {"data": DataConfig(), "training": TrainingConfig()}  # these two may differ
+        return saved._replace(config=dataclasses.replace(saved.config, **parts), num_train=None)
 
-    ours, theirs = model_of(saved), model_of(SavedConfig.from_dict(checkpoints.read_config(which)))
+    ours, theirs = of_model(saved), of_model(SavedConfig.from_dict(checkpoints.read_config(which)))
     if ours != theirs:
         name, ours, theirs = first_difference(ours.options(), theirs.options())
         raise ValueError(
             f"expected a checkpoint of the model in config.json, {name}={ours}, got one with {theirs} in "
             f"{checkpoints.folder}; one of the two is of another run"
         )
-    config = saved.config
-    init = partial(
-        init_state,
-        model,
-        config.training.optimizer(),
-        ema_decay=config.training.ema_decay,
-        num_examples=saved.num_train,
-        latent_optimizer=config.model.latent_optimizer(),
-    )
+    training, latent_optimizer = saved.config.training, saved.config.model.latent_optimizer()
+    options = {"ema_decay": training.ema_decay, "num_examples": saved.num_train, "latent_optimizer": latent_optimizer}
+    init = partial(init_state, model, training.optimizer(), **options)
     return checkpoints.restore(jax.eval_shape(init, jax.random.key(0)), which)
 
 
@@ -258,7 +244,7 @@ def _summarize(run, dataset, pca, progress):
     config, model, variables = run.config, run.model, run.variables
     data, latent_size = config.model.arrays(dataset.test), math.prod(config.latent_shape)
     batch_size = config.training.batch_size
-    metrics = run.evaluate(data, batch_size=batch_size, progress=progress)
+    metrics = run.evaluate(data, batch_size=batch_size, progress="evaluate" if progress else None)
     metrics["squared_error_batch"] = metrics["squared_error"]
     if variables.stats is not None:
         by_batch = evaluate(model, variables, data, evaluation="batch", batch_size=batch_size)
