@@ -69,12 +69,13 @@ def preset_row(name, config):
     size = config.data.image_size
     dataset = f"`{config.data.dataset}`" + (f" at {size}x{size}" if size else "")
     latent = " ".join(map(str, config.latent_shape))
-    parts = [f"`{name}`", config.model.name, dataset, f"{config.network.name}, {config.network.width}", latent]
+    width = vars(config.network).get("base_channels") or config.network.hidden_dim
+    parts = [f"`{name}`", config.model.name, dataset, f"{config.network.name}, {width}", latent]
     return f"| {' | '.join([*parts, config.likelihood.name, f'{config.training.num_steps:,}'])} |"
 
 
 def options_row(kind, name):
-    flags = [f"`--{field.name.replace('_', '-')}`" for field in dataclasses.fields(REGISTRIES[kind][name])]
+    flags = sorted(f"`--{field.name.replace('_', '-')}`" for field in dataclasses.fields(REGISTRIES[kind][name]))
     return f"| `--{kind} {name}` | {', '.join(flags) or 'none'} |"
 
 
