@@ -33,8 +33,8 @@ def compare_with_definition(
 
     Returns:
         For each fast strategy the largest difference of latents, and of the gradient in `params` of the outer loss
-        (Eq. 8), relative to the largest entry of the latents, and of the whole gradient. Rounding leaves about 1e-5 in float32 and 1e-12 in
-        float64; a claim that is wrong, a number near 1.
+        (Eq. 8), relative to the largest entry of the latents, and of the whole gradient. Rounding leaves about 1e-5 in
+        float32 and 1e-12 in float64; a claim that is wrong, a number near 1.
 
     >>> def centered(w, z, stats=None):
     ...     return z @ w - (z @ w).mean(axis=0), None

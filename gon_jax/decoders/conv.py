@@ -23,7 +23,6 @@ from gon_jax.decoders.layers import (
     activation_fn,
     make_norm,
     output_activation_fn,
-    output_range,
 )
 
 __all__ = ["NORM_STEP_SIZES", "ConvNetwork", "conv_decoder"]
@@ -99,7 +98,7 @@ def conv_decoder(
         raise ValueError(f"expected sizes that are whole numbers of at least 1, got {counts}")
     make_norm(norm)  # refuse an unknown name now
     network = ConvNetwork(image_shape, base_channels, norm, activation_fn(activation))
-    squash = output_activation_fn(output_activation or "sigmoid")
+    squash, output_range = output_activation_fn(output_activation or "sigmoid")
 
     def init(key):
         return network.init(key, jnp.zeros((1, *latent_shape)))["params"]
@@ -122,7 +121,7 @@ def conv_decoder(
         latent_shape,
         independent=True,
         batch_statistics=norm == "batch",
-        output_range=output_range(output_activation or "sigmoid"),
+        output_range=output_range,
         logits=logits if output_activation is None else None,
         step_size=NORM_STEP_SIZES[norm],
     )

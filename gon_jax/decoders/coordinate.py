@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from gon_jax.base import Decoder
 from gon_jax.coordinates import check_coordinates
-from gon_jax.decoders.layers import OutputActivationName, output_activation_fn, output_range
+from gon_jax.decoders.layers import OutputActivationName, output_activation_fn
 
 __all__ = ["add_per_latent", "for_every_latent", "implicit_decoder"]
 
@@ -41,22 +41,14 @@ def implicit_decoder(
 
     Args:
         network: its parameters must not depend on the points.
-        coordinates: `[*spatial, d]`.
-        latent_size: k.
-        output_activation: "none", "sigmoid" or "tanh".
+        coordinates, latent_size, output_activation: as for `gon_jax.decoders.siren_decoder`.
         **counts: further sizes, to be at least 1.
-
-    Returns:
-        A decoder of `[B, k]` to `[B, *spatial, C]`, examples independent, pointwise, with `coordinates` and `at`.
-
-    Raises:
-        ValueError: for coordinates that are not floats `[*spatial, d]`, a size below 1, or an unknown activation.
     """
     check_coordinates(coordinates)
     for name, count in ({"latent_size": latent_size} | counts).items():
         if count < 1:
             raise ValueError(f"expected {name} of at least 1, got {count}")
-    activation = output_activation_fn(output_activation)
+    activation, output_range = output_activation_fn(output_activation)
     d = coordinates.shape[-1]
 
     def init(key):
@@ -79,7 +71,7 @@ def implicit_decoder(
             init,
             (latent_size,),
             independent=True,
-            output_range=output_range(output_activation),
+            output_range=output_range,
             pointwise=pointwise,
             coordinates=coordinates,
             at=at,

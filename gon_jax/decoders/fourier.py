@@ -76,12 +76,8 @@ def fourier_decoder(
         activation: a name or a function; smooth, since training differentiates its slope (ReLU's second derivative is
             0).
 
-    Returns:
-        A decoder of `[B, k]` to `[B, *spatial, C]`, examples independent, pointwise; its `at` gives it at other points.
-
     Raises:
-        ValueError: for coordinates that are not floats `[*spatial, d]`, a size below 1, a bandwidth that isn't above 0,
-            or an unknown activation.
+        ValueError: as for `siren_decoder`, or for a bandwidth that is not above 0.
 
     References: Tancik et al., "Fourier features let networks learn high frequency functions in low dimensional
     domains", NeurIPS 2020.

@@ -6,7 +6,7 @@ squared deviations, since `E[x^2] - E[x]^2` under two derivatives is noise times
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -17,21 +17,8 @@ from gon_jax.ops.bilinear import matmul, scale
 from gon_jax.ops.sine import sine
 from gon_jax.ops.transposed_conv import strided_convolution, transposed_convolution
 
-__all__ = [
-    "ActivationName",
-    "BatchNorm",
-    "Dense",
-    "GroupNorm",
-    "NormName",
-    "OutputActivationName",
-    "StridedConv",
-    "TransposedConv",
-    "activation_fn",
-    "make_norm",
-    "output_activation_fn",
-    "output_range",
-    "uniform",
-]
+__all__ = ["ActivationName", "BatchNorm", "Dense", "GroupNorm", "NormName", "OutputActivationName", "StridedConv"]
+__all__ += ["TransposedConv", "activation_fn", "make_norm", "output_activation_fn", "uniform"]
 
 NormName = Literal["batch", "group", "none"]
 ActivationName = Literal["elu", "relu", "leaky_relu", "gelu", "silu", "softplus", "tanh", "sin"]
@@ -49,6 +36,11 @@ _ACTIVATIONS: dict[str, Elementwise] = {
     "tanh": activations.tanh,
     "sin": activations.Elementwise(sine),
 }
+_NORMS: dict[str, Callable[[], Elementwise]] = {
+    "batch": lambda: BatchNorm(),
+    "group": lambda: GroupNorm(),
+    "none": lambda: lambda x: x,
+}
 _OUTPUTS: dict[str, tuple[Elementwise, tuple[float, float] | None]] = {
     "sigmoid": (activations.sigmoid, (0.0, 1.0)),
     "tanh": (activations.tanh, (-1.0, 1.0)),
@@ -57,39 +49,20 @@ _OUTPUTS: dict[str, tuple[Elementwise, tuple[float, float] | None]] = {
 
 
 def activation_fn(activation: ActivationName | Elementwise) -> Elementwise:
-    """Return the activation of this name, or a function that acts element by element, made fast to differentiate.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
+    """Return the activation of this name, or a function that acts element by element, made fast to differentiate."""
     if callable(activation):
         return activations.Elementwise(activation)
     return _look_up(_ACTIVATIONS, activation, "activation")
 
 
-def output_activation_fn(name: OutputActivationName) -> Elementwise:
-    """Return the output activation of this name.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    return _look_up(_OUTPUTS, name, "output_activation")[0]
-
-
-def output_range(name: OutputActivationName) -> tuple[float, float] | None:
-    """Return lowest and highest output after this output activation, `None` where it does not bound them."""
-    return _look_up(_OUTPUTS, name, "output_activation")[1]
+def output_activation_fn(name: OutputActivationName) -> tuple[Elementwise, tuple[float, float] | None]:
+    """Return the output activation of this name, and the lowest and highest output where it bounds them."""
+    return _look_up(_OUTPUTS, name, "output_activation")
 
 
 def make_norm(name: NormName) -> Elementwise:
-    """Return a normalization layer.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    if name not in get_args(NormName):
-        raise ValueError(f"expected norm {' or '.join(get_args(NormName))}, got {name!r}")
-    return BatchNorm() if name == "batch" else GroupNorm() if name == "group" else lambda x: x
+    """Return the normalization layer of this name."""
+    return _look_up(_NORMS, name, "norm")()
 
 
 def _look_up(table, name, what) -> Any:
@@ -113,9 +86,9 @@ class TransposedConv(nn.Module):
 
     Attributes:
         features: output channels.
-        add_bias: not before batch normalization, which takes any constant away again. The bias is a parameter all the
-            same, as the authors', with a gradient that is exactly 0: added, the gradient is rounding, of which Adam
-            makes steps of full size, and averages of the statistics run after a bias that drifts.
+        add_bias: False before batch normalization, which removes any constant. The bias is a parameter all the same, as
+            the authors', with a gradient that is exactly 0: if it were added, its gradient would be rounding, from
+            which Adam makes full steps.
     """
 
     features: int
@@ -139,7 +112,7 @@ class StridedConv(nn.Module):
     Attributes:
         features: output channels.
         to_vector: the product of the whole 4x4 image with the kernel.
-        add_bias: as in the decoder's `TransposedConv`: a parameter that is not added before batch normalization.
+        add_bias: as for `TransposedConv`.
     """
 
     features: int
@@ -183,7 +156,7 @@ class BatchNorm(nn.Module):
     """Normalize each channel of `[B, ..., C]` by mean and variance over all other axes, then scale and shift.
 
     The statistics are this batch's, and are written to the collection "stats"; where that collection is given, it is
-    used instead. There is no running average here: which passes are averaged, and when, is the model's business.
+    used instead. There is no running average here: models average what they need.
     """
 
     @nn.compact
@@ -207,7 +180,7 @@ class BatchNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """Normalize groups of channels of each example `[B, ..., C]`; rows are independent.
+    """Normalize groups of channels of each example `[B, ..., C]`; examples are independent.
 
     Attributes:
         channels_per_group: size of a group, cut down to C where C is smaller.

@@ -37,15 +37,18 @@ class SirenNetwork(nn.Module):
         d = points.shape[-1]
         fan_in = d + z.shape[-1]
         kernel, bias = Dense(self.hidden_dim, 1 / fan_in, self.first_omega_0)(fan_in)
-        dtype = kernel.dtype  # that of products; where it is short, coordinates keep their own
-        x = jnp.matmul(points, kernel[:d], precision="highest") + bias  # [N, h]
-        x = x if one_latent_per_point else for_every_latent(x, len(z))  # [B N, h] or [N, h]
-        x = sine(add_per_latent(x, z @ kernel[d:])).astype(dtype)
+        x = self.first(points, kernel[:d], bias, z @ kernel[d:], one_latent_per_point)
         for _ in range(self.num_layers - 1):
             kernel, bias = Dense(self.hidden_dim, self.bound, self.omega_0)(self.hidden_dim)
             x = sine(x @ kernel + bias)
         kernel, bias = Dense(self.num_channels, self.bound)(self.hidden_dim)
         return x @ kernel + bias  # [B N, C] or [N, C]
+
+    def first(self, points, kernel, bias, shift, one_latent_per_point):
+        """Return the first layer, `[B N, h]` or `[N, h]`: points keep their type until then, and take the kernel's."""
+        x = jnp.matmul(points, kernel, precision="highest") + bias  # [N, h]
+        x = x if one_latent_per_point else for_every_latent(x, len(shift))
+        return sine(add_per_latent(x, shift)).astype(kernel.dtype)
 
     @property
     def bound(self):
@@ -62,9 +65,7 @@ class ModulatedSirenNetwork(SirenNetwork):
         shift = self.param("shift", uniform(math.sqrt(3 / k) / self.omega_0), (k, self.num_layers * self.hidden_dim))
         shifts = jnp.split(z @ (self.omega_0 * shift), self.num_layers, axis=-1)  # L of [B, h] or [N, h]
         kernel, bias = Dense(self.hidden_dim, 1 / d, self.first_omega_0)(d)
-        x = jnp.matmul(points, kernel, precision="highest") + bias  # [N, h]
-        x = x if one_latent_per_point else for_every_latent(x, len(z))  # [B N, h] or [N, h]
-        x = sine(add_per_latent(x, shifts[0])).astype(kernel.dtype)
+        x = self.first(points, kernel, bias, shifts[0], one_latent_per_point)
         for shift in shifts[1:]:
             kernel, bias = Dense(self.hidden_dim, self.bound, self.omega_0)(self.hidden_dim)
             x = sine(add_per_latent(x @ kernel + bias, shift))
@@ -85,9 +86,9 @@ def siren_decoder(
 ) -> Decoder:
     """Return the authors' implicit decoder, in its initialization: a value at each of the given points.
 
-    Parameters are `Dense_0`, ..., `Dense_L`, L = `num_layers`, each a `kernel` `[in, out]` and a `bias` `[out]`: the
-    weight of the i-th of PyTorch's linear layers transposed, and its bias. Rows of the first kernel are those of the
-    coordinates, then those of the latent, as in `torch.cat([coordinates, z])`. omega_0 is not in them.
+    Parameters are `Dense_0`, ..., `Dense_L`, L = `num_layers`, each a `kernel` `[in, out]` and a `bias` `[out]`, those
+    of PyTorch's linear layers transposed. The first kernel's inputs are the coordinates, then the latent, as in
+    `torch.cat([coordinates, z])`. omega_0 is not in them.
 
     Args:
         coordinates: the points, `[*spatial, d]`, floats in [-1, 1]: `gon_jax.coordinates.grid(28, 28)` for an image.
@@ -139,16 +140,10 @@ def modulated_siren_decoder(
     `[k, L h]`, so that latents of unit deviation shift the sines' arguments by 1.
 
     Args:
-        coordinates, latent_size, num_channels, hidden_dim, num_layers, output_activation: as for `siren_decoder`.
+        coordinates, latent_size, num_channels, hidden_dim, num_layers, first_omega_0, output_activation: as for
+            `siren_decoder`.
         omega_0: factor of every sine's argument. The first layer's frequencies go up to omega_0 / d radians a unit, and
             to omega_0 / (d + k) in `siren_decoder`: 30 draws noise between the pixels of small images, 10 does not.
-        first_omega_0: as for `siren_decoder`.
-
-    Returns:
-        A decoder of `[B, k]` to `[B, *spatial, C]`, examples independent, pointwise; its `at` gives it at other points.
-
-    Raises:
-        ValueError: as for `siren_decoder`.
 
     References: Dupont et al., "From data to functa", ICML 2022; Perez et al., "FiLM", AAAI 2018.
 

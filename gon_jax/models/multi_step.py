@@ -133,9 +133,8 @@ def multi_step_gon(
 
     def first_step(params, x, mean_cotangent=None):
         """Return the latents after the step from the shared origin, and the mean cotangent."""
-        strategy = choose_strategy(
-            decoder, params["decoder"], max(len(x), 2)
-        )  # for one example, a tie with the definition
+        num = max(len(x), 2)  # the costs for one example tie with the definition's
+        strategy = choose_strategy(decoder, params["decoder"], num)
         origin, step_size = origin_of(params, x.dtype), step_size_of(params)
         encoder = gradient_encoder(decoder, params["decoder"], origin, step_size=step_size, strategy=strategy)
         v = cotangents(likelihood, encoder.output, x)
@@ -162,12 +161,12 @@ def multi_step_gon(
 
     def encode_alone(params, stats, x, z0):
         """Return latents by averaged statistics, examples independent."""
+
+        def body(z, stats):
+            return step(partial(decoder.output, stats=stats), params, x, z), None
+
         z = first_step(params, x, stats.mean_cotangent)[0] if shared else z0
-        if num_later:
-            z, _ = jax.lax.scan(
-                lambda z, now: (step(partial(decoder.output, stats=now), params, x, z), None), z, stats.steps
-            )
-        return finish(z, z0)
+        return finish(jax.lax.scan(body, z, stats.steps)[0] if num_later else z, z0)
 
     def encode_fixed(variables, x):
         x, (params, stats) = jnp.asarray(x), variables
