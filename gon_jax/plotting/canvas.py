@@ -24,10 +24,9 @@ def _write(path, suffix, write_fn):
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty matplotlib figure of that size in inches, without pyplot."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), dpi=140, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # inches
-    return figure
+    return Figure(figsize=(width, height), dpi=140, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))  # inches
 
 
 def save_figure(path: str | Path, figure: Figure) -> None:

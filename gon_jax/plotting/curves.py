@@ -28,8 +28,7 @@ def save_curves(
         log: a logarithmic y axis.
         reference: label to value, such as {"PCA, 16 components": 5.2}.
 
-    Example:
-        >>> save_curves("loss.png", {"training": ([1, 2, 3], [9, 3, 1])}, "squared error per image")
+    >>> save_curves("loss.png", {"training": ([1, 2, 3], [9, 3, 1])}, "squared error per image")
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -65,9 +64,8 @@ def save_latents(path: str | Path, z: np.ndarray, spectra: Mapping[str, np.ndarr
         z: latents [N, *latent]; dimensions that do not vary are left out.
         spectra: label to singular values [n] in descending order; each is drawn relative to its largest.
 
-    Example:
-        >>> z = np.random.default_rng(0).normal(size=(500, 16))
-        >>> save_latents("latents.png", z, {"Jacobian": np.arange(16.0, 0, -1)})
+    >>> z = np.random.default_rng(0).normal(size=(500, 16))
+    >>> save_latents("latents.png", z, {"Jacobian": np.arange(16.0, 0, -1)})
     """
     y = standardize(z)
     figure = new_figure(10, 7.4)
@@ -85,13 +83,11 @@ def save_latents(path: str | Path, z: np.ndarray, spectra: Mapping[str, np.ndarr
     quantiles.plot(normal, sample, ".", color="C0", markersize=4, label="entries")
     quantiles.set(title="Quantiles", xlabel="of the normal distribution", ylabel="of the entries")
 
-    numbers = np.arange(1, 1 + y.shape[1])
-    for index, (name, values, variance) in enumerate(
-        zip(("skewness", "excess kurtosis"), moments(y), (6, 24), strict=True)
-    ):
+    skewness, kurtosis = moments(y)
+    for name, values, variance, style in (("skewness", skewness, 6, "C0o"), ("excess kurtosis", kurtosis, 24, "C1s")):
         error = (variance / len(y)) ** 0.5
-        by_dimension.axhspan(-2 * error, 2 * error, color=f"C{index}", alpha=0.12, linewidth=0)
-        by_dimension.plot(numbers, values, "os"[index], color=f"C{index}", markersize=4, label=name)
+        by_dimension.axhspan(-2 * error, 2 * error, color=style[:2], alpha=0.12, linewidth=0)
+        by_dimension.plot(np.arange(1, 1 + y.shape[1]), values, style, markersize=4, label=name)
     by_dimension.axhline(0, color="0.2", linewidth=1)
     by_dimension.margins(y=0.12)
     by_dimension.set_yscale("symlog", linthresh=1)
@@ -126,18 +122,15 @@ def save_scatter(
         regions: xs [W], ys [H], and the predicted class [H, W] at each point of that grid.
         title: above all.
 
-    Example:
-        >>> save_scatter("latents.png", np.array([[-0.5, 0], [0.5, 0.2]]), np.array([0, 1]))
+    >>> save_scatter("latents.png", np.array([[-0.5, 0], [0.5, 0.2]]), np.array([0, 1]))
     """
     from matplotlib import color_sequences
     from matplotlib.lines import Line2D
 
     z, labels = np.asarray(z, float), np.asarray(labels)
     if z.ndim != 2 or z.shape[1] != 2 or labels.shape != z.shape[:1] or labels.dtype.kind not in "iu":
-        got = f"shapes {z.shape} and {labels.shape}, {labels.dtype}"
-        raise ValueError(
-            f"expected latents [N, 2] and integers [N], got {got}: project latents of more dimensions first"
-        )
+        got = f"shapes {z.shape} and {labels.shape}, {labels.dtype}: project latents of more dimensions first"
+        raise ValueError(f"expected latents [N, 2] and integers [N], got {got}")
     shown = np.isfinite(z).all(1)
     if not shown.any():
         raise ValueError(f"expected at least one finite latent of {len(z)}, got none: has training diverged?")
@@ -155,7 +148,7 @@ def save_scatter(
         axes.pcolormesh(xs, ys, 1 - 0.25 * (1 - colors[predicted]), shading="nearest")
         axes.set(xlim=(min(xs), max(xs)), ylim=(min(ys), max(ys)))
     size = float(np.clip(15_000 / len(z), 2.5, 16))
-    axes.scatter(*z[shown].T, s=size, c=colors[labels[shown]], linewidths=0)
+    axes.scatter(z[shown, 0], z[shown, 1], s=size, c=colors[labels[shown]], linewidths=0)
     axes.set(xlabel="latent, dimension 1", ylabel="latent, dimension 2")
     axes.tick_params(labelsize=9)
     handles = [Line2D([], [], color=color, marker="o", linestyle="") for color in colors[: len(names)]]

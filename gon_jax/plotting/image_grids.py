@@ -41,8 +41,15 @@ def to_pixels(images: np.ndarray) -> np.ndarray:
     return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
 
 
+def _pillow(image):
+    """Return uint8 [H, W, 1 or 3] as an image of Pillow."""
+    from PIL import Image
+
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
 def image_grid(images: np.ndarray, num_columns: int | None = None, *, padding: int = 2, tile: int = 64) -> np.ndarray:
-    """Tile images into one, enlarged by a whole factor so that small ones can be seen.
+    """Tile images into one, uint8 [height, width, channels], enlarged by a whole factor so that small ones can be seen.
 
     Args:
         images: [R, C, H, W, channels], or [N, H, W, channels] in rows of num_columns.
@@ -50,12 +57,8 @@ def image_grid(images: np.ndarray, num_columns: int | None = None, *, padding: i
         padding: white pixels between tiles.
         tile: about the longer side of a tile, in pixels; larger images keep their size.
 
-    Returns:
-        The picture, uint8 [height, width, channels].
-
-    Example:
-        >>> image_grid(np.zeros((10, 32, 32, 1)), num_columns=5).shape  # 2 rows of 5 tiles of 64 pixels
-        (130, 328, 1)
+    >>> image_grid(np.zeros((10, 32, 32, 1)), num_columns=5).shape  # 2 rows of 5 tiles of 64 pixels
+    (130, 328, 1)
     """
     images = to_pixels(images)
     if images.ndim == 4:
@@ -75,14 +78,10 @@ def image_grid(images: np.ndarray, num_columns: int | None = None, *, padding: i
 def save_image(path: str | Path, image: np.ndarray) -> None:
     """Write one image [H, W, channels].
 
-    Example:
-        >>> save_image("gray.png", np.full((8, 8, 1), 0.5))
+    >>> save_image("gray.png", np.full((8, 8, 1), 0.5))
     """
-    from PIL import Image
-
-    image = to_pixels(image)
-    image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    _write(path, ".png", lambda file: image.save(file, "PNG", optimize=True))
+    picture = _pillow(to_pixels(image))
+    _write(path, ".png", lambda file: picture.save(file, "PNG", optimize=True))
 
 
 def save_labeled(
@@ -111,7 +110,7 @@ def save_labeled(
     for text, (x, anchor, color) in zip(header or columns, above, strict=True):
         draw.text((x, margin + 10), text, color, font, anchor)
     for picture, labels in pictures:
-        canvas.paste(Image.fromarray(np.broadcast_to(picture, (*picture.shape[:2], 3))), (left, top))
+        canvas.paste(_pillow(np.broadcast_to(picture, (*picture.shape[:2], 3))), (left, top))
         for row, label in enumerate(labels):
             middle = top + (row + 0.5) * len(picture) / len(labels)
             draw.multiline_text((left - 12, middle), label, _INK, font, "rm", spacing=6, align="right")
@@ -119,9 +118,10 @@ def save_labeled(
     save_image(path, np.asarray(canvas))
 
 
-def _save_blocks(path, rows, labels, num_columns, *, first=None):
-    """Write uint8 rows [R, N, H, W, channels] in blocks of columns, the first block with labels of its own."""
-    blocks = [rows[:, start : start + num_columns] for start in range(0, rows.shape[1], num_columns)]
+def _save_rows(path, rows, num_columns, first=None):
+    """Write images {label: uint8 [N, H, W, channels]} in blocks of columns, the first block with labels of its own."""
+    labels, images = list(rows), np.stack(list(rows.values()))
+    blocks = [images[:, start : start + num_columns] for start in range(0, images.shape[1], num_columns)]
     missing = num_columns - blocks[-1].shape[1] if len(blocks) > 1 else 0
     blocks[-1] = np.pad(blocks[-1], [(0, 0), (0, missing), (0, 0), (0, 0), (0, 0)], constant_values=255)
     save_labeled(path, [(image_grid(block), labels if i else first or labels) for i, block in enumerate(blocks)])
@@ -143,17 +143,16 @@ def save_reconstructions(
         errors: label to the error of each image [N], or of the test set; the mean stands under the label, once.
         num_columns: images in a row of a block.
 
-    Example:
-        >>> x = np.zeros((20, 8, 8, 1))
-        >>> save_reconstructions("reconstructions.png", x, {"GON": x}, errors={"GON": 0.42})
+    >>> x = np.zeros((20, 8, 8, 1))
+    >>> save_reconstructions("reconstructions.png", x, {"GON": x}, errors={"GON": 0.42})
     """
-    rows, errors = {"original": images} | reconstructions, errors or {}
+    rows, errors = {"original": images, **reconstructions}, errors or {}
     for name, x in rows.items():
         if np.shape(x) != np.shape(images):
             got = f"{np.shape(x)} from {name!r}: probably another selection, size or number of channels"
             raise ValueError(f"expected reconstructions of the images' shape {np.shape(images)}, got {got}")
     first = [f"{name}\nerror {np.mean(errors[name]):.3g}" if name in errors else name for name in rows]
-    _save_blocks(path, np.stack([to_pixels(x) for x in rows.values()]), list(rows), num_columns, first=first)
+    _save_rows(path, {name: to_pixels(x) for name, x in rows.items()}, num_columns, first)
 
 
 def save_inpainting(
@@ -162,33 +161,26 @@ def save_inpainting(
     """Write originals, what was known of them (the rest in magenta, which no gray is), and their completion.
 
     Args:
-        images: the originals [N, H, W, channels].
+        images, completed: originals and completions, each [N, H, W, channels].
         known: booleans [N, H, W].
-        completed: images of the originals' shape.
         num_columns: images in a row of a block.
 
-    Example:
-        >>> x = np.ones((5, 8, 8, 1))
-        >>> save_inpainting("inpainting.png", x, np.arange(8) < np.full([5, 8, 1], 4), x)
+    >>> x = np.ones((5, 8, 8, 1))
+    >>> save_inpainting("inpainting.png", x, np.arange(8) < np.full([5, 8, 1], 4), x)
     """
     images, known, completed = to_pixels(images), np.asarray(known), to_pixels(completed)
     if images.ndim != 4 or completed.shape != images.shape or known.shape != images.shape[:3]:
         got = f"{images.shape}, {completed.shape} and {known.shape}: probably another selection or size"
         raise ValueError(f"expected images and completed [N, H, W, channels] and known [N, H, W], got shapes {got}")
     images, completed = (np.broadcast_to(x, (*known.shape, 3)) for x in (images, completed))
-    seen = np.where(known[..., None], images, np.uint8(_HIDDEN))
-    _save_blocks(path, np.stack([images, seen, completed]), ["original", "known", "completed"], num_columns)
+    seen = np.where(known[..., None], images, np.array(_HIDDEN, np.uint8))
+    _save_rows(path, {"original": images, "known": seen, "completed": completed}, num_columns)
 
 
 def save_superresolution(path: str | Path, images: np.ndarray, x_hat: np.ndarray) -> None:
-    """Write a row for each image: its pixels, their bicubic enlargement, and the decoded function at more points.
+    """Write a row per image [N, h, w, channels]: pixels, bicubic enlargement, x_hat [N, H, W, channels] as decoded.
 
-    Args:
-        images: the originals [N, h, w, channels].
-        x_hat: decoded at a higher resolution [N, H, W, channels].
-
-    Example:
-        >>> save_superresolution("large.png", np.zeros((2, 8, 8, 1)), np.zeros((2, 256, 256, 1)))
+    >>> save_superresolution("large.png", np.zeros((2, 8, 8, 1)), np.zeros((2, 256, 256, 1)))
     """
     from PIL import Image
 
@@ -196,10 +188,9 @@ def save_superresolution(path: str | Path, images: np.ndarray, x_hat: np.ndarray
     if images.ndim != 4 or x_hat.ndim != 4 or (len(x_hat), x_hat.shape[3]) != (len(images), images.shape[3]):
         got = f"{images.shape} and {x_hat.shape}: probably another selection"
         raise ValueError(f"expected images [N, h, w, channels] and as many [N, H, W, channels], got shapes {got}")
-    (low_height, low_width, channels), (height, width) = images.shape[1:], x_hat.shape[1:3]
-    pictures = [Image.fromarray(image[..., 0] if channels == 1 else image) for image in images]
+    (low_height, low_width), (height, width) = images.shape[1:3], x_hat.shape[1:3]
     columns = [
-        np.stack([np.asarray(picture.resize((width, height), how)) for picture in pictures]).reshape(x_hat.shape)
+        np.stack([_pillow(image).resize((width, height), how) for image in images]).reshape(x_hat.shape)
         for how in (Image.Resampling.NEAREST, Image.Resampling.BICUBIC)
     ]
     labels = [f"{low_height}x{low_width} pixels", "bicubic", f"implicit GON, {height}x{width}"]
@@ -209,8 +200,7 @@ def save_superresolution(path: str | Path, images: np.ndarray, x_hat: np.ndarray
 def save_interpolation(path: str | Path, grid: np.ndarray) -> None:
     """Write interpolations [R, P, H, W, channels], one in each row; the ends are reconstructions of two images.
 
-    Example:
-        >>> save_interpolation("interpolation.png", np.zeros((4, 10, 8, 8, 3)))
+    >>> save_interpolation("interpolation.png", np.zeros((4, 10, 8, 8, 3)))
     """
     if np.ndim(grid) != 5:
         cause = "a single row probably lacks its leading axis"
@@ -222,7 +212,6 @@ def save_interpolation(path: str | Path, grid: np.ndarray) -> None:
 def save_samples(path: str | Path, samples: np.ndarray, num_columns: int | None = None) -> None:
     """Write samples [N, H, W, channels] as a grid, by default about square.
 
-    Example:
-        >>> save_samples("samples.png", np.zeros((64, 8, 8, 1)))
+    >>> save_samples("samples.png", np.zeros((64, 8, 8, 1)))
     """
     save_labeled(path, [(image_grid(samples, num_columns), [])])

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gon_jax.plotting.canvas import _write, new_figure, save_figure
-from gon_jax.plotting.image_grids import _save_blocks, image_grid, save_labeled, to_pixels
+from gon_jax.plotting.image_grids import _pillow, _save_rows, image_grid, to_pixels
 
 __all__ = ["save_video", "save_voxels", "save_waveforms", "write_gif", "write_wav"]
 
@@ -27,31 +27,29 @@ def _to_unit(x):
 
 def _stack(signals, axes):
     """Return signals {name: array of these axes} as floats in [0, 1] [R, N, *spatial, channels]."""
-    signals = {name: np.asarray(x) for name, x in signals.items()}
-    first = next(iter(signals.values()), np.empty(0))
-    for name, x in signals.items():
+    arrays = {name: np.asarray(x) for name, x in signals.items()}
+    first = next(iter(arrays.values()), np.empty(0))
+    for name, x in arrays.items():
         if x.ndim != axes.count(",") + 1 or x.shape != first.shape or not x.size:
+            got = f"{x.shape} from {name!r} after {first.shape}"
             cause = "probably another selection, or a missing axis of examples or channels"
-            raise ValueError(
-                f"expected arrays of one shape {axes}, got {x.shape} from {name!r} after {first.shape}: {cause}"
-            )
-    if not signals:
+            raise ValueError(f"expected arrays of one shape {axes}, got {got}: {cause}")
+    if not arrays:
         raise ValueError(f"expected at least one array {axes} under a name, got none")
-    return np.stack([_to_unit(x) for x in signals.values()])
+    return np.stack([_to_unit(x) for x in arrays.values()])
 
 
 def save_waveforms(path: str | Path, sounds: Mapping[str, np.ndarray], sample_rate: int) -> None:
     """Plot sounds, a row for each name and a column for each sound: above all of it, below 20 ms of it enlarged.
 
-    Where one of the names is "original", it stands in gray behind the others there.
+    There a sound under the name "original" stands in gray behind the others.
 
     Args:
         sounds: label to [N, L, channels], silence at 0.5; channels are averaged. About six sounds fit.
         sample_rate: Hz.
 
-    Example:
-        >>> x = 0.5 + 0.3 * np.sin(np.arange(800)).reshape(1, 800, 1)
-        >>> save_waveforms("tones.png", {"original": x, "GON": x}, 8000)
+    >>> x = 0.5 + 0.3 * np.sin(np.arange(800)).reshape(1, 800, 1)
+    >>> save_waveforms("tones.png", {"original": x, "GON": x}, 8000)
     """
     x = 2 * _stack(sounds, "[N, L, channels]").mean(-1) - 1  # [R, N, L]
     num_rows, num, length = x.shape
@@ -84,10 +82,9 @@ def write_wav(path: str | Path, sounds: np.ndarray, sample_rate: int, *, pause: 
     Args:
         sounds: [L], or [N, L, 1 or 2 channels]; silence at 0.5.
         sample_rate: Hz.
-        pause: silence between sounds, in seconds.
+        pause: silence after each sound, in seconds.
 
-    Example:
-        >>> write_wav("tone.wav", 0.5 + 0.3 * np.sin(0.3 * np.arange(8000)), 8000)
+    >>> write_wav("tone.wav", 0.5 + 0.3 * np.sin(0.3 * np.arange(8000)), 8000)
     """
     sounds = np.asarray(sounds)
     x = _to_unit(sounds.reshape(1, -1, 1) if sounds.ndim == 1 else sounds)
@@ -112,14 +109,13 @@ def save_voxels(path: str | Path, solids: Mapping[str, np.ndarray], *, num_colum
         solids: label to [N, D, H, W, 1], solid from 0.5; the first axis points up.
         num_columns: solids in a row of a block.
 
-    Example:
-        >>> save_voxels("solids.png", {"samples": np.ones((2, 4, 4, 4, 1))})
+    >>> save_voxels("solids.png", {"samples": np.ones((2, 4, 4, 4, 1))})
     """
     x = _stack(solids, "[N, D, H, W, 1]")
     if x.shape[-1] != 1:
         raise ValueError(f"expected solids of one channel [N, D, H, W, 1], got shape {x.shape[1:]}")
-    pictures = _render(np.nan_to_num(x.reshape(-1, *x.shape[2:5]), nan=0))
-    _save_blocks(path, pictures.reshape(*x.shape[:2], *pictures.shape[1:]), list(solids), num_columns)
+    pictures = [_render(volumes) for volumes in np.nan_to_num(x[..., 0], nan=0)]
+    _save_rows(path, dict(zip(solids, pictures, strict=True)), num_columns)
 
 
 def _render(volumes):
@@ -137,22 +133,19 @@ def _render(volumes):
     reach = max(abs(right) @ sizes, abs(down) @ sizes) / 2 * 1.03
     shape = (_SIDE, _SIDE, math.ceil(2 * length))  # of the volume turned towards the eye: rows, columns, depth
     turn = np.stack([2 * reach / _SIDE * down, 2 * reach / _SIDE * right, -length / shape[2] * _EYE], 1)
-    center, middle = (sizes - 1) / 2, (np.array(shape) - 1) / 2
-    pixels, offset = np.indices(shape[:2]).reshape(2, -1), center - turn @ middle
+    pixels, offset = np.indices(shape[:2]).reshape(2, -1), (sizes - 1) / 2 - turn @ (np.array(shape) - 1) / 2
 
-    rays = center + 0.5 + (pixels - middle[:2, None]).T @ turn[:, :2].T  # [P^2, 3]: points on them, in voxels
-    to_wall = rays / _EYE  # where they leave the box by each of its far walls; the nearest counts
-    exits = rays - to_wall.min(1, keepdims=True) * _EYE
-    inside = ((exits > -1e-6) & (exits <= sizes)).all(1)
-    background = np.where(inside, np.array([0.92, 0.97, 0.945])[to_wall.argmin(1)], 1)[:, None]
+    rays = turn[:, :2] @ pixels + (offset + turn[:, 2] * (shape[2] - 1) / 2 + 0.5)[:, None]  # [3, P^2], in voxels
+    to_wall = rays / _EYE[:, None]  # where they leave the box by each of its far walls; the nearest counts
+    exits = rays - to_wall.min(0) * _EYE[:, None]
+    inside = ((exits > -1e-6) & (exits <= sizes[:, None])).all(0)
+    background = np.where(inside, np.array([0.92, 0.97, 0.945])[to_wall.argmin(0)], 1)[:, None]
     pictures = []
     for volume in volumes:
-        turned = affine_transform(volume, turn, offset, shape, order=1, mode="grid-constant").reshape(len(rays), -1)
-        hit = (turned >= 0.5).argmax(1)
-        after, before = (np.take_along_axis(turned, at[:, None], 1)[:, 0] for at in (hit, np.maximum(hit - 1, 0)))
-        depth = hit - np.clip((after - 0.5) / np.maximum(after - before, 1e-9), 0, 1)
-        seen = after >= 0.5
-        points = offset[:, None] + turn @ np.concatenate([pixels, depth[None]])[:, seen]
+        turned = affine_transform(volume, turn, offset, shape, order=1, mode="grid-constant")
+        solid = turned.reshape(len(background), -1) >= 0.5
+        seen, depth = solid.any(1), solid.argmax(1) - 0.5  # between the last point outside and the first inside
+        points = offset[:, None] + turn @ np.stack([*pixels, depth])[:, seen]
         slope = np.gradient(gaussian_filter(np.pad(volume, 2), 1))
         normal = -np.stack([map_coordinates(part, points + 2, order=1, mode="nearest") for part in slope], 1)
         light = normal @ _LIGHT / (np.linalg.norm(normal, axis=1) + 1e-9)
@@ -166,20 +159,13 @@ def _render(volumes):
 def save_video(path: str | Path, films: Mapping[str, np.ndarray]) -> None:
     """Write films [N, T, H, W, channels] by label as strips, a row for each label; films stand side by side and below.
 
-    Example:
-        >>> x = np.zeros((2, 6, 16, 16, 1))
-        >>> save_video("films.png", {"original": x, "GON": x})
+    >>> x = np.zeros((2, 6, 16, 16, 1))
+    >>> save_video("films.png", {"original": x, "GON": x})
     """
-    x = to_pixels(_stack(films, "[N, T, H, W, channels]"))
-    strips = [image_grid(film) for film in x.swapaxes(0, 1)]  # each of all names
-    abreast = max(1, min(len(strips), 14 // x.shape[2]))
-    gap = np.full((len(strips[0]), 24, x.shape[-1]), 255, np.uint8)
-    strips += [np.full_like(strips[0], 255)] * (-len(strips) % abreast)
-    rows = [
-        np.concatenate([part for strip in strips[i : i + abreast] for part in (gap, strip)][1:], 1)
-        for i in range(0, len(strips), abreast)
-    ]
-    save_labeled(path, [(row, list(films)) for row in rows])
+    x = to_pixels(_stack(films, "[N, T, H, W, channels]"))  # [R, N, T, H, W, channels]
+    gap = [(0, 0), (0, 22), (0, 0)]
+    strips = [[np.pad(image_grid(film[None]), gap, constant_values=255) for film in named] for named in x]
+    _save_rows(path, {name: np.stack(row) for name, row in zip(films, strips, strict=True)}, max(1, 14 // x.shape[2]))
 
 
 def write_gif(path: str | Path, films: np.ndarray, *, fps: float = 6, num_columns: int | None = None) -> None:
@@ -190,15 +176,11 @@ def write_gif(path: str | Path, films: np.ndarray, *, fps: float = 6, num_column
         fps: frames per second.
         num_columns: for N films.
 
-    Example:
-        >>> write_gif("film.gif", np.random.default_rng(0).random((1, 6, 16, 16, 1)))
+    >>> write_gif("film.gif", np.random.default_rng(0).random((1, 6, 16, 16, 1)))
     """
-    from PIL import Image
-
     films = to_pixels(films)
     if films.ndim not in (5, 6):
         raise ValueError(f"expected films [N, T, H, W, channels] or [R, C, T, H, W, channels], got {films.shape}")
-    grids = [image_grid(frame, num_columns) for frame in np.moveaxis(films, -4, 0)]
-    first, *others = [Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid) for grid in grids]
+    first, *others = [_pillow(image_grid(frame, num_columns)) for frame in np.moveaxis(films, -4, 0)]
     options = {"save_all": True, "append_images": others, "duration": round(1000 / fps), "loop": 0}
     _write(path, ".gif", lambda file: first.save(file, "GIF", **options))
