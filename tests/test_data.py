@@ -104,7 +104,7 @@ def test_check_data_returns_what_it_accepts(images):
     ("images", "data_shape", "words"),
     [
         ([[0.0]], None, ["expected a NumPy or JAX array", "got list", "numpy.stack"]),
-        (pixels(5, 28, 28), None, ["expected images [N, H, W, C], got [5, 28, 28]", "images[..., None]"]),
+        (pixels(5, 28, 28), None, ["expected images [N, H, W, C], got [5, 28, 28]", "x[..., None]"]),
         (pixels(5, 784), None, ["got [5, 784]", "reshape each example"]),
         (pixels(784), None, ["got [784]", "stack whole images"]),
         (pixels(0, 28, 28, 1), None, ["expected at least one example", "[0, 28, 28, 1]"]),
@@ -115,12 +115,12 @@ def test_check_data_returns_what_it_accepts(images):
             (32, 32, 1),
             ["expected images [N, 32, 32, 1], got [5, 28, 28, 1]", "resize(images, 32)"],
         ),
-        (pixels(5, 32, 32, 3), (32, 32, 1), ["expected images [N, 32, 32, 1], got [5, 32, 32, 3]", "other images"]),
-        (np.ones([5, 4, 4, 1], np.int64), None, ["expected uint8 in 0..255", "got int64", "astype(numpy.uint8)"]),
+        (pixels(5, 32, 32, 3), (32, 32, 1), ["expected images [N, 32, 32, 1], got [5, 32, 32, 3]", "other data"]),
+        (np.ones([5, 4, 4, 1], np.int64), None, ["expected uint8 or floats", "got int64", "astype(numpy.uint8)"]),
         (np.ones([5, 4, 4, 1], bool), None, ["got bool"]),
         (np.linspace(-1, 1, 16).reshape(1, 4, 4, 1), None, ["floats in [0, 1]", "from -1 to 1", "(x + 1) / 2"]),
         (jax.numpy.full([1, 4, 4, 1], 255.0), None, ["floats in [0, 1]", "from 255 to 255", "divide by 255"]),
-        (np.full([1, 4, 4, 1], -7.5), None, ["from -7.5 to -7.5", "without standardizing"]),
+        (np.full([1, 4, 4, 1], -7.5), None, ["from -7.5 to -7.5", "not standardize"]),
     ],
 )
 def test_check_data_refuses(images, data_shape, words):
@@ -234,6 +234,53 @@ def test_load_refuses_an_unknown_name_or_size():
         data.load("digits", image_size=-3)
 
 
+# --- a dataset of one's own by name
+
+
+@pytest.fixture
+def registered():
+    """Register loaders under names of their own, for one test."""
+    before = dict(data.DATASETS)
+    yield data.register
+    data.DATASETS.clear()
+    data.DATASETS.update(before)
+
+
+def test_a_registered_dataset_is_loaded_by_name(registered):
+    asked = []
+
+    @registered("mine")
+    def mine(image_size, download):
+        asked.append((image_size, download))
+        return [(pixels(20, 8, 8) / 255, np.arange(20)[:, None]), (pixels(4, 8, 8) > 99, None)]
+
+    dataset = data.load("mine", image_size=16, num_validation=5, download=False)
+    assert asked == [(16, False)] and mine(8, True) and dataset.name == "mine" and dataset.kind == "images"
+    np.testing.assert_array_equal(dataset.train.images, data.resize(pixels(20, 8, 8)[:15, ..., None], 16))
+    assert dataset.validation.labels.tolist() == [15, 16, 17, 18, 19] and dataset.train.labels.dtype == np.int32
+    assert dataset.test.labels is None and set(np.unique(data.load("mine").test.images)) == {0, 255}
+    assert data.missing("mine") is None
+    registered("whole")(lambda image_size, download: [(pixels(20, 8, 8), np.arange(20))])
+    assert data.load("whole").test.labels.tolist() == [9, 19]
+
+
+def test_what_a_loader_must_not_return(registered):
+    for name, (parts, words) in {
+        "arrays": (
+            (pixels(20, 8, 8), np.arange(20)),
+            ["expected one or two tuples (data, labels)", "ndarray, ndarray"],
+        ),
+        "three": ([(pixels(20, 8, 8), None)] * 3, ["expected one or two tuples", "loader of three"]),
+        "range": ([(pixels(20, 8, 8) * 1.0, None)], ["expected floats in [0, 1]", "divide by 255 (in range)"]),
+        "labels": ([(pixels(20, 8, 8), np.eye(20))], ["expected integer labels [20]", "not one-hot", "(in labels)"]),
+    }.items():
+        registered(name)(lambda image_size, download, parts=parts: parts)
+        with refuses(*words):
+            data.load(name)
+    with refuses("expected a new name, got 'mnist', which is taken"):
+        registered("mnist")
+
+
 # --- arrays in files
 
 
@@ -301,11 +348,11 @@ def test_array_file_refusals(tmp_path, array, words):
 def test_npz_refusals(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, a=pixels(20, 4, 4), b=pixels(20, 4, 4))
-    with refuses("under the key images or x", "got the keys a, b"):
+    with refuses("the key images or x", "got the keys a, b"):
         data.load(path)
     for labels in (np.zeros(19, int), np.zeros(20), np.zeros([20, 10], int)):
         np.savez(path, x=pixels(20, 4, 4), y=labels)
-        with refuses("expected one integer label per image, [20]", "a.npz"):
+        with refuses("expected integer labels [20]", "not one-hot", "a.npz"):
             data.load(path)
     path.write_bytes(b"PK not a zip")
     with refuses("a.npz", "cannot be read"):
@@ -441,7 +488,7 @@ def test_read_images_refusals(tmp_path):
     with refuses("1 or 3 channels, got [8, 8, 2]"):
         data.read_images(tmp_path, data_shape=(8, 8, 2))
     np.save(tmp_path / "two.npy", pixels(3, 8, 8, 2))
-    with refuses("expected 1 or 3 channels, got [3, 8, 8, 2]", "two.npy"):
+    with refuses("expected images [N, H, W, 1 or 3], got [3, 8, 8, 2]", "two.npy"):
         data.read_images(tmp_path / "two.npy")
     paths = [save(tmp_path / "a.png", pixels(8, 8)), save(tmp_path / "b.png", pixels(9, 8))]
     with refuses("expected images of one size, got 8x8", "9x8", "pass data_shape"):
@@ -530,7 +577,7 @@ def coil20(monkeypatch):
     """Two objects of 12 angles; the builder knows the checksum of their pixels. Return pictures and a way to zip."""
     builder = pytest.importorskip("gon_jax.data.builders").BUILDERS["coil20"]
     pictures = pixels(2, 12, 8, 8)
-    sha256 = {"coil-20-proc.zip": hashlib.sha256(pictures).hexdigest()}
+    sha256 = {"coil-20-proc.zip": f"of pixels {hashlib.sha256(pictures).hexdigest()}"}
     for attribute, value in {"CLASSES": 2, "NUM_ANGLES": 12, "SHAPE": (8, 8, 1), "SHA256": sha256}.items():
         monkeypatch.setattr(builder, attribute, value)
     monkeypatch.setitem(catalog.NUM_EXAMPLES, "coil20", (20, 4))
@@ -553,9 +600,9 @@ def test_coil20_is_the_pixels_whatever_the_archive_and_every_sixth_angle_is_test
     import tensorflow_datasets as tfds
 
     pictures, archive = coil20
-    assert "prepare('coil20'" in data.datasets.missing("coil20")
+    assert "prepare('coil20'" in data.missing("coil20")
     folder = data.prepare("coil20", tmp_path / "gon", archive(tmp_path / "zip", **options))
-    assert folder.name == "1.0.0" and data.datasets.missing("coil20") is None
+    assert folder.name == "1.0.0" and data.missing("coil20") is None
     place = {pictures[i, j].tobytes(): (i, j) for i, j in np.ndindex(2, 12)}
     loaded = data.load("coil20", download=False)
     for split, angles in [("train", {0, 1, 2, 3, 4, 6, 7, 8, 9, 10}), ("test", {5, 11})]:
@@ -570,10 +617,10 @@ def test_coil20_is_the_pixels_whatever_the_archive_and_every_sixth_angle_is_test
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"pictures": pixels(2, 12, 8, 8, seed=1)}, ["whose pixels have SHA-256", "another dataset"]),
-        ({"leave_out": [(1, 4)]}, ["1 of them absent, first obj2__4.png", "replace it"]),
-        ({"pictures": pixels(2, 12, 8, 8, 3)}, ["expected 8-bit gray", "RGB"]),
-        ({"pictures": pixels(2, 12, 9, 9)}, ["expected 8-bit gray", "('L', 9, 9)"]),
+        ({"pictures": pixels(2, 12, 8, 8, seed=1)}, ["SHA-256 of pixels", "another dataset"]),
+        ({"leave_out": [(1, 4)]}, ["KeyError", "obj2__4.png", "replace it"]),
+        ({"pictures": pixels(2, 12, 8, 8, 3)}, ["ValueError", "shape (2,12,8,8)"]),
+        ({"pictures": pixels(2, 12, 9, 9)}, ["ValueError", "shape (2,12,8,8)"]),
         (None, ["BadZipFile"]),
     ],
 )
@@ -707,19 +754,19 @@ def test_what_tfds_must_prepare_says_how(name, tmp_path):
         data.load(name, image_size=8)
     with refuses("expected a dataset to prepare (mnist, fashion_mnist, cifar10, coil20)", name, "download_and_prepare"):
         data.prepare(name, tmp_path)
-    assert re.search(".*".join(map(re.escape, words)), data.datasets.missing(name))
+    assert re.search(".*".join(map(re.escape, words)), data.missing(name))
 
 
 def test_missing_reads_nothing(originals, tmp_path, monkeypatch):
-    assert data.datasets.missing("digits") is None and data.datasets.missing("solids") is None
-    assert "download" in data.datasets.missing("mnist")
+    assert data.missing("digits") is None and data.missing("solids") is None
+    assert "download" in data.missing("mnist")
     records = next(data.prepare("mnist", tmp_path / "gon", originals / "mnist").glob("*train.array_record*"))
     records.write_bytes(b"")
-    assert data.datasets.missing("mnist") is None
+    assert data.missing("mnist") is None
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    assert "pip install 'gon_jax[data]'" in data.datasets.missing("mnist")
+    assert "pip install 'gon_jax[data]'" in data.missing("mnist")
     with refuses("expected a dataset", "got 'minst'", "mean 'mnist'?"):
-        data.datasets.missing("minst")
+        data.missing("minst")
 
 
 @pytest.fixture
@@ -769,7 +816,7 @@ def test_no_network_says_what_to_do(originals, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(builders.BUILDERS["mnist"], "URL", "http://127.0.0.1:9/mnist/")
     with refuses(
-        "expected to download mnist from http://127.0.0.1:9/mnist/",
+        "expected mnist from http://127.0.0.1:9/mnist/",
         "Connection",
         "GON_DATA_DIR",
         "manual_dir",
@@ -781,32 +828,33 @@ def test_no_network_says_what_to_do(originals, monkeypatch):
 def test_prepare_refusals(originals, tmp_path):
     with refuses("expected a dataset to prepare (mnist, fashion_mnist, cifar10), got 'digits'"):
         data.prepare("digits", tmp_path)
-    with refuses("expected the original files", "found no train-images-idx3-ubyte.gz", error=FileNotFoundError):
+    words = ["expected mnist from https://", str(tmp_path / "home"), "no train-images-idx3-ubyte.gz", "manual_dir"]
+    with refuses(*words, error=FileNotFoundError):
         data.prepare("mnist", tmp_path / "gon", tmp_path / "home")
     with refuses("fashion_mnist's train-images-idx3-ubyte.gz", "SHA-256", "another dataset"):
         data.prepare("fashion_mnist", tmp_path / "gon", originals / "mnist")
     (tmp_path / "gon" / "mnist" / "3.0.1").mkdir(parents=True)
-    with refuses("expected no folder", "3.0.1", "TFRecord", "another folder"):
+    with refuses("expected array_record in", "3.0.1", "TFRecord", "another folder"):
         data.prepare("mnist", tmp_path / "gon", originals / "mnist")
 
 
 def test_interrupted_preparation_leaves_nothing_that_looks_prepared(originals, tmp_path, monkeypatch):
     from gon_jax.data import builders
 
-    png, count = builders._png, iter(range(100))
+    read_idx, count = builders._read_idx, iter(range(100))
 
-    def interrupt(image):
-        if next(count) == 35:  # in the second split
+    def interrupt(path):
+        if next(count) == 3:  # in the second split
             raise KeyboardInterrupt
-        return png(image)
+        return read_idx(path)
 
-    monkeypatch.setattr(builders, "_png", interrupt)
+    monkeypatch.setattr(builders, "_read_idx", interrupt)
     with pytest.raises(KeyboardInterrupt):
         data.prepare("mnist", tmp_path / "gon", originals / "mnist")
     (tmp_path / "gon" / "mnist" / "incomplete.ABC123_3.0.1").mkdir()  # what a killed process leaves
     with refuses("expected mnist, prepared", error=FileNotFoundError):
         data.load("mnist", download=False)
-    monkeypatch.setattr(builders, "_png", png)
+    monkeypatch.setattr(builders, "_read_idx", read_idx)
     data.prepare("mnist", tmp_path / "gon", originals / "mnist")
     assert len(data.load("mnist", download=False).train.images) == 30
 
@@ -827,7 +875,7 @@ def test_tfrecord_is_passed_over_when_choosing_where_to_prepare(server, tmp_path
     data.load("mnist")
     assert (tmp_path / "home" / "tensorflow_datasets" / "mnist" / "3.0.1" / "dataset_info.json").is_file()
     (tmp_path / "home" / "tensorflow_datasets" / "mnist" / "3.0.1" / "dataset_info.json").unlink()
-    with refuses("expected a folder to prepare mnist in", "TFRecord", "GON_DATA_DIR", error=FileNotFoundError):
+    with refuses("expected mnist", "GON_DATA_DIR", "a new one to prepare it in", "TFRecord", error=FileNotFoundError):
         data.load("mnist")
 
 
@@ -844,7 +892,7 @@ def test_prepared_folder_that_is_not_what_it_declares_is_refused(originals, tmp_
     folder = data.prepare("mnist", tmp_path / "gon", originals / "mnist")
     features = (folder / "features.json").read_text()
     (folder / "features.json").write_text(features.replace('"28"', '"32"'))
-    with refuses("expected mnist train as its dataset_info.json and features.json declare", str(folder), "(ValueError"):
+    with refuses("expected mnist train as dataset_info.json and features.json declare", str(folder), "(ValueError"):
         data.load("mnist")
     (folder / "features.json").write_text(features)
     info = (folder / "dataset_info.json").read_text()

@@ -162,7 +162,7 @@ def test_check_data_knows_the_shape_of_a_model_of_signals():
         data.check_data(sounds, (9, 1))
     with refuses("expected data [N, 8, 1], got [3, 8]", "x[..., None]"):
         data.check_data(sounds[..., 0], (8, 1))
-    with refuses("expected images [N, H, W, C], got [3, 8, 1]"):
+    with refuses("expected images [N, 8, 8, 1], got [3, 8, 1]"):
         data.check_data(sounds, (8, 8, 1))
     with refuses("expected data [N, 8, 1], got [3, 2, 4, 4, 1]"):
         data.check_data(films, (8, 1))
@@ -179,5 +179,5 @@ def test_read_images_gives_signals_to_a_model_of_them(tmp_path):
     np.testing.assert_array_equal(read, np.concatenate([films, films]))
     with refuses("expected data [N, 8, 1], got [3, 2, 4, 4, 1]"):
         data.read_images(tmp_path / "a.npy", data_shape=(8, 1))
-    with refuses("got [3, 2, 4, 4, 1]", "not gray or RGB images"):
+    with refuses("got [3, 2, 4, 4, 1]", "not gray or RGB"):
         data.read_images(tmp_path / "a.npy")

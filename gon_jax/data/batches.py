@@ -28,13 +28,7 @@ def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch
     """Return which examples make up each batch of an epoch: int32 indices `[num_batches, batch_size]`.
 
     A permutation that depends on `(key, epoch)` alone, so that a resumed run sees what an uninterrupted one would.
-    The last, incomplete batch is dropped: `num_batches = num_examples // batch_size`.
-
-    Args:
-        key: typed key of the run's shuffling.
-        epoch: number of the epoch; may be traced.
-        num_examples: static.
-        batch_size: static.
+    The last, incomplete batch is dropped. `epoch` may be traced, `num_examples` and `batch_size` are static.
 
     Raises:
         ValueError: `batch_size` is not in 1..num_examples.
@@ -45,8 +39,7 @@ def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch
     """
     if not 1 <= batch_size <= num_examples:
         raise ValueError(
-            f"expected a batch size from 1 to the {num_examples} examples there are, got {batch_size}: "
-            "no batch would be complete; choose a smaller one"
+            f"expected a batch size from 1 to the {num_examples} examples there are, got {batch_size}: choose another"
         )
     num_batches = num_examples // batch_size
     order = jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)

@@ -23,21 +23,21 @@ from gon_jax._files import one_line, write_file
 
 __all__ = ["BUILDERS", "prepare"]
 
-SPLITS = {"train": "train", "test": "t10k"}  # tfds's name, the name in the original files
 
-
-class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Verified originals, and examples made of `(image, label, *more)` tuples."""
 
     URL: str
-    SHA256: dict[str, str]  # of each original file, or of what `_digest` takes of it, by name
-    HASHED = "SHA-256"  # what `_digest` returns, in words
+    SHA256: dict[str, str]  # by name of an original file, of what `_digest` takes of it
     SHAPE: tuple[int, int, int]
     CLASSES: list[str] | int = 10  # names, or how many
     MORE: dict[str, tfds.features.FeatureConnector] = {}  # features besides image and label
-    download_dir: Path
-    manual_dir: Path | None = None
+    folder: Path  # of the originals
+    download: bool
     url_infos = None  # to look for checksum files, tfds would need importlib_resources, which it does not install
+
+    def __init_subclass__(cls):
+        super().__init_subclass__(skip_registration=True)
 
     def _info(self):
         classes = {"num_classes" if isinstance(self.CLASSES, int) else "names": self.CLASSES}
@@ -50,39 +50,34 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager):
-        originals = {file: self._original(file) for file in self.SHA256}
-        return {split: self._generate_examples(originals, split) for split in SPLITS}
+        originals = {file: self._original(self.folder / file) for file in self.SHA256}
+        return {split: self._generate_examples(originals, split) for split in ("train", "test")}
 
     def _generate_examples(self, originals, split):
         for index, (image, label, *more) in enumerate(self._examples(originals, split)):
+            Image.fromarray(image).save(png := io.BytesIO(), "png")
             example = dict(zip(self.MORE, more, strict=True))
-            yield index, {**example, "image": _png(image), "label": int(label)}  # the key fixes the order on disk
+            yield index, {**example, "image": png.getvalue(), "label": int(label)}  # the key fixes the order on disk
 
-    def _original(self, file: str) -> Path:
+    def _original(self, path: Path) -> Path:
         """Return the path of an original file, downloaded if it has to be, once it is verified."""
-        path = (self.manual_dir or self.download_dir) / file
         if not path.is_file():
-            if self.manual_dir:
-                raise FileNotFoundError(
-                    f"expected the original files {', '.join(self.SHA256)} of {self.name} in {self.manual_dir}, found "
-                    f"no {file}: download it from {self.URL}"
-                )
             try:
-                _download(self.URL + file, path)
+                if not self.download:
+                    raise FileNotFoundError(f"no {path.name} there")
+                _download(self.URL + path.name, path)
             except OSError as error:  # those of requests too
                 raise FileNotFoundError(
-                    f"expected to download {self.name} from {self.URL}, got {one_line(error)}: set GON_DATA_DIR to a "
-                    f"folder that has it prepared, or get {', '.join(self.SHA256)} into a folder and call "
+                    f"expected {self.name} from {self.URL} in {path.parent}, got {one_line(error)}: set GON_DATA_DIR "
+                    f"to a folder that has it prepared, or get {', '.join(self.SHA256)} into a folder and call "
                     f"gon_jax.data.prepare({self.name!r}, data_dir, manual_dir=folder)"
                 ) from error
-        found = self._digest(path)
-        if found != self.SHA256[file]:
-            if not self.manual_dir:
+        if (found := self._digest(path)) != (expected := self.SHA256[path.name]):
+            if self.download:
                 path.unlink()
-            remedy = "replace it" if self.manual_dir else f"try again, or see what {self.URL} answers"
             raise ValueError(
-                f"expected {path} to be {self.name}'s {file} with {self.HASHED} "
-                f"{self.SHA256[file]}, got {found}, so it is damaged or of another dataset: {remedy}"
+                f"expected {path} to be {self.name}'s {path.name} with SHA-256 {expected}, got {found}, so it is "
+                f"damaged or of another dataset: {'try again' if self.download else 'replace it'} ({self.URL})"
             )
         return path
 
@@ -91,7 +86,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-class _Mnist(_Builder, skip_registration=True):
+class _Mnist(_Builder):
     """Handwritten digits by Y. LeCun, C. Cortes and C. Burges: 60,000 to train, 10,000 to test."""
 
     name = "mnist"
@@ -106,11 +101,12 @@ class _Mnist(_Builder, skip_registration=True):
     SHAPE = (28, 28, 1)
 
     def _examples(self, originals, split):
-        parts = (originals[f"{SPLITS[split]}-{part}-ubyte.gz"] for part in ("images-idx3", "labels-idx1"))
+        prefix = {"train": "train", "test": "t10k"}[split]
+        parts = (originals[f"{prefix}-{part}-ubyte.gz"] for part in ("images-idx3", "labels-idx1"))
         return zip(*map(_read_idx, parts), strict=True)
 
 
-class _FashionMnist(_Mnist, skip_registration=True):
+class _FashionMnist(_Mnist):
     """Zalando's articles in the format of MNIST: 60,000 to train, 10,000 to test."""
 
     name = "fashion_mnist"
@@ -124,7 +120,7 @@ class _FashionMnist(_Mnist, skip_registration=True):
     CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
 
-class _Cifar10(_Builder, skip_registration=True):
+class _Cifar10(_Builder):
     """Labeled subset of 80 Million Tiny Images by Krizhevsky, Nair and Hinton: 50,000 and 10,000."""
 
     name = "cifar10"
@@ -144,17 +140,16 @@ class _Cifar10(_Builder, skip_registration=True):
         return zip(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0], ids, strict=True)
 
 
-class _Coil20(_Builder, skip_registration=True):
+class _Coil20(_Builder):
     """20 objects on a turntable by S. A. Nene, S. K. Nayar and H. Murase, a picture every 5 degrees; processed.
 
     Every sixth angle (25, 55, ..., 355 degrees) to test, 240; the others to train, 1,200. Not in tfds's catalog.
-    """  # archives with the same pictures differ: verified are the pixels, in the order of objects and angles
+    """
 
     name = "coil20"
     VERSION = tfds.core.Version("1.0.0")
     URL = "http://www.cs.columbia.edu/CAVE/databases/SLAM_coil-20_coil-100/coil-20/"
-    SHA256 = {"coil-20-proc.zip": "7274cbacb79ea6c57340827c9f9301745a8e9b3173dea4aa828e00b49c42946c"}
-    HASHED = "1,440 pictures whose pixels have SHA-256"
+    SHA256 = {"coil-20-proc.zip": "of pixels 7274cbacb79ea6c57340827c9f9301745a8e9b3173dea4aa828e00b49c42946c"}
     SHAPE = (128, 128, 1)
     CLASSES = 20
     MORE = {"angle": tfds.features.Scalar(np.int32)}  # in degrees
@@ -166,23 +161,19 @@ class _Coil20(_Builder, skip_registration=True):
             if (angle % 6 == 5) == (split == "test"):
                 yield pictures[label, angle], label, 360 // self.NUM_ANGLES * angle
 
-    def _digest(self, path):
+    def _digest(self, path):  # archives with the same pictures differ
         try:
-            return hashlib.sha256(self._pictures(path)).hexdigest()
-        except Exception as error:  # zipfile and Pillow each have their own
+            return f"of pixels {hashlib.sha256(self._pictures(path)).hexdigest()}"
+        except Exception as error:  # zipfile, Pillow and numpy each have their own
             return one_line(error)
 
-    def _pictures(self, path) -> np.ndarray:
-        """Return the pictures, uint8 `[20, 72, 128, 128]`."""
-        names = [f"obj{i}__{j}.png" for i in range(1, self.CLASSES + 1) for j in range(self.NUM_ANGLES)]
+    def _pictures(self, path):
+        """Return the pictures by object and angle, uint8 `[20, 72, 128, 128]`."""
         with zipfile.ZipFile(path) as archive:
             members = {member.rpartition("/")[2]: member for member in archive.namelist()}
-            if absent := [name for name in names if name not in members]:
-                raise ValueError(f"{len(absent)} of them absent, first {absent[0]}")
-            pictures = [Image.open(io.BytesIO(archive.read(members[name]))) for name in names]
-        if others := {(image.mode, *image.size) for image in pictures} - {("L", *self.SHAPE[:2])}:
-            raise ValueError(f"expected 8-bit gray, 128x128, got {sorted(others)}")
-        return np.stack(pictures).reshape(self.CLASSES, self.NUM_ANGLES, *self.SHAPE[:2])
+            shape = (self.CLASSES, self.NUM_ANGLES, *self.SHAPE[:2])
+            files = [archive.read(members[f"obj{i + 1}__{j}.png"]) for i, j in np.ndindex(shape[:2])]
+        return np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in files]).reshape(shape)
 
 
 BUILDERS = {builder.name: builder for builder in (_Mnist, _FashionMnist, _Cifar10, _Coil20)}
@@ -191,8 +182,8 @@ BUILDERS = {builder.name: builder for builder in (_Mnist, _FashionMnist, _Cifar1
 def prepare(name: str, data_dir: Path, manual_dir: str | os.PathLike | None = None) -> Path:
     """Prepare a dataset as array_record under `data_dir/name/version` and return that folder."""
     builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
-    builder.download_dir = data_dir / "downloads" / name  # one per dataset: MNIST and Fashion-MNIST name files alike
-    builder.manual_dir = None if manual_dir is None else Path(manual_dir).expanduser()
+    builder.download = manual_dir is None  # into a folder per dataset: MNIST and Fashion-MNIST name files alike
+    builder.folder = Path(data_dir / "downloads" / name if manual_dir is None else manual_dir).expanduser()
     with contextlib.redirect_stdout(io.StringIO()):  # tfds announces itself there; its progress bars are on stderr
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
     return Path(builder.data_dir)
@@ -211,9 +202,3 @@ def _read_idx(path):
     data = gzip.decompress(path.read_bytes())
     rank = data[3]
     return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(np.frombuffer(data, ">i4", rank, 4))
-
-
-def _png(image):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "png")
-    return file.getvalue()

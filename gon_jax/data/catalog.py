@@ -1,6 +1,11 @@
-"""Datasets prepared by tensorflow-datasets: where they are, and how they are read, without TensorFlow."""
+"""Datasets prepared by tensorflow-datasets or `prepare`: where they are, and how they are read, without TensorFlow.
 
+They are read in the order of their records, shuffled once and the same on every machine.
+"""
+
+import functools
 import io
+import itertools
 import json
 import logging
 import os
@@ -9,20 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from gon_jax._files import one_line
+from gon_jax.data.datasets import DATASETS, Parts, register, unknown
 from gon_jax.data.folders import convert_picture
 
-__all__ = ["NUM_EXAMPLES", "locate", "prepare", "read", "search_path"]
+__all__ = ["NUM_EXAMPLES", "locate", "missing", "prepare", "read", "search_path"]
 
-NUM_EXAMPLES: dict[str, tuple[int, int]] = {  # train, test of the complete dataset; of LSUN's 3,033,042 the first
+NUM_EXAMPLES: dict[str, tuple[int, int]] = {  # train, test
     "mnist": (60_000, 10_000),
     "fashion_mnist": (60_000, 10_000),
     "cifar10": (50_000, 10_000),
-    "coil20": (1_200, 240),
-    "smallnorb": (24_300, 24_300),
+    "coil20": (1_200, 240),  # of each object's 72 angles every sixth (number 5, 11, ..., 71) is test
+    "smallnorb": (24_300, 24_300),  # of the first camera
     "celeb_a": (162_770, 19_962),
-    "lsun/bedroom": (60_000, 300),
+    "lsun/bedroom": (60_000, 300),  # the first of 3,033,042, and the validation images; no labels
 }
-NEEDED = {  # by tensorflow-datasets to prepare what we do not prepare ourselves
+NEEDED = {  # by tensorflow-datasets to prepare what `prepare` does not
     "smallnorb": "tensorflow-cpu and importlib_resources; 0.25 GiB to download",
     "celeb_a": "tensorflow-cpu and importlib_resources; 1.4 GiB from Google Drive, which often refuses: then put the "
     "five files into a folder and pass download_config=tfds.download.DownloadConfig(manual_dir=folder)",
@@ -33,10 +39,7 @@ CHUNK = 1000  # examples read at once
 
 
 def search_path() -> list[Path]:
-    """Return the folders in which prepared datasets are looked for.
-
-    First those of `GON_DATA_DIR`, separated by colons (`os.pathsep`), then `TFDS_DATA_DIR` and
-    `~/tensorflow_datasets`.
+    """Return the folders of prepared datasets: `GON_DATA_DIR`'s (colons between), `TFDS_DATA_DIR`, tfds's own.
 
     Example:
         >>> search_path()[-1].name
@@ -50,12 +53,11 @@ def search_path() -> list[Path]:
 def prepare(name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLike | None = None) -> Path:
     """Prepare a dataset as array_record, unless it is already prepared; return its folder `data_dir/name/version`.
 
-    Name, version, features, contents and order are those of tensorflow-datasets' catalog, which reads the result too
-    (and lacks COIL-20). The original files, or the pixels of COIL-20, must have the SHA-256 known here. An interrupted
-    preparation leaves nothing that looks prepared, and a whole download is not repeated.
+    It is the same as tensorflow-datasets prepares (which lacks COIL-20), from originals verified by SHA-256. An
+    interrupted preparation leaves nothing that looks prepared, and a whole download is not repeated.
 
     Args:
-        name: one of "mnist", "fashion_mnist", "cifar10", "coil20".
+        name: "mnist", "fashion_mnist", "cifar10" or "coil20".
         data_dir: a folder as in `search_path()`; made if missing.
         manual_dir: folder of the original files, as they were published; None downloads them.
 
@@ -63,11 +65,6 @@ def prepare(name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLik
         ValueError: no such dataset, an original with another SHA-256, or the folder holds another file format.
         FileNotFoundError: an original is missing, or cannot be downloaded.
         ImportError: tensorflow-datasets is not installed.
-
-    Example:
-        >>> prepare("imagenet", ".")
-        Traceback (most recent call last):
-        ValueError: expected a dataset to prepare (mnist, fashion_mnist, cifar10, coil20), got 'imagenet'
     """
     ours = [name for name in NUM_EXAMPLES if name not in NEEDED]
     if name not in ours:
@@ -77,15 +74,14 @@ def prepare(name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLik
     from gon_jax.data import builders
 
     folder = Path(data_dir).expanduser() / name / str(builders.BUILDERS[name].VERSION)
-    if folder.exists() and not _is_prepared(folder):
-        raise ValueError(
-            f"expected no folder {folder}, or one of array_record, got another format (TFRecord cannot be read "
-            "without TensorFlow): prepare into another folder"
-        )
-    return folder if folder.exists() else builders.prepare(name, folder.parents[1], manual_dir)
+    if not folder.exists():
+        return builders.prepare(name, folder.parents[1], manual_dir)
+    if not _is_prepared(folder):
+        raise ValueError(f"expected array_record in {folder}, got another format, such as TFRecord: use another folder")
+    return folder
 
 
-def read(name: str, image_size: int | None = None, *, download: bool = True) -> tuple:
+def read(name: str, image_size: int | None = None, download: bool = True) -> Parts:
     """Return `(images, labels)` of train and of test: uint8 `[N, H, W, C]`, int32 `[N]` or None, in record order.
 
     Images that are not square are cut about the center and resized to `image_size` one by one, as they are read.
@@ -95,52 +91,63 @@ def read(name: str, image_size: int | None = None, *, download: bool = True) -> 
         ValueError: the folder does not hold what it declares, or images are not square and there is no `image_size`.
         ImportError: tensorflow-datasets is not installed.
     """
-    if name in NOT_SQUARE and image_size is None:
-        raise ValueError(
-            f"expected an image_size for {name}, whose images are not square, got None: give one, such as "
-            "image_size=64, and their center squares are resized to it"
-        )
-    folder = locate(name, download=download)
     size = image_size if name in NOT_SQUARE else None
-    return tuple(
-        _read_split(name, folder, split, num, size)
-        for split, num in zip(("train", "test"), NUM_EXAMPLES[name], strict=True)
-    )
+    if name in NOT_SQUARE and size is None:
+        raise ValueError(
+            f"expected an image_size for {name}, whose images are not square, got None: give one, such as image_size=64"
+        )
+    folder, splits = locate(name, download=download), zip(("train", "test"), NUM_EXAMPLES[name], strict=True)
+    return [_read_split(name, folder, split, num, size) for split, num in splits]
+
+
+for _name in NUM_EXAMPLES:
+    register(_name)(functools.partial(read, _name))
+
+
+def missing(name: str) -> str | None:
+    """Return in one line why one of `DATASETS` cannot be loaded without a download, or None if it can; read nothing.
+
+    Example:
+        >>> missing("digits") is None
+        True
+    """
+    if name not in DATASETS:
+        raise unknown(name)
+    try:
+        if name in NUM_EXAMPLES:
+            locate(name, download=False)
+    except (FileNotFoundError, ImportError) as error:
+        return str(error)
+    return None
 
 
 def locate(name: str, *, download: bool = True) -> Path:
     """Return the folder that a dataset is prepared in, the newest version in the first folder that has one.
 
-    Prepares it if it is nowhere and may be downloaded; otherwise reads nothing. Raises as `read` does.
+    Prepare it if it is nowhere and may be downloaded; otherwise read nothing. Raises as `read` does.
     """
     folders = search_path()
     for folder in folders:
         if prepared := [path for path in _versions(folder / name) if _is_prepared(path)]:
             _import_tfds()
             return max(prepared, key=lambda path: [int(number) for number in path.name.split(".")])
-    looked = ", ".join(map(str, folders))
-    if not download or name in NEEDED:
-        remedy = (
-            f"have tensorflow-datasets prepare it: {_command(name)}"
-            if name in NEEDED
-            else f"allow the download, as gon_jax.data.load({name!r}) does, or prepare it from its original files with "
-            f"gon_jax.data.prepare({name!r}, data_dir, manual_dir)"
-        )
-        raise FileNotFoundError(
-            f"expected {name}, prepared as array_record, in one of {looked}; found none: set GON_DATA_DIR to the "
-            f"folder that has it, or {remedy}"
-        )
-    for folder in folders:
-        if _is_writable(folder) and not _versions(folder / name):
-            return prepare(name, folder)
+    if name in NEEDED:
+        remedy = f"have tensorflow-datasets prepare it: {_command(name)}"
+    elif not download:
+        remedy = f"allow the download, or call gon_jax.data.prepare({name!r}, data_dir, manual_dir)"
+    else:
+        for folder in folders:
+            if _is_writable(folder) and not _versions(folder / name):
+                return prepare(name, folder)
+        remedy = "to a new one to prepare it in: none of these can be written, or it is there as TFRecord"
     raise FileNotFoundError(
-        f"expected a folder to prepare {name} in, but in none of {looked} can one be written (or it is there as "
-        "TFRecord): set GON_DATA_DIR to a new folder"
+        f"expected {name}, prepared as array_record, in one of {', '.join(map(str, folders))}; found none: set "
+        f"GON_DATA_DIR to the folder that has it, or {remedy}"
     )
 
 
 def _versions(folder):
-    """Return the folders named like a version, `3.0.1`, which tfds names so when all is written."""
+    """Return the folders named like a version, `3.0.1`, as tfds names them when all is written."""
     return [path for path in folder.glob("*.*.*") if path.name.replace(".", "").isdecimal()]
 
 
@@ -180,23 +187,20 @@ def _read_split(name, folder, split, num_wanted, size=None):
         source = builder.as_data_source(source_split, decoders=dict.fromkeys(undecoded, tfds.decode.SkipDecoding()))
         shape = (*((size, size) if size else features["image"].shape[:2]), features["image"].shape[2])
         images, labels = np.empty([num, *shape], np.uint8), np.empty([num], np.int32) if label else None
-        with tqdm(total=num, desc=f"read {name} {split}", unit="image", leave=False, delay=2) as bar:
-            for start in range(0, num, CHUNK):
-                examples = source.__getitems__(range(start, min(start + CHUNK, num)))
-                for i, example in enumerate(examples, start):
-                    picture = Image.open(io.BytesIO(example["image"]))
-                    images[i] = convert_picture(picture, shape[:2] if size else None, shape[2])
-                    if label:
-                        labels[i] = example[label]
-                bar.update(len(examples))
+        chunks = (range(num)[start : start + CHUNK] for start in range(0, num, CHUNK))
+        examples = itertools.chain.from_iterable(source.__getitems__(chunk) for chunk in chunks)
+        for i, example in enumerate(tqdm(examples, f"read {name} {split}", num, unit="image", leave=False, delay=2)):
+            images[i] = convert_picture(Image.open(io.BytesIO(example["image"])), shape[:2] if size else None, shape[2])
+            if labels is not None:
+                labels[i] = example[label]
     except Exception as error:  # array_record, tfds and Pillow each have their own
         raise ValueError(
-            f"expected {name} {split} as its dataset_info.json and features.json declare it in {folder}, "
-            f"which cannot be read ({one_line(error)}): remove that folder and prepare it anew"
+            f"expected {name} {split} as dataset_info.json and features.json declare it in {folder}, which cannot be "
+            f"read ({one_line(error)}): remove that folder and prepare it anew"
         ) from error
     if num != num_wanted:
-        subset = "%s in %s is a subset: %d of %d %s examples"
-        logging.getLogger(__name__).warning(subset, name, folder, num, num_wanted, split)
+        subset = f"{name} in {folder} is a subset: {num} of {num_wanted} {split} examples"
+        logging.getLogger(__name__).warning(subset)
     return images, labels
 
 
@@ -205,7 +209,5 @@ def _import_tfds():
         import array_record  # noqa: F401  (missing where it has no wheel; tfds itself imports it late)
         import tensorflow_datasets
     except ImportError as error:
-        raise ImportError(
-            f"tensorflow-datasets with array_record is needed for this dataset ({error}): pip install 'gon_jax[data]'"
-        ) from error
+        raise ImportError(f"expected tensorflow-datasets, got {error}: pip install 'gon_jax[data]'") from error
     return tensorflow_datasets

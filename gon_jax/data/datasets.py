@@ -1,26 +1,25 @@
-"""Datasets by name or path, as arrays, with the splits of the authors' implementation."""
+"""Datasets by name or path, whole, as arrays: the registry of names, and `load`."""
 
 import difflib
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gon_jax.data import catalog, folders, generated
-from gon_jax.data.arrays import check_size, kind_of, resize
+from gon_jax.data.arrays import check_size, convert_part, kind_of, resize
+from gon_jax.data.folders import ARRAY_SUFFIXES, read_arrays, read_folder
 
-__all__ = ["DATASETS", "Dataset", "Split", "load", "missing"]
+__all__ = ["DATASETS", "SAMPLE_RATE", "Dataset", "Loader", "Parts", "Split", "load", "register", "unknown"]
 
-GENERATED = ("tones", "solids", "moving_digits")
-DATASETS = ("digits", *catalog.NUM_EXAMPLES, *GENERATED)
+SAMPLE_RATE = 8000  # Hz, of all audio
 
 
 class Split(NamedTuple):
-    """Images `[N, H, W, C]`, or other signals `[N, *spatial, C]`; labels int32 `[N]` where there are any.
+    """Images `[N, H, W, C]`, voxels `[N, D, D, D, 1]` or films `[N, T, H, W, C]`, uint8; labels int32 `[N]` or None.
 
-    All are uint8 but sound, which is float32 `[N, L, C]` in [0, 1] with silence at 0.5. Voxels are `[N, D, D, D, 1]`,
-    films `[N, T, H, W, C]`.
+    Sound is float32 `[N, L, C]` in [0, 1] with silence at 0.5.
     """
 
     images: np.ndarray
@@ -28,53 +27,70 @@ class Split(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A name and its splits; `validation` is None unless examples were asked to be held out.
-
-    `kind` is "images", "audio", "voxels" or "video", and `sample_rate` that of audio in Hz.
-    """
+    """A name and its splits."""
 
     name: str
     train: Split
-    validation: Split | None
+    validation: Split | None  # unless examples were asked to be held out
     test: Split
-    kind: str = "images"
-    sample_rate: int | None = None
+    kind: str = "images"  # or "audio", "voxels", "video"
+    sample_rate: int | None = None  # of audio, in Hz
+
+
+Parts = Sequence[tuple[np.ndarray, np.ndarray | None]]  # data and labels of train and of test, or of both together
+Loader = Callable[[int | None, bool], Parts]  # of image_size and download
+DATASETS: dict[str, Loader] = {}  # filled by `register`
+
+
+def register(name: str) -> Callable[[Loader], Loader]:
+    """Return a decorator that registers a loader, after which `load` and all commands know the dataset by name.
+
+    The loader is called with `image_size` and `download` of `load`, and may ignore both: `load` resizes what it
+    returns, `(data, labels)` of train and of test in a list, or one such pair of both together. Data are as in
+    `check_data`, or bool, or without the channel axis; labels are integers `[N]` or None.
+
+    Raises:
+        ValueError: the name is taken.
+
+    Example:
+        >>> @register("stripes")
+        ... def stripes(image_size, download):
+        ...     labels, stripes = np.arange(20) % 2, np.arange(8) % 4 < 2
+        ...     return [(np.where(labels[:, None, None] == 0, stripes, stripes[:, None]), labels)]
+        >>> load("stripes", image_size=16).train.images.shape
+        (18, 16, 16, 1)
+        >>> del DATASETS["stripes"]
+    """
+    if name in DATASETS:
+        raise ValueError(f"expected a new name, got {name!r}, which is taken: choose another")
+
+    def add(loader: Loader) -> Loader:
+        DATASETS[name] = loader
+        return loader
+
+    return add
 
 
 def load(
     name: str | os.PathLike, *, image_size: int | None = None, num_validation: int | None = 0, download: bool = True
 ) -> Dataset:
-    """Load a dataset whole, in memory.
-
-    - "digits": 1,797 digits of scikit-learn, 8x8, round(255 v / 16); every fifth of a class (number 4, 9, ... in file
-      order) is test.
-    - "mnist", "fashion_mnist", "cifar10": as prepared by tensorflow-datasets in a folder of `search_path()`, in the
-      order of its records (shuffled once, the same on every machine); downloaded and prepared there if missing.
-    - "coil20": likewise, 128x128; of each object's 72 angles every sixth (number 5, 11, ..., 71) is test.
-    - "smallnorb" (the first of its two cameras), "celeb_a" and "lsun/bedroom" (no labels): likewise, but prepared by
-      tensorflow-datasets itself. The last two are not square and need `image_size`. The first 60,000 bedrooms of
-      LSUN are train, its validation images are test.
-    - "tones", "solids", "moving_digits": 1,000 and 200 sounds `[2048, 1]`, voxels `[16, 16, 16, 1]` and films
-      `[6, 16, 16, 1]`, made when asked for, always the same.
-    - a path to a `.npy` or `.npz` file of images `[N, H, W]` or `[N, H, W, C]`, or of signals shaped as in `Split`
-      (sound of 8,000 Hz): uint8, or floats in [0, 1]. Keys of an `.npz`: `images` or `x`, `labels` or `y`; or
-      `x_train`, `x_test`, `y_train`, `y_test`.
-    - a path to a folder of pictures, searched recursively in sorted order, gray if all are, else RGB; the names of the
-      immediate subfolders are the labels if every picture is in one. Folders `train` and `test` are kept apart.
-
-    Where a file or folder has no test set, every tenth example (number 9, 19, ...) is test.
+    """Load a dataset whole, in memory; where test is not apart, it is every tenth example (number 9, 19, ...).
 
     Args:
-        name: one of `DATASETS`, or a path.
-        image_size: height and width to resize images to, as `resize` does, or their center squares where they are not
-            square and read one by one; None keeps the size they have.
+        name: one of `DATASETS`; or the path of a `.npy` or `.npz` file of images `[N, H, W]` or `[N, H, W, C]`, or of
+            signals as in `Split` (sound of 8,000 Hz), uint8 or floats in [0, 1], under the keys `images` or `x`,
+            `labels` or `y`, or `x_train`, `x_test`, `y_train`, `y_test`; or the path of a folder of pictures, searched
+            recursively in sorted order, gray if all are, else RGB, labeled by the immediate subfolders if every
+            picture is in one, train and test apart if it has folders `train` and `test`.
+        image_size: height and width to resize images to, as `resize` does; those of "celeb_a" and "lsun/bedroom" and
+            of folders need not be square, and their center squares are taken. None keeps the size.
         num_validation: how many examples at the end of the training set become `validation`; None is 5,000, or a tenth
             where that is less.
         download: whether a missing dataset may be downloaded.
 
     Raises:
-        ValueError: no such dataset, data that are not as above, `image_size` for what is not images or none for what
-            needs it, or `num_validation` leaves nothing to train on.
+        ValueError: no such dataset, other data than above, `image_size` for signals or none for what needs it, or
+            `num_validation` leaves nothing to train on.
         FileNotFoundError: no such path, no image in it, or a dataset neither prepared nor to be downloaded.
         ImportError: tensorflow-datasets is needed and not installed.
 
@@ -85,24 +101,18 @@ def load(
     """
     image_size = None if image_size is None else check_size(image_size)
     path = Path(name).expanduser()
-    if name == "digits":
-        parts = _digits()
-    elif name == "moving_digits":
-        parts = generated.moving_digits(*_digits())
-    elif name in GENERATED:
-        parts = getattr(generated, name)()
-    elif name in DATASETS:
-        parts = catalog.read(name, image_size, download=download)
+    if name in DATASETS:
+        parts = _call(str(name), image_size, download)
     elif path.is_dir():
-        parts = folders.read_folder(path, image_size)
-    elif path.is_file() or path.suffix in folders.ARRAY_SUFFIXES:
-        parts = folders.read_arrays(path)
+        parts = read_folder(path, image_size)
+    elif path.is_file() or path.suffix in ARRAY_SUFFIXES:
+        parts = read_arrays(path)
     elif isinstance(name, os.PathLike) or os.sep in name:
         raise FileNotFoundError(f"expected a file or folder of images, got {name}, which does not exist: check it")
     else:
-        raise _unknown(name)
+        raise unknown(name)
     train, test = (Split(*part) for part in parts) if len(parts) == 2 else _hold_out(Split(*parts[0]))
-    kind = kind_of(train.images.shape)
+    kind = kind_of(train.images.shape) or "images"
     if image_size is not None:
         if kind != "images":
             raise ValueError(f"expected image_size=None, since {name} is {kind}: only images can be resized")
@@ -116,31 +126,12 @@ def load(
         )
     num_train = num_examples - num_validation
     validation = _take(train, slice(num_train, None)) if num_validation else None
-    sample_rate = generated.SAMPLE_RATE if kind == "audio" else None
+    sample_rate = SAMPLE_RATE if kind == "audio" else None
     return Dataset(str(name), _take(train, slice(num_train)), validation, test, kind, sample_rate)
 
 
-def missing(name: str) -> str | None:
-    """Return in one line why one of `DATASETS` cannot be loaded without a download, or None if it can; read nothing.
-
-    Raises:
-        ValueError: no such dataset.
-
-    Example:
-        >>> missing("digits") is None
-        True
-    """
-    if name not in DATASETS:
-        raise _unknown(name)
-    try:
-        if name in catalog.NUM_EXAMPLES:
-            catalog.locate(name, download=False)
-    except (FileNotFoundError, ImportError) as error:
-        return str(error)
-    return None
-
-
-def _unknown(name):
+def unknown(name: str) -> ValueError:
+    """Return the error for a name that is not in `DATASETS`."""
     close = difflib.get_close_matches(str(name), DATASETS, 1)
     return ValueError(
         f"expected a dataset ({', '.join(DATASETS)}) or the path of a .npy or .npz file or a folder "
@@ -148,27 +139,36 @@ def _unknown(name):
     )
 
 
+def _call(name, image_size, download):
+    parts = DATASETS[name](image_size, download)
+    if not (len(parts) in (1, 2) and all(isinstance(part, tuple) and len(part) == 2 for part in parts)):
+        got = ", ".join(type(part).__name__ for part in parts)
+        raise ValueError(
+            f"expected one or two tuples (data, labels) from the loader of {name}, got {got}: return those"
+        )
+    return [convert_part(*part, name) for part in parts]
+
+
 def _take(split, index):
     return Split(split.images[index], None if split.labels is None else split.labels[index])
 
 
 def _hold_out(split):
-    """Return train and test of a file or folder that does not have them apart."""
+    """Return train and test of data that do not have them apart."""
     if (num := len(split.images)) < 10:
-        raise ValueError(
-            f"expected at least 10 images, of which every tenth is held out for testing, got {num}: "
-            "add images, or give train and test apart"
-        )
+        raise ValueError(f"expected at least 10 images, of which every tenth is test, got {num}: add or split them")
     is_test = np.arange(num) % 10 == 9
     return _take(split, ~is_test), _take(split, is_test)
 
 
-def _digits():
+@register("digits")
+def _digits(*_):
+    """Return scikit-learn's digits, 8x8, as round(255 v / 16); of each class number 4, 9, ... is test."""
     from sklearn.datasets import load_digits
 
     source = load_digits()
-    digits = Split(np.rint(source.images * 255 / 16).astype(np.uint8)[..., None], source.target.astype(np.int32))
-    is_test = np.zeros(len(digits.labels), bool)
+    digits = Split(np.rint(source.images * 255 / 16).astype(np.uint8)[..., None], source.target)
+    is_test = np.zeros(len(source.target), bool)
     for label in range(10):
-        is_test[np.flatnonzero(digits.labels == label)[4::5]] = True
+        is_test[np.flatnonzero(source.target == label)[4::5]] = True
     return _take(digits, ~is_test), _take(digits, is_test)

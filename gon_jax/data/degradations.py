@@ -1,4 +1,4 @@
-"""Sources for translation, made of their targets: the same shape, uint8 `[N, H, W, C]`."""
+"""Sources for translation, made of their targets: the same shape, uint8 `[N, H, W, C]`, or ValueError for others."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
 
 def low_resolution(images: np.ndarray, factor: int = 4) -> np.ndarray:
-    """Return images in larger pixels: means over blocks of factor x factor, rounded, each shown at the block's size.
-
-    Raises:
-        ValueError: not such images, or a factor that does not divide H and W.
+    """Return images in larger pixels: means over blocks of factor x factor, which divides H and W, rounded.
 
     Example:
         >>> low_resolution(np.array([[[0, 8], [8, 8]]], np.uint8)[..., None], 2)[0, :, :, 0].tolist()
@@ -38,9 +35,6 @@ def noisy(images: np.ndarray, scale: float = 0.25, seed: int = 0) -> np.ndarray:
         scale: standard deviation of the noise on [0, 1].
         seed: the same noise for the same seed and shape; give training and test images different ones.
 
-    Raises:
-        ValueError: not such images, or a scale below 0.
-
     Example:
         >>> noisy(np.full((1, 2, 2, 1), 128, np.uint8), scale=0.0).ravel().tolist()
         [128, 128, 128, 128]
@@ -56,9 +50,6 @@ def noisy(images: np.ndarray, scale: float = 0.25, seed: int = 0) -> np.ndarray:
 
 def gray(images: np.ndarray) -> np.ndarray:
     """Return images `[N, H, W, 3]` in gray: their luma by ITU-R 601, rounded, in all three channels.
-
-    Raises:
-        ValueError: not such images.
 
     Example:
         >>> gray(np.array([[[[255, 0, 0], [0, 0, 255]]]], np.uint8)).tolist()

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from gon_jax._files import one_line
-from gon_jax.data.arrays import check_data, convert_data
+from gon_jax.data.arrays import check_data, convert_part
 
-__all__ = ["convert_picture", "read_arrays", "read_folder", "read_images"]
+__all__ = ["ARRAY_SUFFIXES", "convert_picture", "read_arrays", "read_folder", "read_images"]
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -28,8 +28,8 @@ def read_images(
     Args:
         paths: a path or a list of paths.
         data_shape: `(H, W, C)` to convert each image to: cut to that aspect ratio about the center, resized by
-            Pillow's bilinear filter, and turned to gray (C = 1) or RGB (C = 3) as Pillow does. If None, all must have
-            one size; they are gray if all are, else RGB. For another rank, arrays must have this shape.
+            Pillow's bilinear filter, and turned to gray (C = 1) or RGB (C = 3). If None, all must have one size; they
+            are gray if all are, else RGB. For another rank, arrays must have this shape.
 
     Returns:
         uint8 `[N, H, W, C]`, in the order of `paths`; or other signals as `load` keeps them.
@@ -45,33 +45,16 @@ def read_images(
         ...     read_images(f"{folder}/images.npy", data_shape=(32, 32, 3)).shape
         (5, 32, 32, 3)
     """
-    from PIL import Image
-
-    paths = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
-    if not paths:
+    sources = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    if not sources:
         raise ValueError("expected at least one path of images, got none")
     if data_shape is not None and len(data_shape) != 3:
-        return np.concatenate([check_data(array, data_shape) for path in paths for array, _ in read_arrays(path)])
+        return np.concatenate([check_data(array, data_shape) for path in sources for array, _ in read_arrays(path)])
     if data_shape is not None and data_shape[2] not in (1, 3):
         raise ValueError(f"expected an image shape (H, W, C) with 1 or 3 channels, got {list(data_shape)}")
     size, channels = (None, None) if data_shape is None else (data_shape[:2], data_shape[2])
-    images, names = [], []
-    for path in paths:
-        if path.is_dir() or path.suffix.lower() not in ARRAY_SUFFIXES:
-            found = _find(path) if path.is_dir() else [path]
-            images += _read_pictures(found, size, channels)
-            names += found
-            continue
-        for array, _ in read_arrays(path):
-            if array.ndim != 4 or array.shape[3] not in (1, 3):
-                raise ValueError(
-                    f"expected 1 or 3 channels, got {list(array.shape)} in {path}: these are not "
-                    "gray or RGB images [N, H, W, C]"
-                )
-            pictures = (Image.fromarray(image[..., 0] if image.shape[2] == 1 else image) for image in array)
-            images += [convert_picture(picture, size, channels) for picture in pictures]
-            names += [f"{path}, number {i}" for i in range(len(array))]
-    return _stack(images, names, "pass data_shape=(H, W, C) to convert them")
+    found = [(convert_picture(picture, size, channels), at) for path in sources for picture, at in _pictures(path)]
+    return _stack([image for image, _ in found], [at for _, at in found], "pass data_shape=(H, W, C)")
 
 
 def read_folder(path: Path, image_size: int | None = None) -> list[tuple[np.ndarray, np.ndarray | None]]:
@@ -81,23 +64,20 @@ def read_folder(path: Path, image_size: int | None = None) -> list[tuple[np.ndar
     """
     roots = [path / "train", path / "test"]
     roots = roots if all(root.is_dir() for root in roots) else [path]
-    found = [(root, picture) for root in roots for picture in _find(root)]
-    pictures = [picture for _, picture in found]
     size = None if image_size is None else (image_size, image_size)
-    images = _stack(_read_pictures(pictures, size), pictures, "pass image_size to resize them")
-    folders = [picture.relative_to(root).parts[:-1][:1] for root, picture in found]
+    found = [(convert_picture(picture, size), file, root) for root in roots for picture, file in _pictures(root)]
+    images = _stack([image for image, _, _ in found], [file for _, file, _ in found], "pass image_size")
+    folders = [file.relative_to(root).parts[:-1][:1] for _, file, root in found]
     names = sorted(set(folders))
     labels = np.array([names.index(folder) for folder in folders], np.int32) if all(folders) else None
-    is_in = [np.array([root == part for part, _ in found]) for root in roots]
+    is_in = [np.array([root == part for _, _, part in found]) for root in roots]
     return [(images[index], None if labels is None else labels[index]) for index in is_in]
 
 
 def read_arrays(path: Path) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """Return the `(data, labels)` of a `.npy` or `.npz` file, or those of train and test if it names them apart."""
     if path.suffix.lower() not in ARRAY_SUFFIXES:
-        raise ValueError(
-            f"expected a .npy or .npz file or a folder of images, got {path}: give the folder a picture is in"
-        )
+        raise ValueError(f"expected a .npy or .npz file or a folder, got {path}: give the folder a picture is in")
     try:
         with open(path, "rb") as file:
             loaded = np.load(file)
@@ -106,38 +86,35 @@ def read_arrays(path: Path) -> list[tuple[np.ndarray, np.ndarray | None]]:
         raise FileNotFoundError(f"expected a file of images, got {path}, which does not exist: check it") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"expected arrays of numbers written by numpy.save or numpy.savez, got {path}, which cannot "
-            f"be read ({one_line(error)}): write it again"
+            f"expected numbers written by numpy.save or savez, got {path}, which cannot be read ({one_line(error)})"
         ) from error
-    pairs = [("x_train", "y_train"), ("x_test", "y_test")]
-    if not {"x_train", "x_test"} <= set(arrays):
-        only = list(arrays) if len(arrays) == 1 else []
-        x = next((key for key in ("images", "x", *only) if key in arrays), None)
-        if x is None:
-            raise ValueError(
-                f"expected images under the key images or x, or x_train and x_test, got the keys "
-                f"{', '.join(arrays) or '(none)'} in {path}: rename them"
-            )
+    if {"x_train", "x_test"} <= set(arrays):
+        pairs = [("x_train", "y_train"), ("x_test", "y_test")]
+    elif x := next((key for key in ("images", "x", *(arrays if len(arrays) == 1 else ())) if key in arrays), None):
         pairs = [(x, "labels" if "labels" in arrays else "y")]
-    try:
-        return [(convert_data(arrays[x]), _check_labels(arrays.get(y), len(arrays[x]))) for x, y in pairs]
-    except ValueError as error:
-        raise ValueError(f"{error} (in {path})") from None
+    else:
+        keys = ", ".join(arrays) or "(none)"
+        raise ValueError(f"expected the key images or x, or x_train and x_test, got the keys {keys} in {path}: rename")
+    return [convert_part(arrays[x], arrays.get(y), path) for x, y in pairs]
 
 
-def _check_labels(labels, num_examples):
-    if labels is None:
-        return None
-    if labels.shape not in ((num_examples,), (num_examples, 1)) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"expected one integer label per image, [{num_examples}], got {labels.dtype} "
-            f"{list(labels.shape)}: give class numbers, not one-hot vectors"
-        )
-    return labels.reshape(-1).astype(np.int32)
+def _pictures(path):
+    """Yield what is at a path, a picture, a folder, or an array, as Pillow images and where each is from."""
+    from PIL import Image
+    from tqdm.auto import tqdm
+
+    if path.is_dir() or path.suffix.lower() not in ARRAY_SUFFIXES:
+        for file in tqdm(_find(path) if path.is_dir() else [path], "read images", leave=False, delay=2):
+            yield _open(file), file
+        return
+    for array, _ in read_arrays(path):
+        if array.ndim != 4 or array.shape[3] not in (1, 3):
+            raise ValueError(f"expected images [N, H, W, 1 or 3], got {list(array.shape)} in {path}: not gray or RGB")
+        for i, image in enumerate(array):
+            yield Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), f"{path}, number {i}"
 
 
 def _find(folder):
-    """Return the pictures in a folder, hidden ones left out, sorted by path."""
     found = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not found:
@@ -145,37 +122,28 @@ def _find(folder):
     return sorted(found)
 
 
-def _read_pictures(paths, size=None, channels=None):
+def _open(path):
     from PIL import Image, ImageOps
-    from tqdm.auto import tqdm
 
-    images = []
-    for path in tqdm(paths, "read images", leave=False, delay=2):
-        try:
-            with Image.open(path) as file:
-                picture = ImageOps.exif_transpose(file)
-                picture.load()
-        except FileNotFoundError:
-            raise FileNotFoundError(f"expected an image, got {path}, which does not exist: check the path") from None
-        except Exception as error:  # Pillow's plugins raise many kinds for a damaged file
-            raise ValueError(
-                f"expected an image, got {path}, which cannot be read ({one_line(error)}): remove or replace it"
-            ) from error
-        if picture.mode not in GRAY_MODES + COLOR_MODES:
-            raise ValueError(
-                f"expected an image of 8 bits per channel, got {path} of Pillow's mode {picture.mode}: convert it"
-            )
-        images.append(convert_picture(picture, size, channels))
-    return images
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            picture.load()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"expected an image, got {path}, which does not exist: check the path") from None
+    except Exception as error:  # Pillow's plugins raise many kinds for a damaged file
+        raise ValueError(
+            f"expected an image, got {path}, which cannot be read ({one_line(error)}): remove or replace it"
+        ) from error
+    if picture.mode not in GRAY_MODES + COLOR_MODES:
+        raise ValueError(f"expected an image of 8 bits per channel, got {path} of mode {picture.mode}: convert it")
+    return picture
 
 
 def convert_picture(picture: Any, size: tuple[int, int] | None = None, channels: int | None = None) -> np.ndarray:
     """Return a Pillow image as uint8 `[H, W, C]`, cut about the center to the aspect ratio of `size` and resized.
 
-    Args:
-        picture: a `PIL.Image.Image` of a mode with 8 bits per channel.
-        size: height and width; None keeps them.
-        channels: 1 or 3; None is 1 for gray modes, else 3.
+    `size` is `(H, W)`, None keeps it; `channels` is 1 or 3, None 1 for Pillow's gray modes, else 3.
     """
     from PIL import Image
 

@@ -1,40 +1,40 @@
 """Signals that are not images, made in a second from a fixed seed: notes, solids, and digits that move.
 
-Each function returns train and test as pairs of data and labels int32 `[N]`, balanced over the labels in each; the
-order is shuffled.
+Each loader returns train and test as pairs of data and labels `[N]`, balanced over the labels and shuffled in each.
 """
+
+from typing import Any
 
 import numpy as np
 
 from gon_jax.data.arrays import resize
+from gon_jax.data.datasets import DATASETS, SAMPLE_RATE, Parts, register
 
-__all__ = ["SAMPLE_RATE", "SOLIDS", "TIMBRES", "moving_digits", "solids", "tones"]
+__all__ = ["SOLIDS", "TIMBRES", "moving_digits", "solids", "tones"]
 
-SAMPLE_RATE = 8000  # Hz
 TIMBRES = ("string", "bar", "reed", "flute")
 SOLIDS = ("box", "ellipsoid", "cylinder", "cone", "torus")
-_LOWEST, _NUM_PITCHES = 130.81, 25  # C3 in Hz; every semitone of two octaves
+_LOWEST, _NUM_PITCHES, _NUM_TRAIN, _NUM_TEST = 130.81, 25, 1000, 200  # C3 in Hz; every semitone of two octaves
 _NUM_SAMPLES, _SIDE, _NUM_FRAMES, _FRAME, _DIGIT = 2048, 16, 6, 16, 10
 
 
-def tones() -> tuple:
+@register("tones")
+def tones(*_: Any) -> Parts:
     """Make notes of a quarter of a second: float32 `[1000 and 200, 2048, 1]` in [0, 1], silence at 0.5.
 
     A label is one of `TIMBRES`, with all 25 pitches of C3 to C5 equally often. All notes begin in phase; loudness and
     decay are random.
 
-    Example:
-        >>> (train, labels), test = tones()
-        >>> train.shape, np.bincount(labels).tolist()
-        ((1000, 2048, 1), [250, 250, 250, 250])
+    >>> (train, labels), test = tones()
+    >>> train.shape, np.bincount(labels).tolist()
+    ((1000, 2048, 1), [250, 250, 250, 250])
     """
     rng = np.random.default_rng(0)
-    order = _shuffled(rng, 1000, 200)
+    order = _shuffled(rng)
     timbre, pitch = order % 4, order // 4 % _NUM_PITCHES
     loudness, decay = rng.uniform(0.6, 1, len(order)), rng.uniform(0.7, 1.4, len(order))
     time = np.arange(_NUM_SAMPLES) / SAMPLE_RATE
-    sounds = np.zeros([len(order), _NUM_SAMPLES])
-    n = np.arange(1, 13)
+    sounds, n = np.zeros([len(order), _NUM_SAMPLES]), np.arange(1, 13)
     timbres = [  # multiples of the pitch, their amplitudes and rates of decay in 1/s, attack in s
         (n, 1 / n, 3 + 2 * n, 0.002),  # plucked: overtones die first
         (np.array([1, 3.93, 9.24]), np.array([1, 0.5, 0.25]), np.array([12, 40, 90]), 0.001),  # a struck marimba bar
@@ -51,29 +51,29 @@ def tones() -> tuple:
         sounds[of] *= np.minimum(time / attack, 1)
     sounds *= np.minimum((time[-1] - time) / 0.02, 1)  # no click at the end
     sounds *= loudness[:, None] / np.abs(sounds).max(1, keepdims=True)
-    return _parts((0.5 + 0.45 * sounds).astype(np.float32)[..., None], timbre, 1000)
+    return _parts((0.5 + 0.45 * sounds).astype(np.float32)[..., None], timbre)
 
 
-def solids() -> tuple:
+@register("solids")
+def solids(*_: Any) -> Parts:
     """Make solids, turned at random, of random size, proportions and place: uint8 `[1000 and 200, 16, 16, 16, 1]`.
 
     A voxel is 255 if its center is in the solid, else 0. A label is one of `SOLIDS`.
 
-    Example:
-        >>> (train, labels), test = solids()
-        >>> train.shape, np.bincount(labels).tolist()
-        ((1000, 16, 16, 16, 1), [200, 200, 200, 200, 200])
+    >>> (train, labels), test = solids()
+    >>> train.shape, np.bincount(labels).tolist()
+    ((1000, 16, 16, 16, 1), [200, 200, 200, 200, 200])
     """
     rng = np.random.default_rng(1)
-    labels = _shuffled(rng, 1000, 200) % len(SOLIDS)
+    labels = _shuffled(rng) % len(SOLIDS)
     num = len(labels)
-    turn, _ = np.linalg.qr(rng.normal(size=(num, 3, 3)))
+    rotation = np.linalg.qr(rng.normal(size=(num, 3, 3))).Q
     radius = rng.uniform(0.75, 1, num)  # of the sphere about the solid, of half the cube's side
     center = rng.uniform(-1, 1, (num, 3)) * (1 - radius)[:, None]
     centers = (np.arange(_SIDE) + 0.5) * 2 / _SIDE - 1
-    points = np.stack(np.meshgrid(centers, centers, centers, indexing="ij"), -1).reshape(-1, 3)
-    turn /= radius[:, None, None]
-    inner = points.astype(np.float32) @ turn.astype(np.float32) - (center[:, None] @ turn).astype(np.float32)
+    points = np.stack(np.meshgrid(centers, centers, centers, indexing="ij"), -1).reshape(-1, 3).astype(np.float32)
+    turn = rotation / radius[:, None, None]
+    inner = points @ turn.astype(np.float32) - (center[:, None] @ turn).astype(np.float32)
     x, y, z = np.moveaxis(inner, -1, 0)  # [N, 4096] each: points as a solid within the unit sphere sees them
     a, b, c = rng.uniform(0.45, 0.95, (3, num, 1)).astype(np.float32)
     flat, base, tube = np.hypot(x, y), np.sqrt(1 - a**2), 0.2 + 0.15 * a
@@ -89,24 +89,21 @@ def solids() -> tuple:
         ],
         False,
     )
-    return _parts((inside * np.uint8(255)).reshape(num, _SIDE, _SIDE, _SIDE, 1), labels, 1000)
+    return _parts((inside * np.uint8(255)).reshape(num, _SIDE, _SIDE, _SIDE, 1), labels)
 
 
-def moving_digits(train: tuple, test: tuple) -> tuple:
+@register("moving_digits")
+def moving_digits(*_: Any) -> Parts:
     """Make films of digits that move straight and bounce: uint8 `[1000 and 200, 6, 16, 16, 1]`, black behind.
 
-    The digits are enlarged to 10x10. A label is the digit.
+    Train and test are made of those of "digits", enlarged to 10x10. A label is the digit.
 
-    Args:
-        train, test: digits uint8 `[N, 8, 8, 1]` and their labels `[N]`, 100 and 20 of each at least; each is in one.
-
-    Example:
-        >>> digits = np.zeros([1000, 8, 8, 1], np.uint8), np.arange(1000) % 10
-        >>> (films, labels), test = moving_digits(digits, digits)
-        >>> films.shape, np.bincount(labels).tolist()
-        ((1000, 6, 16, 16, 1), [100, 100, 100, 100, 100, 100, 100, 100, 100, 100])
+    >>> (films, labels), test = moving_digits()
+    >>> films.shape, test[0].shape
+    ((1000, 6, 16, 16, 1), (200, 6, 16, 16, 1))
     """
-    return _films(*train, num=1000, seed=2), _films(*test, num=200, seed=3)
+    train, test = DATASETS["digits"](None, False)
+    return _films(*train, _NUM_TRAIN, seed=2), _films(*test, _NUM_TEST, seed=3)
 
 
 def _films(images, labels, num, seed):
@@ -120,14 +117,13 @@ def _films(images, labels, num, seed):
     pixels = np.arange(_FRAME)[:, None] - np.arange(_DIGIT)  # [16, 10]
     weights = np.maximum(0, 1 - abs(pixels - place[..., None, None]))  # bilinear: [N, T, 2, 16, 10]
     films = weights[:, :, 0] @ digits[:, None] @ weights[:, :, 1].swapaxes(-1, -2)
-    return np.rint(films * 255).astype(np.uint8)[..., None], labels[which].astype(np.int32)
+    return np.rint(films * 255).astype(np.uint8)[..., None], labels[which]
 
 
-def _shuffled(rng, num_train, num_test):
-    """Return a permutation of the first numbers, then one of the next, so that each part is balanced in remainders."""
-    return np.concatenate([rng.permutation(num_train), num_train + rng.permutation(num_test)])
+def _shuffled(rng):
+    """Return a permutation of train's numbers, then of test's, so that each part is balanced in remainders."""
+    return np.concatenate([rng.permutation(_NUM_TRAIN), _NUM_TRAIN + rng.permutation(_NUM_TEST)])
 
 
-def _parts(data, labels, num_train):
-    labels = labels.astype(np.int32)
-    return (data[:num_train], labels[:num_train]), (data[num_train:], labels[num_train:])
+def _parts(data, labels):
+    return [(data[part], labels[part]) for part in (slice(_NUM_TRAIN), slice(_NUM_TRAIN, None))]
