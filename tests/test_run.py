@@ -15,10 +15,13 @@ from sklearn.datasets import load_digits
 
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.inference import pairs_of_labels, sample
+from gon_jax.models import gon
 from gon_jax.runs import Config, load_run, train
 from gon_jax.runs import run as run_module
 from gon_jax.runs.config import REGISTRIES, DataConfig, TrainingConfig
 from gon_jax.runs.folder import PICTURES, read_config, read_summary
+from gon_jax.runs.model_configs import ModelConfig
+from gon_jax.runs.options import Positive, register
 from gon_jax.training import NonFiniteLossError
 
 TINY = dict(
@@ -402,7 +405,7 @@ def test_pairs_have_different_labels():
 )
 def test_a_number_that_makes_no_sense_is_refused_by_name(name, value):
     parts = [Config, DataConfig, TrainingConfig, *(part for kind in REGISTRIES.values() for part in kind.values())]
-    parts = [part for part in parts if name in part.__dataclass_fields__]
+    parts = [part for part in parts if name in vars(part())]
     for part in parts:
         with pytest.raises(ValueError, match=rf"expected.* {name}\b.*got"):
             part(**{name: value})
@@ -411,8 +414,27 @@ def test_a_number_that_makes_no_sense_is_refused_by_name(name, value):
 
 @pytest.mark.parametrize(
     "options",
-    [{"likelihood": "mse"}, {"model": "ridge"}, {"network": "mlp"}, {"damping": 2.0}, {"hidden_dim": 64}, {"lr": 1.0}],
+    [
+        *({"likelihood": "mse"}, {"model": "ridge"}, {"network": "mlp"}, {"damping": 2.0}, {"hidden_dim": 64}),
+        *({"lr": 1.0}, {"name": "gon"}),
+    ],
 )
 def test_an_option_of_another_model_and_an_unknown_name_are_refused(options):
     with pytest.raises(ValueError, match=f"expected.*{next(iter(options))}"):
         Config().replace(**options)
+
+
+def test_a_model_of_ones_own_is_one_registered_class(tmp_path, undrawn, monkeypatch):
+    monkeypatch.setitem(REGISTRIES["model"], "mine", None)
+
+    @register(REGISTRIES["model"], "mine")
+    class MyConfig(ModelConfig):
+        gain: Positive = 2.0
+
+        def build(self, decoder, likelihood, network):
+            return gon(decoder, likelihood=likelihood, step_size=self.gain)
+
+    train(config(TINY | {"model": "mine", "gain": 0.5, "num_steps": 2}), tmp_path / "run", progress=False)
+    assert load_run(tmp_path / "run").config.model == MyConfig(0.5)
+    with pytest.raises(ValueError, match="gain above 0, got -1"):
+        Config().replace(model="mine", gain=-1.0)

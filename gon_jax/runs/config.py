@@ -161,9 +161,9 @@ class Config(Options):
             if name in REGISTRIES and changes.get(name, old.name) != old.name:
                 part = _lookup(name, changes[name])
                 defaults = vars(type(old)())
-                kept = {n: v for n, v in kept.items() if n in part.__dataclass_fields__ and v != defaults[n]}
+                kept = {n: v for n, v in kept.items() if n in vars(part()) and v != defaults[n]}
             changes.pop(name, None)
-            parts[name] = part(**kept | {n: changes.pop(n) for n in part.__dataclass_fields__ if n in changes})
+            parts[name] = part(**kept | {n: changes.pop(n) for n in vars(part()) if n in changes})
         if changes:
             names = f"model {parts['model'].name}, network {parts['network'].name}"
             raise ValueError(

@@ -30,7 +30,7 @@ def from_flat(flat: dict[str, Any]) -> Config:
         if options.get(name) == value:
             options |= new
     parts = [part for registry in REGISTRIES.values() for part in registry.values()]
-    known = Config().options().keys() | {name for part in parts for name in part.__dataclass_fields__} | {"encoder"}
+    known = Config().options().keys() | {name for part in parts for name in vars(part())} | {"encoder"}
     if unknown := options.keys() - known:
         raise KeyError(min(unknown))
     if options.get("omega_0") is None:

@@ -39,7 +39,7 @@ Decay = Annotated[float, Rule("from 0 up to 1", lambda x: 0 <= x < 1)]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Options that check themselves by their annotations: literals, finite numbers, rules.
+    """Options that check themselves by their annotations: literals, finite numbers, rules. Each has a default.
 
     Attributes:
         name: that under which the class is registered, if it is.
