@@ -13,15 +13,12 @@ __all__ = ["crc32", "one_line", "read_json", "write_file", "write_json", "write_
 
 
 def write_file(path: str | Path, write_fn: Callable[[BinaryIO], Any]) -> None:
-    """Write a file atomically: after an error or a crash, it is as it was before.
+    """Write a file by `write_fn(file)`, atomically: after an error or a crash, it is as it was before.
 
-    Args:
-        path: the file; missing folders above it are made.
-        write_fn: called with the open binary file.
+    Missing folders above it are made.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = Path(f"{path}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         with partial.open("wb") as file:
             write_fn(file)
@@ -54,7 +51,7 @@ def crc32(*arrays: Any) -> int:
     """Return the CRC-32 of the bytes of arrays, one after another."""
     crc = 0
     for array in arrays:
-        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8), crc)
+        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
     return crc
 
 

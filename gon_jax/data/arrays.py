@@ -52,9 +52,7 @@ def check_data(data: Any, data_shape: Sequence[int] | None = None) -> Any:
     if data.dtype == jnp.uint8:
         return data
     if not jnp.issubdtype(data.dtype, jnp.floating):
-        raise ValueError(
-            f"expected uint8 or floats in [0, 1], got {data.dtype}: cast 0..255 with x.astype(numpy.uint8)"
-        )
+        raise ValueError(f"expected uint8 or floats in [0, 1], got {data.dtype}: cast 0..255 by astype(numpy.uint8)")
     low, high = float(data.min()), float(data.max())  # either is NaN where any value is
     if not (math.isfinite(low) and math.isfinite(high)):
         bad = ~np.isfinite(np.asarray(data, np.float32)).reshape(len(data), -1)
@@ -99,16 +97,11 @@ def convert_part(data: np.ndarray, labels: np.ndarray | None, source: Any) -> tu
     """Return data and labels as `load` keeps them: uint8, but sound in floats as float32; labels int32 `[N]`.
 
     Floats in [0, 1] become round(255 x), booleans 0 and 255, and integers in 0..255 stay; images `[N, H, W]` get a
-    channel axis. Sound keeps floats because 8 bits are audible as noise.
-
-    Raises:
-        ValueError: as `check_data`; integers outside 0..255, or all 0 or 1; not one integer label per example. The
-            message names the `source`.
+    channel axis. Sound keeps floats because 8 bits are audible as noise. Anything else, such as integers that are all
+    0 or 1, is a ValueError that names the `source`.
     """
     try:
-        return _convert_data(np.asarray(data)), None if labels is None else _convert_labels(
-            np.asarray(labels), len(data)
-        )
+        return _convert_data(np.asarray(data)), _convert_labels(labels, len(data))
     except ValueError as error:
         raise ValueError(f"{error} (in {source})") from None
 
@@ -131,11 +124,12 @@ def _convert_data(data):
 
 
 def _convert_labels(labels, num_examples):
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
     if labels.shape not in ((num_examples,), (num_examples, 1)) or not np.issubdtype(labels.dtype, np.integer):
         got = f"{labels.dtype} {list(labels.shape)}"
-        raise ValueError(
-            f"expected integer labels [{num_examples}], got {got}: give class numbers, not one-hot vectors"
-        )
+        raise ValueError(f"expected integer labels [{num_examples}], got {got}: use class numbers, not one-hot")
     return labels.reshape(-1).astype(np.int32)
 
 
@@ -180,8 +174,6 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
         raise ValueError(f"expected square images to resize, got {height}x{width}: crop or pad them first")
     if height == size:
         return images
-    planes = tqdm(
-        np.moveaxis(images, 3, 1).reshape(-1, height, width), f"resize to {size}x{size}", leave=False, delay=2
-    )
+    planes = tqdm(list(np.moveaxis(images, 3, 1).reshape(-1, height, width)), "resize", leave=False, delay=2)
     resized = [np.asarray(Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)) for plane in planes]
     return np.ascontiguousarray(np.moveaxis(np.stack(resized).reshape(num, channels, size, size), 1, 3))

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from gon_jax._files import one_line, write_file
 
-__all__ = ["BUILDERS", "prepare"]
+__all__ = ["BUILDERS"]
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -32,12 +32,18 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
     SHAPE: tuple[int, int, int]
     CLASSES: list[str] | int = 10  # names, or how many
     MORE: dict[str, tfds.features.FeatureConnector] = {}  # features besides image and label
-    folder: Path  # of the originals
-    download: bool
     url_infos = None  # to look for checksum files, tfds would need importlib_resources, which it does not install
 
     def __init_subclass__(cls):
         super().__init_subclass__(skip_registration=True)
+
+    def prepare(self, manual_dir: str | os.PathLike | None) -> None:
+        """Prepare the dataset from the originals in `manual_dir`, or from downloaded ones."""
+        self.download = manual_dir is None  # into a folder per dataset: MNIST and Fashion-MNIST name files alike
+        downloads = Path(self.data_dir).parents[1] / "downloads" / self.name
+        self.folder = downloads if manual_dir is None else Path(manual_dir).expanduser()
+        with contextlib.redirect_stdout(io.StringIO()):  # tfds announces itself there; its progress bars are on stderr
+            self.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
 
     def _info(self):
         classes = {"num_classes" if isinstance(self.CLASSES, int) else "names": self.CLASSES}
@@ -177,16 +183,6 @@ class _Coil20(_Builder):
 
 
 BUILDERS = {builder.name: builder for builder in (_Mnist, _FashionMnist, _Cifar10, _Coil20)}
-
-
-def prepare(name: str, data_dir: Path, manual_dir: str | os.PathLike | None = None) -> Path:
-    """Prepare a dataset as array_record under `data_dir/name/version` and return that folder."""
-    builder = BUILDERS[name](data_dir=data_dir, file_format="array_record")
-    builder.download = manual_dir is None  # into a folder per dataset: MNIST and Fashion-MNIST name files alike
-    builder.folder = Path(data_dir / "downloads" / name if manual_dir is None else manual_dir).expanduser()
-    with contextlib.redirect_stdout(io.StringIO()):  # tfds announces itself there; its progress bars are on stderr
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
-    return Path(builder.data_dir)
 
 
 def _download(url, path):

@@ -75,8 +75,8 @@ def prepare(name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLik
 
     folder = Path(data_dir).expanduser() / name / str(builders.BUILDERS[name].VERSION)
     if not folder.exists():
-        return builders.prepare(name, folder.parents[1], manual_dir)
-    if not _is_prepared(folder):
+        builders.BUILDERS[name](data_dir=folder.parents[1], file_format="array_record").prepare(manual_dir)
+    elif not _is_prepared(folder):
         raise ValueError(f"expected array_record in {folder}, got another format, such as TFRecord: use another folder")
     return folder
 
@@ -85,11 +85,7 @@ def read(name: str, image_size: int | None = None, download: bool = True) -> Par
     """Return `(images, labels)` of train and of test: uint8 `[N, H, W, C]`, int32 `[N]` or None, in record order.
 
     Images that are not square are cut about the center and resized to `image_size` one by one, as they are read.
-
-    Raises:
-        FileNotFoundError: it is prepared nowhere on the search path, and not to be, or cannot be, downloaded.
-        ValueError: the folder does not hold what it declares, or images are not square and there is no `image_size`.
-        ImportError: tensorflow-datasets is not installed.
+    Raises as `load` does.
     """
     size = image_size if name in NOT_SQUARE else None
     if name in NOT_SQUARE and size is None:
@@ -124,7 +120,7 @@ def missing(name: str) -> str | None:
 def locate(name: str, *, download: bool = True) -> Path:
     """Return the folder that a dataset is prepared in, the newest version in the first folder that has one.
 
-    Prepare it if it is nowhere and may be downloaded; otherwise read nothing. Raises as `read` does.
+    Prepare it if it is nowhere and may be downloaded; otherwise read nothing. Raises as `load` does.
     """
     folders = search_path()
     for folder in folders:
@@ -199,8 +195,7 @@ def _read_split(name, folder, split, num_wanted, size=None):
             f"read ({one_line(error)}): remove that folder and prepare it anew"
         ) from error
     if num != num_wanted:
-        subset = f"{name} in {folder} is a subset: {num} of {num_wanted} {split} examples"
-        logging.getLogger(__name__).warning(subset)
+        logging.getLogger(__name__).warning(f"{name} in {folder} is a subset: {num} of {num_wanted} {split} examples")
     return images, labels
 
 

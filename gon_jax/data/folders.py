@@ -37,13 +37,6 @@ def read_images(
     Raises:
         FileNotFoundError: a path does not exist, or a folder has no image.
         ValueError: a file cannot be read as images, or sizes differ.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     np.save(f"{folder}/images.npy", np.zeros([5, 28, 28], np.uint8))
-        ...     read_images(f"{folder}/images.npy", data_shape=(32, 32, 3)).shape
-        (5, 32, 32, 3)
     """
     sources = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not sources:
@@ -54,7 +47,7 @@ def read_images(
         raise ValueError(f"expected an image shape (H, W, C) with 1 or 3 channels, got {list(data_shape)}")
     size, channels = (None, None) if data_shape is None else (data_shape[:2], data_shape[2])
     found = [(convert_picture(picture, size, channels), at) for path in sources for picture, at in _pictures(path)]
-    return _stack([image for image, _ in found], [at for _, at in found], "pass data_shape=(H, W, C)")
+    return _stack(found, "pass data_shape=(H, W, C)")
 
 
 def read_folder(path: Path, image_size: int | None = None) -> list[tuple[np.ndarray, np.ndarray | None]]:
@@ -66,7 +59,7 @@ def read_folder(path: Path, image_size: int | None = None) -> list[tuple[np.ndar
     roots = roots if all(root.is_dir() for root in roots) else [path]
     size = None if image_size is None else (image_size, image_size)
     found = [(convert_picture(picture, size), file, root) for root in roots for picture, file in _pictures(root)]
-    images = _stack([image for image, _, _ in found], [file for _, file, _ in found], "pass image_size")
+    images = _stack(found, "pass image_size")
     folders = [file.relative_to(root).parts[:-1][:1] for _, file, root in found]
     names = sorted(set(folders))
     labels = np.array([names.index(folder) for folder in folders], np.int32) if all(folders) else None
@@ -160,11 +153,11 @@ def convert_picture(picture: Any, size: tuple[int, int] | None = None, channels:
     return pixels[..., None] if gray else pixels
 
 
-def _stack(images, names, remedy):
-    """Return one array `[N, H, W, C]`; gray images among colored ones get three equal channels."""
-    for image, name in zip(images, names, strict=True):
-        if image.shape[:2] != images[0].shape[:2]:
-            first, other = ("{}x{}".format(*each.shape[:2]) for each in (images[0], image))
-            raise ValueError(f"expected images of one size, got {first} ({names[0]}) and {other} ({name}): {remedy}")
-    channels = max(image.shape[2] for image in images)
-    return np.stack([np.broadcast_to(image, (*image.shape[:2], channels)) for image in images])
+def _stack(found, remedy):
+    """Return one array `[N, H, W, C]` of `(image, place, ...)`; gray images among colored ones get equal channels."""
+    sizes = {"{}x{}".format(*image.shape[:2]): place for image, place, *_ in reversed(found)}
+    if len(sizes) > 1:
+        got = " and ".join(f"{size} ({place})" for size, place in reversed(sizes.items()))
+        raise ValueError(f"expected images of one size, got {got}: {remedy}")
+    shape = found[0][0].shape[:2] + (max(image.shape[2] for image, *_ in found),)
+    return np.stack([np.broadcast_to(image, shape) for image, *_ in found])
