@@ -65,7 +65,7 @@ def deviation(values, index):
     "sizes, num_points, gain", [((32, 32), 64, 0.5), ((28, 28), 100, 0.9), ((10, 10, 10), 100, 0.8)], ids=str
 )
 def test_sums_are_unbiased_and_strata_reduce_their_variance(sizes, num_points, gain):
-    """Of the flattened order, where strata are pieces of rows, by a half; of Morton's, most where cells are squares."""
+    """By a half in the flattened order, where strata are pieces of rows; in Morton's, most where cells are squares."""
     values = smooth(*sizes)
     index = draws(len(values), num_points, num=1000)
     independent = deviation(values, np.random.default_rng(0).integers(len(values), size=index.shape))

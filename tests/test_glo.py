@@ -178,7 +178,7 @@ def test_what_is_missing_is_said_before_any_work():
 
 @pytest.mark.parametrize("kind", ["independent", "averaged", "by batch"])
 def test_latents_are_those_of_a_plain_loop(kind, x64, double):
-    """Of Adam from 0 on the summed loss, the decoder fixed: at held statistics, or at those of the batch."""
+    """A loop of Adam from 0 on the summed loss, the decoder fixed: at held statistics, or at those of the batch."""
     f = conv_decoder((8, 8, 1), (K,), base_channels=2) if kind != "independent" else decoder(jnp.tanh)
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.uniform(size=(3, *((8, 8, 1) if kind != "independent" else SHAPE))))

@@ -240,7 +240,7 @@ def test_least_squares_is_a_damped_gauss_newton_step_of_the_whole_batch(kind, li
     damping, relative_damping, num = 0.3, 0.5, len(x)
 
     def mean_eigenvalue(params):
-        """Of deviations from the mean, which move no statistic: those of one example among many others."""
+        """For deviations from the mean, which move no statistic: those of one example among many others."""
         shared = gradient_encoder(decoder, params, origin, strategy="jacobian")
         return (likelihood.fisher(shared.output) * jnp.square(shared.matrix)).sum() / k
 

@@ -201,7 +201,7 @@ def test_a_decoder_that_claims_nothing_still_claims_nothing():
 
 
 def test_the_best_shared_scale_is_the_root_mean_square_of_residuals(x64, double):
-    """Of each channel, over examples and points: there alone the gradient vanishes."""
+    """For each channel, over examples and points: there alone the gradient vanishes."""
     decoder = shared_outputs(INNER["independent"], 2)
     params = moved(double(decoder.init(jax.random.key(0))))
     z, x = jax.random.normal(jax.random.key(1), (5, 3)), jax.random.uniform(jax.random.key(2), (5, 8, 8, 2))
