@@ -13,10 +13,7 @@ __all__ = ["crc32", "one_line", "read_json", "write_file", "write_json", "write_
 
 
 def write_file(path: str | Path, write_fn: Callable[[BinaryIO], Any]) -> None:
-    """Write a file by `write_fn(file)`, atomically: after an error or a crash, it is as it was before.
-
-    Missing folders above it are made.
-    """
+    """Write a file by `write_fn(file)`, and folders above it, atomically: after an error, it is as it was before."""
     partial = Path(f"{path}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -49,10 +46,7 @@ def read_json(path: str | Path) -> Any:
 
 def crc32(*arrays: Any) -> int:
     """Return the CRC-32 of the bytes of arrays, one after another."""
-    crc = 0
-    for array in arrays:
-        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
-    return crc
+    return zlib.crc32(b"".join(np.asarray(array).tobytes() for array in arrays))
 
 
 def one_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@
 and `leaves`: for each leaf dtype and shape, CRC-32 (Orbax does not notice flipped bits) and a key's implementation.
 """
 
+import contextlib
 import math
 from collections import namedtuple
 from pathlib import Path
@@ -27,10 +28,8 @@ class Checkpoints:
     Args:
         folder: the run's folder; the checkpoints are in its `checkpoints/`.
         metric: what the best checkpoint is lowest in, the latest of equal ones; NaN and unreadable ones come last.
-        create: for writers: make the folder if it is missing, and remove what an interrupted save left.
-
-    Raises:
-        FileNotFoundError: the folder has no `checkpoints/`, and `create` is False.
+        create: for writers: make the folder, without which others get a FileNotFoundError, and remove what an
+            interrupted save left.
 
     Example:
         >>> import tempfile
@@ -45,14 +44,10 @@ class Checkpoints:
     def __init__(self, folder: str | Path, *, metric: str = "validation.squared_error", create: bool = False):
         self.folder, self.metric = Path(folder).absolute() / "checkpoints", metric
         if not create and not self.folder.is_dir():
-            raise FileNotFoundError(
-                f"expected a run with checkpoints in {folder}, got no folder {self.folder}: "
-                "the path is probably wrong, or no training has saved there yet"
-            )
-        options = ocp.CheckpointManagerOptions(
-            create=create, cleanup_tmp_directories=create, enable_async_checkpointing=False
-        )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+            got = f"no folder {self.folder}: the path is probably wrong, or no training has saved there yet"
+            raise FileNotFoundError(f"expected a run with checkpoints in {folder}, got {got}")
+        options = {"create": create, "cleanup_tmp_directories": create, "enable_async_checkpointing": False}
+        self._manager = ocp.CheckpointManager(self.folder, options=ocp.CheckpointManagerOptions(**options))
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -71,11 +66,10 @@ class Checkpoints:
         return min(reversed(self.steps), key=self._score, default=None)
 
     def _score(self, step):
-        try:
-            score = self.read_metrics(step).get(self.metric, math.nan)
-        except OSError:
-            score = math.nan
-        return math.inf if math.isnan(score) else score
+        with contextlib.suppress(OSError):
+            score = self.read_metrics(step).get(self.metric, math.inf)
+            return math.inf if math.isnan(score) else score
+        return math.inf
 
     def save(self, step: int, state: Any, config: dict, metrics: dict[str, float]) -> None:
         """Save one checkpoint, then remove those that are neither the best nor the last.
@@ -90,30 +84,23 @@ class Checkpoints:
             ValueError: the step is not after the last, or the metric is missing.
             OSError: the checkpoint could not be written (a full disk); the earlier ones are kept.
         """
-        if self.steps and step <= self.steps[-1]:
-            raise ValueError(
-                f"expected a step after {self.steps[-1]}, the last checkpoint in {self.folder}, got "
-                f"{step}: resume from the last checkpoint, or remove the later ones"
-            )
+        if step <= max(self.steps, default=-1):
+            last = f"{self.steps[-1]}, the last checkpoint in {self.folder}"
+            raise ValueError(f"expected a step after {last}, got {step}: resume from it, or remove later ones")
         if self.metric not in metrics:
-            raise ValueError(
-                f"expected metrics to hold {self.metric!r}, which chooses the best checkpoint, got "
-                f"{sorted(metrics)}: add it, or name another with Checkpoints(..., metric=...)"
-            )
+            got = f"{sorted(metrics)}: add it, or pass Checkpoints another metric"
+            raise ValueError(f"expected metrics with {self.metric!r}, which chooses the best, got {got}")
         arrays = jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
         arrays = jax.tree.map(np.asarray, jax.device_get(arrays))
         leaves = {
             name: [_describe(leaf), crc32(array), str(jax.random.key_impl(leaf)) if _is_key(leaf) else None]
             for (name, leaf), array in zip(_named_leaves(state).items(), jax.tree.leaves(arrays), strict=True)
         }
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(_without_unused(arrays)),
-            config=ocp.args.JsonSave(config),
-            leaves=ocp.args.JsonSave(leaves),
-            scores=ocp.args.JsonSave({name: float(value) for name, value in metrics.items()}),
-        )
+        items = {"config": config, "leaves": leaves, "scores": {name: float(value) for name, value in metrics.items()}}
+        args = {name: ocp.args.JsonSave(item) for name, item in items.items()}
+        args["state"] = ocp.args.StandardSave(_without_unused(arrays))
         try:
-            self._manager.save(step, args=items, force=True)
+            self._manager.save(step, args=ocp.args.Composite(**args), force=True)
             for other in set(self.steps) - {self.best_step, step}:  # Orbax's own policies fail on a damaged checkpoint
                 self._manager.delete(other)
         except (OSError, ValueError) as error:  # tensorstore reports a full disk as ValueError
@@ -123,12 +110,10 @@ class Checkpoints:
             ) from error
 
     def restore(self, template: Any, which: str | int = "last") -> Any:
-        """Read a state back, bit for bit, in the structure of a template.
+        """Read the state of the checkpoint `which`, "last", "best" or a step, back, bit for bit.
 
-        Args:
-            template: a pytree with the structure, shapes and dtypes of the state that was saved: such a state, or its
-                `jax.eval_shape`. JAX leaves are placed as in the template, NumPy leaves stay NumPy.
-            which: "last", "best" or a step.
+        The template is a state of the same structure, shapes and dtypes, or its `jax.eval_shape`. JAX leaves are placed
+        as in the template, NumPy leaves stay NumPy.
 
         Raises:
             FileNotFoundError: there is no such checkpoint.
@@ -136,17 +121,16 @@ class Checkpoints:
             OSError: the checkpoint is damaged.
         """
         step = self._resolve(which)
-        saved, expected = self._read(step, "leaves", ocp.args.JsonRestore()), _named_leaves(template)
+        saved, expected = self._read(step, "leaves"), _named_leaves(template)
         for name in expected | saved:
             want, got = _describe(expected.get(name)), saved.get(name, ["nothing"])[0]
             if want != got:
                 raise ValueError(
-                    f"expected {want} at {name}, got {got} in checkpoint {step} of {self.folder}: it is "
-                    "probably of another model, size or precision; build the template from read_config()"
+                    f"expected {want} at {name}, got {got} in checkpoint {step} of {self.folder}: it is probably of "
+                    "another model, size or precision; build the template from read_config()"
                 )
         empty = _without_unused(jax.tree.map(_empty_like, template))
-        arrays = self._read(step, "state", ocp.args.StandardRestore(empty))
-        leaves = []
+        arrays, leaves = self._read(step, "state", ocp.args.StandardRestore(empty)), []
         for (name, leaf), array in zip(expected.items(), jax.tree.leaves(arrays), strict=True):
             _, crc, key_impl = saved[name]
             if crc32(array) != crc:
@@ -156,24 +140,23 @@ class Checkpoints:
 
     def read_config(self, which: str | int = "last") -> dict:
         """Read the configuration saved with a checkpoint; `which` and errors as for `restore`."""
-        return self._read(self._resolve(which), "config", ocp.args.JsonRestore())
+        return self._read(self._resolve(which), "config")
 
     def read_metrics(self, which: str | int = "last") -> dict[str, float]:
         """Read the metrics saved with a checkpoint; `which` and errors as for `restore`."""
-        return self._read(self._resolve(which), "scores", ocp.args.JsonRestore())
+        return self._read(self._resolve(which), "scores")
 
     def _resolve(self, which):
         step = max(self.steps, default=None) if which == "last" else self.best_step if which == "best" else which
         if step not in self.steps:
-            raise FileNotFoundError(
-                f"expected checkpoint {which!r} in {self.folder}, got steps {list(self.steps)}: "
-                + ("choose one of them, 'last' or 'best'" if self.steps else "no training has saved there yet")
-            )
+            remedy = "choose one of them, 'last' or 'best'" if self.steps else "no training has saved there yet"
+            got = f"steps {list(self.steps)}"
+            raise FileNotFoundError(f"expected checkpoint {which!r} in {self.folder}, got {got}: {remedy}")
         return step
 
-    def _read(self, step, item, args):
+    def _read(self, step, item, args=None):
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: args or ocp.args.JsonRestore()}))[item]
         except Exception as error:  # Orbax, tensorstore and json raise many kinds for damaged files
             raise self._damaged(step, one_line(error)) from error
 
@@ -189,10 +172,6 @@ def _is_key(leaf):
     return jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key)
 
 
-def _typed(leaf):
-    return leaf if hasattr(leaf, "dtype") else np.asarray(leaf)  # a Python number
-
-
 def _named_leaves(tree):
     """Return the leaves of a pytree by path, such as 'params/dense/kernel'."""
     leaves = jax.tree.leaves_with_path(tree)
@@ -201,7 +180,8 @@ def _named_leaves(tree):
 
 def _describe(leaf):
     """Return dtype and shape: 'float32[3, 4]', 'key<fry>[]'; 'nothing' for None."""
-    return "nothing" if leaf is None else f"{_typed(leaf).dtype}{list(_typed(leaf).shape)}"
+    leaf = leaf if hasattr(leaf, "dtype") or leaf is None else np.asarray(leaf)
+    return "nothing" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
 
 
 def _without_unused(state):
@@ -215,8 +195,8 @@ def _without_unused(state):
 
 def _empty_like(leaf):
     """Return an empty NumPy array for Orbax to fill, of the shape and dtype in which a leaf is saved."""
-    leaf = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else _typed(leaf)
-    return np.empty(leaf.shape, leaf.dtype)
+    leaf = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+    return np.empty(leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else np.asarray(leaf)
 
 
 def _place(leaf, array):

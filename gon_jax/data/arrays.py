@@ -174,6 +174,6 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
         raise ValueError(f"expected square images to resize, got {height}x{width}: crop or pad them first")
     if height == size:
         return images
-    planes = tqdm(list(np.moveaxis(images, 3, 1).reshape(-1, height, width)), "resize", leave=False, delay=2)
+    planes = tqdm(np.moveaxis(images, 3, 1).reshape(-1, height, width), "resize", leave=False, delay=2)
     resized = [np.asarray(Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)) for plane in planes]
     return np.ascontiguousarray(np.moveaxis(np.stack(resized).reshape(num, channels, size, size), 1, 3))
