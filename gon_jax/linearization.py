@@ -173,10 +173,7 @@ def at_origin(
     if not decoder.batch_statistics:
         return lambda z: decoder.output(params, z[None])[0], None
     _, stats = decoder.apply(params, origin[None])
-    return (
-        lambda z: decoder.output(params, z[None], stats)[0],
-        lambda z: decoder.output(params, z[None])[0],
-    )
+    return (lambda z: decoder.output(params, z[None], stats)[0], lambda z: decoder.output(params, z[None])[0])
 
 
 def jacobian_at(function: Callable[[jax.Array], jax.Array], origin: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -163,8 +163,7 @@ def test_bits_of_a_density_are_of_data_with_noise_added():
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "expected"),
-    [(categorical, True), (gaussian(1), False), (bernoulli, False), (squared_error, False)],
+    ("likelihood", "expected"), [(categorical, True), (gaussian(1), False), (bernoulli, False), (squared_error, False)]
 )
 def test_bits_by_default_where_they_change_no_other_figure(likelihood, expected):
     model = record(of_keys, likelihood)

@@ -84,7 +84,9 @@ def test_a_likelihood_of_means_keeps_the_output_activation(likelihood):
 def test_a_bounded_output_is_refused_by_every_model(likelihood, wrap):
     decoder = wrap(conv_decoder((8, 8, likelihood.num_outputs), (3,), base_channels=2, output_activation="sigmoid"))
     for make in models_of(decoder, likelihood):
-        with pytest.raises(ValueError, match=rf"real outputs for {likelihood.name}, got outputs in \(0.0, 1.0\).*twice"):
+        with pytest.raises(
+            ValueError, match=rf"real outputs for {likelihood.name}, got outputs in \(0.0, 1.0\).*twice"
+        ):
             make()
     with pytest.raises(ValueError, match="real outputs"):
         vae(decoder, conv_encoder(SHAPE, (3,), base_channels=2), likelihood=likelihood)

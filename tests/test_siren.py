@@ -450,8 +450,7 @@ def error(x, estimate):
 
 
 @pytest.mark.parametrize(
-    "make, learning_rate, step_size",
-    [(modulated_siren_decoder, 2e-3, 1 / 16), (fourier_decoder, 3e-3, 1 / 4)],
+    "make, learning_rate, step_size", [(modulated_siren_decoder, 2e-3, 1 / 16), (fourier_decoder, 3e-3, 1 / 4)]
 )
 def test_a_gon_trains(make, learning_rate, step_size, digits):
     """Held-out error of 300 steps against that of the mean image, 4.7; the SIREN is in `test_transforms.py`."""

@@ -21,7 +21,7 @@ def normal(seed, *shape):
 
 
 def linear_vae(**options):
-    """x = t V + c with noise of scale 0.7, and an encoder that is a matrix."""
+    """X = t V + c with noise of scale 0.7, and an encoder that is a matrix."""
     init = {"v": normal(1, K, D), "c": normal(2, D)}
     decoder = from_function(lambda p, t: t @ p["v"] + p["c"], lambda key: init, (K,))
     encoder = EncoderNetwork(lambda w, x, stats=None: (x @ w, None), lambda key: normal(3, D, K), (K,))

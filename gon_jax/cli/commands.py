@@ -137,13 +137,10 @@ def reconstruct(run: RunFolder, output: Path, input: Input = (), split: Part = "
 
     name = loaded.config.model.name.replace("_", " ").upper()
     rows = ({} if sources is images else {"source": sources}) | {name: x_hat}
-
-    def plot(path):
-        plotting.save_reconstructions(path, images, rows, errors={name: errors})
-
+    signals, arrays = {"original": images} | rows, {"x": x, "x_hat": x_hat, "squared_error": errors}
+    plot = partial(plotting.save_reconstructions, images=images, reconstructions=rows, errors={name: errors})
     words = f": {len(images)} images, squared error {errors.mean():.4g} each"
-    arrays = {"x": x, "x_hat": x_hat, "squared_error": errors}
-    return _save(output, lambda: save_examples(output, loaded.dataset(), plot, {"original": x} | rows), words, **arrays)
+    return _save(output, lambda: save_examples(output, loaded.dataset(), plot, signals), words, **arrays)
 
 
 def encode(run: RunFolder, output: Path, input: Input = (), split: Part = "test") -> int:

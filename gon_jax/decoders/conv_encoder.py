@@ -72,10 +72,7 @@ def conv_encoder(
     mirrored = conv_decoder(image_shape, latent_shape, base_channels=base_channels, norm=norm, activation=activation)
     shapes = [kernel.shape for kernel in _kernels(jax.eval_shape(mirrored.init_params, jax.random.key(0)))]
     network = ConvEncoderLayers(
-        tuple(shape[0] for shape in shapes),
-        len(latent_shape) == 1,
-        norm,
-        activation_fn(activation),
+        tuple(shape[0] for shape in shapes), len(latent_shape) == 1, norm, activation_fn(activation)
     )
 
     def init(key):

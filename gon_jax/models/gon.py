@@ -104,11 +104,7 @@ def gon(
 
 
 def least_squares_gon(
-    decoder: Decoder,
-    *,
-    likelihood: Likelihood = squared_error,
-    damping: float = 0.01,
-    learn_damping: bool = False,
+    decoder: Decoder, *, likelihood: Likelihood = squared_error, damping: float = 0.01, learn_damping: bool = False
 ) -> Model:
     r"""Return the GON whose latents are damped Gauss-Newton steps at the origin in place of gradient steps.
 

@@ -11,14 +11,7 @@ import jax.numpy as jnp
 from gon_jax.base import Batch, Bound, Params
 from gon_jax.likelihoods import Likelihood, sum_per_example
 
-__all__ = [
-    "Posterior",
-    "draw_bound",
-    "init_posterior",
-    "kl_to_standard_normal",
-    "posterior",
-    "variational_loss",
-]
+__all__ = ["Posterior", "draw_bound", "init_posterior", "kl_to_standard_normal", "posterior", "variational_loss"]
 
 
 class Posterior(NamedTuple):

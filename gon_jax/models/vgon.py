@@ -18,18 +18,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import (
-    Batch,
-    Bound,
-    Capabilities,
-    Decoder,
-    Model,
-    Params,
-    Stats,
-    Variables,
-    integral_weights,
-    match,
-)
+from gon_jax.base import Batch, Bound, Capabilities, Decoder, Model, Params, Stats, Variables, integral_weights, match
 from gon_jax.encoding import encode
 from gon_jax.freezing import FrozenEncoder, freeze
 from gon_jax.likelihoods import Likelihood, bernoulli, sum_per_example, weighted

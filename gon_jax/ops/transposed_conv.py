@@ -12,18 +12,19 @@ Kernels are `[C_in, 4, 4, C_out]`, which as it lies is a matrix of all taps (tor
 `lax.conv_transpose` dilates its input, which on a CPU multiplies zeros everywhere. There, T multiplies the input by all
 16 taps at once and adds the taps where they overlap; S and G gather the 4x4 patches of y and multiply. Other platforms
 take XLA's convolutions, which their libraries know to be transposed ones.
-"""
 
-from collections.abc import Callable
+>>> transposed_convolution(jnp.ones((1, 4, 4, 3)), jnp.ones((3, 4, 4, 2))).shape
+(1, 8, 8, 2)
+>>> strided_convolution(jnp.ones((1, 8, 8, 2)), jnp.ones((3, 4, 4, 2))).shape
+(1, 4, 4, 3)
+"""
 
 import jax
 import jax.numpy as jnp
 
 from gon_jax.ops.bilinear import bilinear_primitive
 
-__all__ = ["strided_convolution", "transposed_convolution"]
-
-Bilinear = Callable[[jax.Array, jax.Array], jax.Array]
+__all__ = ["kernel_gradient", "strided_convolution", "transposed_convolution"]
 
 # The taps (or patches) are four times the size of the larger image. Above this many bytes they are made and used
 # piece by piece, so that they stay in the cache.
@@ -68,10 +69,9 @@ def _matrix(kernel):
     return kernel.reshape(len(kernel), -1)
 
 
-def _num_pieces(x, c_out):
-    """Return into how many pieces to cut the batch of x, the smaller image."""
-    wanted = 16 * c_out * x.size // x.shape[-1] * x.dtype.itemsize / PIECE_BYTES
-    return next(n for n in range(1, x.shape[0] + 1) if x.shape[0] % n == 0 and (n >= wanted or n == x.shape[0]))
+def _num_pieces(batch, num_bytes):
+    """Return into how many pieces to cut a batch that has that many bytes of taps."""
+    return next(n for n in range(1, batch + 1) if batch % n == 0 and (n >= num_bytes / PIECE_BYTES or n == batch))
 
 
 def _cut(x, num):
@@ -79,111 +79,81 @@ def _cut(x, num):
 
 
 def _in_pieces(function, num, x):
-    """Apply a function of rows piece by piece."""
+    """Apply a function of independent examples piece by piece."""
     if num == 1:
         return function(x)
     y = jax.lax.map(function, _cut(x, num))
     return y.reshape(-1, *y.shape[2:])
 
 
-def _transposed(x, kernel):
-    c_out = kernel.shape[-1]
+# -- by XLA's convolution, on accelerators ---------------------------------------------------------------------------
+
+
+def _transposed_by_library(x, kernel):
+    return jax.lax.conv_transpose(x, kernel[:, ::-1, ::-1], (2, 2), "SAME", dimension_numbers=("NHWC", "IHWO", "NHWC"))
+
+
+def _strided_by_library(y, kernel):
+    x = jax.ShapeDtypeStruct((y.shape[0], y.shape[1] // 2, y.shape[2] // 2, len(kernel)), y.dtype)
+    return jax.linear_transpose(lambda x: _transposed_by_library(x, kernel), x)(y)[0]
+
+
+def _kernel_gradient_by_library(x, y):
+    kernel = jax.ShapeDtypeStruct((x.shape[-1], 4, 4, y.shape[-1]), x.dtype)
+    return jax.linear_transpose(lambda kernel: _transposed_by_library(x, kernel), kernel)(y)[0]
+
+
+# -- the three maps --------------------------------------------------------------------------------------------------
+
+
+@bilinear_primitive(
+    lambda ct, kernel: strided_convolution(ct, kernel),
+    lambda ct, x: kernel_gradient(x, ct),
+    on_accelerators=_transposed_by_library,
+    independent=0,
+)
+def transposed_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Double the size of an image: `[B, H, W, C_in]` and `[C_in, 4, 4, C_out]` to `[B, 2 H, 2 W, C_out]`."""
+    c_in, _, _, c_out = kernel.shape
 
     def piece(x):
-        return _add_taps((x.reshape(-1, x.shape[-1]) @ _matrix(kernel)).reshape(*x.shape[:3], 4, 4, c_out))
+        return _add_taps((x.reshape(-1, c_in) @ _matrix(kernel)).reshape(*x.shape[:3], 4, 4, c_out))
 
-    return _in_pieces(piece, _num_pieces(x, c_out), x)
+    return _in_pieces(piece, _num_pieces(len(x), 16 * c_out * x.size // c_in * x.dtype.itemsize), x)
 
 
-def _strided(y, kernel):
-    c_in = len(kernel)
-    shape = (y.shape[1] // 2, y.shape[2] // 2, c_in)
+@bilinear_primitive(
+    lambda ct, kernel: transposed_convolution(ct, kernel),
+    lambda ct, y: kernel_gradient(ct, y),
+    on_accelerators=_strided_by_library,
+    independent=0,
+)
+def strided_convolution(y: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Halve the size of an image: `[B, 2 H, 2 W, C_out]` and `[C_in, 4, 4, C_out]` to `[B, H, W, C_in]`."""
+    shape = (y.shape[1] // 2, y.shape[2] // 2, len(kernel))
 
     def piece(y):
         return (_gather_patches(y) @ _matrix(kernel).T).reshape(-1, *shape)
 
-    return _in_pieces(piece, _num_pieces(jax.ShapeDtypeStruct((y.shape[0], *shape), y.dtype), y.shape[-1]), y)
+    return _in_pieces(piece, _num_pieces(len(y), 4 * y.size * y.dtype.itemsize), y)
 
 
-def _kernel_gradient(x, y):
+@bilinear_primitive(
+    lambda ct, y: strided_convolution(y, ct),
+    lambda ct, x: transposed_convolution(x, ct),
+    on_accelerators=_kernel_gradient_by_library,
+)
+def kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Sum over examples and positions: `[B, H, W, C_in]` and `[B, 2 H, 2 W, C_out]` to `[C_in, 4, 4, C_out]`."""
     c_in, c_out = x.shape[-1], y.shape[-1]
 
     def piece(x, y):
         return x.reshape(-1, c_in).T @ _gather_patches(y)
 
-    num = _num_pieces(x, c_out)
+    num = _num_pieces(len(y), 4 * y.size * y.dtype.itemsize)
     if num == 1:
         matrix = piece(x, y)
     else:
         zero = jnp.zeros((c_in, 16 * c_out), x.dtype)
         matrix, _ = jax.lax.scan(lambda sum, xy: (sum + piece(*xy), None), zero, (_cut(x, num), _cut(y, num)))
     return matrix.reshape(c_in, 4, 4, c_out)
-
-
-def _by_library(x, kernel):
-    """T by XLA's convolution."""
-    return jax.lax.conv_transpose(x, kernel[:, ::-1, ::-1], (2, 2), "SAME", dimension_numbers=("NHWC", "IHWO", "NHWC"))
-
-
-def _strided_by_library(y, kernel):
-    x = jax.ShapeDtypeStruct((y.shape[0], y.shape[1] // 2, y.shape[2] // 2, len(kernel)), y.dtype)
-    return jax.linear_transpose(lambda x: _by_library(x, kernel), x)(y)[0]
-
-
-def _kernel_gradient_by_library(x, y):
-    kernel = jax.ShapeDtypeStruct((x.shape[-1], 4, 4, y.shape[-1]), x.dtype)
-    return jax.linear_transpose(lambda kernel: _by_library(x, kernel), kernel)(y)[0]
-
-
-_T: Bilinear = bilinear_primitive(
-    "transposed_convolution",
-    _transposed,
-    transposes=lambda: (lambda ct, kernel: _S(ct, kernel), lambda ct, x: _G(x, ct)),
-    on_accelerators=_by_library,
-    rows=True,
-)
-_S: Bilinear = bilinear_primitive(
-    "strided_convolution",
-    _strided,
-    transposes=lambda: (lambda ct, kernel: _T(ct, kernel), lambda ct, y: _G(ct, y)),
-    on_accelerators=_strided_by_library,
-    rows=True,
-)
-_G: Bilinear = bilinear_primitive(
-    "kernel_gradient",
-    _kernel_gradient,
-    transposes=lambda: (lambda ct, y: _S(y, ct), lambda ct, x: _T(x, ct)),
-    on_accelerators=_kernel_gradient_by_library,
-)
-
-
-def transposed_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Double the size of an image: kernel 4, stride 2, padding 1.
-
-    Args:
-        x: `[B, H, W, C_in]`.
-        kernel: `[C_in, 4, 4, C_out]`.
-
-    Returns:
-        `[B, 2 H, 2 W, C_out]`.
-
-    >>> transposed_convolution(jnp.ones((1, 4, 4, 3)), jnp.ones((3, 4, 4, 2))).shape
-    (1, 8, 8, 2)
-    """
-    return _T(x, kernel)
-
-
-def strided_convolution(y: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Halve the size of an image, the transpose of `transposed_convolution` in its first argument.
-
-    Args:
-        y: `[B, 2 H, 2 W, C_out]`.
-        kernel: `[C_in, 4, 4, C_out]`.
-
-    Returns:
-        `[B, H, W, C_in]`.
-
-    >>> strided_convolution(jnp.ones((1, 8, 8, 2)), jnp.ones((3, 4, 4, 2))).shape
-    (1, 4, 4, 3)
-    """
-    return _S(y, kernel)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from gon_jax import plotting
-from gon_jax.data import Dataset
+from gon_jax.data import Dataset, to_unit
 from gon_jax.inference import (
     MAX_PRIOR_LATENTS,
     encode_dataset,
@@ -60,7 +60,8 @@ def save_examples(
         plotting.save_voxels(path, rows)
     else:
         plotting.save_video(path, rows)
-        plotting.write_gif(path.with_suffix(".gif"), np.stack(list(rows.values())))
+        films = [np.asarray(to_unit(row)) for row in rows.values()]  # originals are uint8, reconstructions floats
+        plotting.write_gif(path.with_suffix(".gif"), np.stack(films))
 
 
 def draw(folder: Path, run, dataset: Dataset, curves: dict, summary: dict, progress: bool) -> None:

@@ -14,11 +14,7 @@ _VARIATIONAL = {"model": "vgon", "likelihood": "bernoulli", "adam_epsilon": 1e-8
 _IMPLICIT = {"network": "siren", "image_size": None, "adam_epsilon": 1e-8}
 # Modulated SIRENs learn these small signals several times as fast as the authors' SIREN.
 _SIGNALS = _DIGITS.replace(
-    **_IMPLICIT | {"network": "modulated_siren"},
-    latent_shape=(32,),
-    hidden_dim=64,
-    batch_size=32,
-    learning_rate=1e-3,
+    **_IMPLICIT | {"network": "modulated_siren"}, latent_shape=(32,), hidden_dim=64, batch_size=32, learning_rate=1e-3
 )
 
 PRESETS: dict[str, Config] = {
