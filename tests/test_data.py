@@ -120,7 +120,7 @@ def test_check_data_returns_what_it_accepts(images):
         (np.ones([5, 4, 4, 1], bool), None, ["got bool"]),
         (np.linspace(-1, 1, 16).reshape(1, 4, 4, 1), None, ["floats in [0, 1]", "from -1 to 1", "(x + 1) / 2"]),
         (jax.numpy.full([1, 4, 4, 1], 255.0), None, ["floats in [0, 1]", "from 255 to 255", "divide by 255"]),
-        (np.full([1, 4, 4, 1], -7.5), None, ["from -7.5 to -7.5", "not standardize"]),
+        (np.full([1, 4, 4, 1], -7.5), None, ["from -7.5 to -7.5", "without standardizing"]),
     ],
 )
 def test_check_data_refuses(images, data_shape, words):

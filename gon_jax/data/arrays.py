@@ -61,10 +61,10 @@ def check_data(data: Any, data_shape: Sequence[int] | None = None) -> Any:
             f"{len(data)} examples, first in number {bad.any(1).argmax()}: remove or repair them"
         )
     if low < -ROUNDING or high > 1 + ROUNDING:
-        if low >= 0:
-            remedy = "divide by 255" if high <= 255 else "rescale them"
-        else:
-            remedy = "rescale with (x + 1) / 2" if max(-low, high) <= 1 + ROUNDING else "do not standardize them"
+        remedy = (
+            "rescale with (x + 1) / 2" if max(-low, high) <= 1 + ROUNDING else "rescale them, without standardizing"
+        )
+        remedy = "divide by 255" if low >= 0 and high <= 255 else remedy
         raise ValueError(f"expected floats in [0, 1], got values from {low:.4g} to {high:.4g}: {remedy}")
     return data
 
@@ -155,11 +155,8 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     Half-pixel centers, with antialiasing when shrinking. Images of that size already are returned as they are.
 
     Args:
-        images: uint8 `[N, S, S, C]`, any number of channels.
+        images: uint8 `[N, S, S, C]`, any number of channels; ValueError for others.
         size: the new height and width, a positive int.
-
-    Raises:
-        ValueError: other images or another size than these.
 
     Example:
         >>> resize(np.array([[[0, 255], [0, 255]]], np.uint8)[..., None], 4)[0, 0, :, 0].tolist()

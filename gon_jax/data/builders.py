@@ -78,7 +78,11 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
                     f"to a folder that has it prepared, or get {', '.join(self.SHA256)} into a folder and call "
                     f"gon_jax.data.prepare({self.name!r}, data_dir, manual_dir=folder)"
                 ) from error
-        if (found := self._digest(path)) != (expected := self.SHA256[path.name]):
+        try:
+            found = self._digest(path)
+        except Exception as error:  # zipfile, Pillow and numpy each have their own
+            found = one_line(error)
+        if found != (expected := self.SHA256[path.name]):
             if self.download:
                 path.unlink()
             raise ValueError(
@@ -87,7 +91,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
             )
         return path
 
-    def _digest(self, path: Path) -> str:
+    def _digest(self, path):
         with open(path, "rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
 
@@ -168,10 +172,7 @@ class _Coil20(_Builder):
                 yield pictures[label, angle], label, 360 // self.NUM_ANGLES * angle
 
     def _digest(self, path):  # archives with the same pictures differ
-        try:
-            return f"of pixels {hashlib.sha256(self._pictures(path)).hexdigest()}"
-        except Exception as error:  # zipfile, Pillow and numpy each have their own
-            return one_line(error)
+        return f"of pixels {hashlib.sha256(self._pictures(path)).hexdigest()}"
 
     def _pictures(self, path):
         """Return the pictures by object and angle, uint8 `[20, 72, 128, 128]`."""

@@ -62,9 +62,8 @@ def prepare(name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLik
         manual_dir: folder of the original files, as they were published; None downloads them.
 
     Raises:
-        ValueError: no such dataset, an original with another SHA-256, or the folder holds another file format.
-        FileNotFoundError: an original is missing, or cannot be downloaded.
-        ImportError: tensorflow-datasets is not installed.
+        ValueError: another name, an original with another SHA-256, or the folder holds another file format.
+        FileNotFoundError, ImportError: an original cannot be had, or tensorflow-datasets is not installed.
     """
     ours = [name for name in NUM_EXAMPLES if name not in NEEDED]
     if name not in ours:

@@ -82,8 +82,8 @@ def load(
             `labels` or `y`, or `x_train`, `x_test`, `y_train`, `y_test`; or the path of a folder of pictures, searched
             recursively in sorted order, gray if all are, else RGB, labeled by the immediate subfolders if every
             picture is in one, train and test apart if it has folders `train` and `test`.
-        image_size: height and width to resize images to, as `resize` does; those of "celeb_a" and "lsun/bedroom" and
-            of folders need not be square, and their center squares are taken. None keeps the size.
+        image_size: height and width to resize images to, as `resize` does; of those in folders, and of "celeb_a" and
+            "lsun/bedroom", which need it, the center squares. None keeps the size.
         num_validation: how many examples at the end of the training set become `validation`; None is 5,000, or a tenth
             where that is less.
         download: whether a missing dataset may be downloaded.
@@ -120,10 +120,8 @@ def load(
     num_examples = len(train.images)
     num_validation = min(5000, num_examples // 10) if num_validation is None else num_validation
     if not 0 <= num_validation < num_examples:
-        raise ValueError(
-            f"expected num_validation from 0 to {num_examples - 1}, got {num_validation}: {name} has {num_examples} "
-            "training examples, and some must remain"
-        )
+        why = f"{name} has {num_examples} training examples, and some must remain"
+        raise ValueError(f"expected num_validation from 0 to {num_examples - 1}, got {num_validation}: {why}")
     num_train = num_examples - num_validation
     validation = _take(train, slice(num_train, None)) if num_validation else None
     sample_rate = SAMPLE_RATE if kind == "audio" else None
@@ -132,11 +130,9 @@ def load(
 
 def unknown(name: str) -> ValueError:
     """Return the error for a name that is not in `DATASETS`."""
-    close = difflib.get_close_matches(str(name), DATASETS, 1)
-    return ValueError(
-        f"expected a dataset ({', '.join(DATASETS)}) or the path of a .npy or .npz file or a folder "
-        f"of images, got {str(name)!r}" + (f": did you mean {close[0]!r}?" if close else "")
-    )
+    hint = "".join(f": did you mean {close!r}?" for close in difflib.get_close_matches(str(name), DATASETS, 1))
+    known = f"a dataset ({', '.join(DATASETS)}) or the path of a .npy or .npz file or a folder of images"
+    return ValueError(f"expected {known}, got {str(name)!r}{hint}")
 
 
 def _call(name, image_size, download):
