@@ -6,6 +6,11 @@ import jax.numpy as jnp
 __all__ = ["check_coordinates", "check_mask", "grid", "morton_order", "stratified_subset"]
 
 
+def _check_sizes(sizes):
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(f"expected a positive number of points for each axis, got {sizes}; grid(28, 28) for an image")
+
+
 def grid(*sizes: int) -> jax.Array:
     """Return the points of a regular grid on [-1, 1]^d, its corners among them.
 
@@ -14,9 +19,6 @@ def grid(*sizes: int) -> jax.Array:
 
     Returns:
         `[*sizes, d]` float32; entry [i, j] is (row coordinate i, column coordinate j). An axis of one point lies at -1.
-
-    Raises:
-        ValueError: if a size is not a positive integer, or none is given.
 
     >>> grid(2, 3)[1]
     Array([[ 1., -1.],
@@ -28,46 +30,10 @@ def grid(*sizes: int) -> jax.Array:
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
-def stratified_subset(key: jax.Array, num_total: int, num_points: int) -> jax.Array:
-    """Draw one of N points from each of n equal strata of their order: a Monte-Carlo integral's points.
-
-    Stratum i is [i N / n, (i + 1) N / n) of the line, point j the unit [j, j + 1) of it; so each point is drawn n / N
-    times in expectation, exactly (a point that two strata share, perhaps twice), and N / n times the sum over the
-    subset estimates the sum over all points without bias.
-
-    Args:
-        key: typed key.
-        num_total: N.
-        num_points: n, from 1 to N.
-
-    Returns:
-        Indices `[n]` int32, ascending. `morton_order(*sizes)[indices]` takes them along a curve of compact cells.
-
-    Raises:
-        ValueError: for a number of points that is not from 1 to N.
-
-    >>> stratified_subset(jax.random.key(0), 8, 4) // 2
-    Array([0, 1, 2, 3], dtype=int32)
-    """
-    if not 1 <= num_points <= num_total:
-        raise ValueError(f"expected num_points from 1 to {num_total}, the points there are, got {num_points}")
-    starts = [divmod(i * num_total, num_points) for i in range(num_points)]  # of any size without overflow
-    quotient, remainder = jnp.array(starts, jnp.int32).T
-    offset = jax.random.randint(key, (num_points,), 0, num_total, jnp.int32)  # in units of 1 / n: no rounding
-    return quotient + (remainder + offset) // num_points
-
-
 def morton_order(*sizes: int) -> jax.Array:
-    """Return the points of a grid in Morton's (Z) order, in which equal strata are compact cells and not bands of rows.
+    """Return the flat indices of the points of `grid(*sizes)` in Morton's (Z) order, int32.
 
-    Args:
-        *sizes: as for `grid`, in any number and not necessarily powers of two.
-
-    Returns:
-        Indices of the flattened grid, `[prod(sizes)]` int32.
-
-    Raises:
-        ValueError: as for `grid`.
+    Equal strata of this order are compact cells, and not bands of rows. Sizes need not be powers of two.
 
     >>> morton_order(2, 4)
     Array([0, 1, 4, 5, 2, 3, 6, 7], dtype=int32)
@@ -78,44 +44,61 @@ def morton_order(*sizes: int) -> jax.Array:
     return jnp.lexsort([(axis >> bit) & 1 for bit in bits for axis in axes[::-1]]).astype(jnp.int32)
 
 
+def stratified_subset(key: jax.Array, num_total: int, num_points: int) -> jax.Array:
+    """Draw one of N points from each of n <= N equal strata of their order: a Monte-Carlo integral's points.
+
+    Stratum i is [i N / n, (i + 1) N / n) of the line, point j the unit [j, j + 1) of it; so each point is drawn n / N
+    times in expectation, exactly (a point that two strata share, perhaps twice), and N / n times the sum over the
+    subset estimates the sum over all points without bias.
+
+    Returns:
+        Indices `[n]` int32, ascending. `morton_order(*sizes)[indices]` takes them along a curve of compact cells.
+
+    >>> stratified_subset(jax.random.key(0), 8, 4) // 2
+    Array([0, 1, 2, 3], dtype=int32)
+    """
+    if not 1 <= num_points <= num_total:
+        raise ValueError(f"expected num_points from 1 to {num_total}, the points there are, got {num_points}")
+    starts = [divmod(i * num_total, num_points) for i in range(num_points)]  # no overflow at any size
+    quotient, remainder = jnp.array(starts, jnp.int32).T
+    offset = jax.random.randint(key, (num_points,), 0, num_total, jnp.int32)  # in units of 1 / n: no rounding
+    return quotient + (remainder + offset) // num_points
+
+
 def check_coordinates(coordinates: jax.Array, num_dimensions: int | None = None) -> None:
-    """Refuse what is not floats `[*spatial, d]`, or of another dimension d than a network's.
+    """Refuse what is not floats `[*spatial, d]`, or has another dimension d than a network.
 
     >>> check_coordinates(grid(8), 2)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     ValueError: expected points of 2 dimensions, [*spatial, 2], got (8, 1); ...
     """
-    shape = jnp.shape(coordinates)
-    if len(shape) < 2 or 0 in shape or not jnp.issubdtype(jnp.result_type(coordinates), jnp.floating):
+    shape, dtype = jnp.shape(coordinates), jnp.result_type(coordinates)
+    if len(shape) < 2 or 0 in shape or not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(
-            f"expected floating-point coordinates [*spatial, d], got {jnp.result_type(coordinates)} {shape}; "
-            "gon_jax.coordinates.grid(28, 28) are those of an image, points on a line are [N, 1]"
+            f"expected floating-point coordinates [*spatial, d], got {dtype} {shape}; gon_jax.coordinates.grid(28, 28) "
+            "are those of an image, points on a line are [N, 1]"
         )
     if num_dimensions not in (None, shape[-1]):
         raise ValueError(
-            f"expected points of {num_dimensions} dimensions, [*spatial, {num_dimensions}], got {shape}; "
-            "the last axis holds a point's coordinates, as in gon_jax.coordinates.grid"
+            f"expected points of {num_dimensions} dimensions, [*spatial, {num_dimensions}], got {shape}; the last axis "
+            "holds a point's coordinates, as in gon_jax.coordinates.grid"
         )
 
 
 def check_mask(mask: jax.Array, spatial: tuple[int, ...]) -> None:
-    """Refuse what is not a boolean mask of the points, `[*spatial]` or `[B, *spatial]`, or leaves none of an example's.
-
-    Args:
-        mask: True where a point is known; an array with values (not traced).
-        spatial: the shape of the points.
+    """Refuse what is not a boolean mask `[*spatial]` or `[B, *spatial]`, True where known, or leaves an example empty.
 
     >>> check_mask(jnp.zeros((8, 8), bool), (8, 8))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     ValueError: expected a mask that leaves some points, got one without a single True; ...
     """
-    shape, spatial = jnp.shape(mask), tuple(spatial)
-    if not jnp.issubdtype(jnp.result_type(mask), jnp.bool_) or spatial not in (shape, shape[1:]):
+    shape, spatial, dtype = jnp.shape(mask), tuple(spatial), jnp.result_type(mask)
+    if dtype != jnp.bool_ or spatial not in (shape, shape[1:]):
         raise ValueError(
-            f"expected a boolean mask {spatial} or [B, *{spatial}], got {jnp.result_type(mask)} {shape}; "
-            "True is a point that is known, and there is no channel axis"
+            f"expected a boolean mask {spatial} or [B, *{spatial}], got {dtype} {shape}; True is a known point, and "
+            "there is no channel axis"
         )
     known = jnp.reshape(mask, (-1, *spatial)).any(axis=tuple(range(1, len(spatial) + 1)))
     if not (known.size and known.all()):
@@ -124,8 +107,3 @@ def check_mask(mask: jax.Array, spatial: tuple[int, ...]) -> None:
             f"expected a mask that leaves some points, got one without a single True{which}; True is a point that is "
             "known (an inverted mask?)"
         )
-
-
-def _check_sizes(sizes):
-    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise ValueError(f"expected a positive number of points for each axis, got {sizes}; grid(28, 28) for an image")

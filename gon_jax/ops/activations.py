@@ -18,8 +18,8 @@ class Elementwise:
 
     Attributes:
         function: `x -> y`.
-        slope: `y -> dy/dx`, where the output tells; then derivatives keep y alone and compute no exponential again.
-            `None` differentiates the function.
+        slope: `y -> dy/dx`, from the output alone: derivatives keep y and compute no exponential again. By default the
+            function is differentiated.
     """
 
     function: Callable[[jax.Array], jax.Array]

@@ -12,6 +12,7 @@ There are no branches, gathers or integers. Rounding is `round`: adding and subt
 which contracts products and sums.
 """
 
+import functools
 import math
 
 import jax
@@ -28,10 +29,7 @@ COSINE = (-4.99999995e-01, 4.16666407e-02, -1.38884035e-03, 2.47618862e-05, -2.6
 
 def _horner(coefficients, u):
     """Return c_0 + c_1 u + c_2 u^2 + ..."""
-    value = coefficients[-1]
-    for coefficient in coefficients[-2::-1]:
-        value = coefficient + u * value
-    return value
+    return functools.reduce(lambda value, c: c + u * value, reversed(coefficients))
 
 
 def _round(x):
@@ -57,10 +55,7 @@ def sine_cosine(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     float32: for |x| <= 1e5 the absolute error is below 2e-7 in both; beyond, they are sine and cosine of a number
     within a few roundings of x. NaN and infinities give NaN. bfloat16 is computed in float32 and rounded. All other
-    types are `jnp.sin` and `jnp.cos`.
-
-    Args:
-        x: floating point, any shape.
+    types take `jnp.sin` and `jnp.cos`.
 
     >>> s, c = sine_cosine(jnp.float32(math.pi / 6))
     >>> round(float(s), 6), round(float(c), 6)
