@@ -48,14 +48,12 @@ def from_function(
 def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool = False, **fields: Any) -> Decoder:
     """Return the decoder of a Flax Linen module, called as `module(z)`.
 
-    Its `nn.BatchNorm` layers become batch statistics of the decoder: they use the statistics of the batch (biased, as
-    the mean of squared deviations), which are returned, or those that are given. Neither `use_running_average` nor
-    `momentum` of the module matters: the model averages what evaluation needs.
+    Its `nn.BatchNorm` layers give the decoder batch statistics: they use those of the batch, which are returned, or
+    those that are given, whatever their `use_running_average` and `momentum`: models average what evaluation needs.
 
     Args:
-        module: a Linen module, of parameters and batch statistics alone.
-        latent_shape, independent: as for `from_function`.
-        **fields: further fields of `Decoder`.
+        module: a Linen module.
+        latent_shape, independent, **fields: as for `from_function`.
 
     Raises:
         ValueError: for a module with other collections of variables than "params" and "batch_stats".
@@ -86,13 +84,13 @@ def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool 
         with batch_norm_by(stats_given=False):
             return module.init(key, jnp.zeros((1, *latent_shape)))
 
-    collections = set(jax.eval_shape(init_variables, jax.random.key(0)))
-    if collections - {"params", "batch_stats"}:
+    abstract = jax.eval_shape(init_variables, jax.random.key(0))
+    if set(abstract) - {"params", "batch_stats"}:
         raise ValueError(
-            f"expected a module of parameters and batch statistics alone, got the collections {sorted(collections)}; "
+            f"expected a module of parameters and batch statistics alone, got the collections {sorted(abstract)}; "
             "write `Decoder(apply, ...)` by hand for others"
         )
-    batch_statistics = "batch_stats" in collections
+    batch_statistics = "batch_stats" in abstract
 
     def init(key):
         return init_variables(key).get("params", {})
@@ -100,14 +98,10 @@ def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool 
     def apply(params, z, stats=None):
         if not batch_statistics:
             return module.apply({"params": params}, z), None
-        if stats is not None:
-            with batch_norm_by(stats_given=True):
+        with batch_norm_by(stats_given=stats is not None):
+            if stats is not None:
                 return module.apply({"params": params, "batch_stats": stats}, z), stats
-        with batch_norm_by(stats_given=False):
-            zeros = jax.tree.map(
-                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-                jax.eval_shape(init_variables, jax.random.key(0))["batch_stats"],
-            )
+            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract["batch_stats"])
             output, updated = module.apply({"params": params, "batch_stats": zeros}, z, mutable=["batch_stats"])
             return output, updated["batch_stats"]
 
@@ -123,8 +117,7 @@ def from_nnx(
 
     Args:
         make_module: `nnx.Rngs -> module`, the module's constructor, say.
-        latent_shape, independent: as for `from_function`.
-        **fields: further fields of `Decoder`.
+        latent_shape, independent, **fields: as for `from_function`.
 
     >>> from flax import nnx
     >>> decoder = from_nnx(lambda rngs: nnx.Linear(2, 3, rngs=rngs), (2,), independent=True)
@@ -184,8 +177,7 @@ def from_equinox(make_module: Callable[[jax.Array], Any], latent_shape: tuple[in
 
     Args:
         make_module: `key -> module`.
-        latent_shape: `*latent`.
-        **fields: further fields of `Decoder`.
+        latent_shape, **fields: as for `from_function`.
 
     >>> class Linear(jax.tree_util.Partial):
     ...     pass

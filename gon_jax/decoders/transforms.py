@@ -32,9 +32,6 @@ def mixed_precision(decoder: Decoder, dtype: jax.typing.DTypeLike = jnp.bfloat16
         decoder: of `gon_jax.decoders`, or your own whose arithmetic follows the type of its parameters and z.
         dtype: bfloat16, which has the range of float32; float16 doesn't, and no loss is rescaled here for its sake.
 
-    Returns:
-        A decoder with the same parameters: `[B, *latent]` float32 to `[B, ...]` float32.
-
     Raises:
         TypeError: for a type that is not floating point.
 
@@ -51,34 +48,20 @@ def mixed_precision(decoder: Decoder, dtype: jax.typing.DTypeLike = jnp.bfloat16
     def cast(tree):
         return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
-    def short(function):
+    def short(function, *, with_stats=True):
         def call(params, z, *stats):
             with nn.intercept_methods(_normalize_in_float32):
-                return function(cast(params), z.astype(dtype), *stats)
+                result = function(cast(params), z.astype(dtype), *stats)
+            return (result[0].astype(z.dtype), result[1]) if with_stats else result.astype(z.dtype)
 
         return call
 
-    def apply_short(function):
-        if function is None:
-            return None
-
-        def apply(params, z, stats=None):
-            output, stats = short(function)(params, z, stats)
-            return output.astype(z.dtype), stats
-
-        return apply
-
-    def pointwise(params, z):
-        return short(decoder.pointwise)(params, z).astype(z.dtype)
-
-    def at(coordinates):
-        return mixed_precision(decoder.at(coordinates), dtype)
-
+    decoder_at = decoder.at
     return decoder._replace(
-        apply=apply_short(decoder.apply),
-        logits=apply_short(decoder.logits),
-        pointwise=None if decoder.pointwise is None else pointwise,
-        at=None if decoder.at is None else at,
+        apply=short(decoder.apply),
+        logits=None if decoder.logits is None else short(decoder.logits),
+        pointwise=None if decoder.pointwise is None else short(decoder.pointwise, with_stats=False),
+        at=None if decoder_at is None else lambda coordinates: mixed_precision(decoder_at(coordinates), dtype),
     )
 
 
@@ -93,8 +76,8 @@ def shared_outputs(decoder: Decoder, num_outputs: int, *, init: float | Sequence
         init: where the K - 1 others start, one number or one each.
 
     Returns:
-        A decoder of output `[B, ..., C * K]`, read as `[..., C, K]`, and of parameters `{"decoder": ..., "shared":
-        [C, K - 1]}`; independence, points and statistics are the decoder's.
+        A decoder of output `[B, ..., C * K]`, read as `[..., C, K]`, with parameters `{"decoder": ..., "shared":
+        [C, K - 1]}`.
 
     Raises:
         ValueError: for fewer than two outputs, or as many initial values as don't fit.
@@ -131,16 +114,14 @@ def shared_outputs(decoder: Decoder, num_outputs: int, *, init: float | Sequence
     def pointwise(params, z):
         return append(decoder.pointwise(params["decoder"], z), params["shared"])
 
-    def at(coordinates):
-        return shared_outputs(decoder.at(coordinates), num_outputs, init=init)
-
+    decoder_at = decoder.at
     return decoder._replace(
         apply=apply,
         init=init_params,
         output_range=None,
         logits=None,
         pointwise=None if decoder.pointwise is None else pointwise,
-        at=None if decoder.at is None else at,
+        at=None if decoder_at is None else lambda points: shared_outputs(decoder_at(points), num_outputs, init=init),
     )
 
 

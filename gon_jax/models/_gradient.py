@@ -53,12 +53,11 @@ def origin_model(
     Args:
         decoder, likelihood, data_shape: matched (`gon_jax.base.match`).
         affine_encoder: `(params, origin) -> AffineEncoder` with a matrix.
-        encode_batch: `(params, x, origin) -> (z, mean cotangent)` by this batch's statistics; by default with
-            `affine_encoder`.
-        init_params: `key -> params`; by default the decoder's.
-        decoder_params: `params -> ` the decoder's.
-        inner_likelihood: the loss that makes the latents; by default `likelihood`.
-        outer_loss: `(params, batch, z, output) -> [B]`; by default the likelihood of `batch["x"]`.
+        encode_batch: `(params, x, origin) -> (z, mean cotangent)` by this batch's statistics, if not by the former.
+        init_params: `key -> params`, if not the decoder's.
+        decoder_params: the parameters' part that is the decoder's.
+        inner_likelihood: the loss that makes the latents, if not `likelihood`.
+        outer_loss: `(params, batch, z, output) -> [B]`, if not the likelihood of `batch["x"]`.
     """
     inner = likelihood if inner_likelihood is None else inner_likelihood
     init_params = decoder.init_params if init_params is None else init_params

@@ -37,19 +37,18 @@ def gon(
     $$ \int \mathcal{L}(\Phi(c), F(c, z)) dc, \quad z = -\nabla_{z_0} \int \mathcal{L}(\Phi(c), F(c, z_0)) dc. $$
 
     On N points an integral is a sum. With `num_points` n < N each training step takes one random subset for the batch,
-    in both passes, one point from each of n equal cells, and weights it N / n: an unbiased estimate of each integral
-    (of the loss too, but for the curvature of its second pass in the latent). The paper leaves this open. The model can
-    do `at`: the same model on other points, weighted N / n so that latents keep their scale, or by weights that sum to
-    N in effect: super-resolution decodes there, inpainting encodes there.
+    one point from each of n equal cells, weighted N / n: an unbiased estimate of each integral (of the loss too, but
+    for the curvature of its second pass in the latent), which the paper leaves open. The capability `at` is the same
+    model on other points, weighted N / n so that latents keep their scale, or by given weights: super-resolution
+    decodes there, inpainting encodes there.
 
     Args:
-        decoder: `gon_jax.decoders.conv_decoder(...)`, `siren_decoder(grid(28, 28), 32)`, or your own function in the
-            record `Decoder`.
+        decoder: `gon_jax.decoders.conv_decoder(...)`, `siren_decoder(grid(28, 28), 32)`, or your own.
         likelihood: the inner and the outer loss.
         step_size: s; by default `gon_jax.models.default_step_size`.
         num_points: n, points per training step, for a decoder of coordinates; all by default.
-        strategy: how training encodes a batch, all of them exact; `None` takes the cheapest for the batch at hand (see
-            `gon_jax.linearization.strategy_costs`), which is "definition" for a decoder that is not `independent`.
+        strategy: how training encodes a batch, all of them exact; by default the cheapest, see
+            `gon_jax.linearization.strategy_costs`.
 
     Raises:
         TypeError, ValueError: for a decoder and a likelihood that do not match (`gon_jax.base.match`), a step size that

@@ -80,9 +80,8 @@ def variational_loss(
     """Return the mean over a batch of -log p(x given t) + beta KL(q, N(0, I)), a scalar.
 
     Args:
-        likelihood, output: p(x given t), at the draws of q.
-        q: of the batch.
-        batch: its data; its step too, for a schedule.
+        likelihood, output: p(x given t), at draws from q.
+        q, batch: the posterior and the data of a batch; its step too, for a schedule.
         kl_weight: beta, or a schedule of it.
 
     >>> from gon_jax.likelihoods import squared_error
@@ -95,15 +94,14 @@ def variational_loss(
 
 
 def draw_bound(
-    likelihood: Likelihood, output_of: Callable[[jax.Array], jax.Array], q: Posterior, x: jax.Array, keys: jax.Array
+    likelihood: Likelihood, output_fn: Callable[[jax.Array], jax.Array], q: Posterior, x: jax.Array, keys: jax.Array
 ) -> Bound:
     """Return one draw of the bound on log p(x) for each example.
 
     Args:
-        likelihood, output_of: p(x given t), the second `t [B, *latent] -> output`.
-        q: of these data.
-        x: data, `[B, ...]`.
-        keys: `[B]`, each of the noise of one row.
+        likelihood, output_fn: p(x given t), the second `t [B, *latent] -> output`.
+        q, x: the posterior of data `[B, ...]`, and these.
+        keys: `[B]`, one for the noise of each example.
 
     >>> from gon_jax.likelihoods import squared_error
     >>> q, x = Posterior(jnp.zeros((1, 2)), jnp.zeros((1, 2))), jnp.ones((1, 2))  # q is the prior
@@ -113,6 +111,6 @@ def draw_bound(
     """
     noise = jax.vmap(lambda key: jax.random.normal(key, q.mean.shape[1:], x.dtype))(keys)
     t = q.draw(noise)
-    nll = likelihood(output_of(t), x)
+    nll = likelihood(output_fn(t), x)
     log_ratio = 0.5 * sum_per_example(jnp.square(noise) + q.logvar - jnp.square(t))  # log p(t) - log q(t given x)
     return Bound(nll, kl_to_standard_normal(q), log_ratio - nll)
