@@ -27,9 +27,8 @@ __all__ = ["COMMANDS", "train", "use_caches"]
 arg = tyro.conf.arg
 RunFolder = Annotated[Path, tyro.conf.Positional, arg(metavar="RUN", help="The run's folder.")]
 Picture = Annotated[Path | None, arg(help="A .png; by default in the run's folder.")]
-PictureOrArray = Annotated[
-    Path | None, arg(help="A .png, by default in the run's folder; or an .npz (x_hat: float32 N H W C in 0..1).")
-]
+PictureOrArray = Annotated[Path | None, arg(help="A .png, by default in the run's folder; or an .npz (x_hat in 0..1).")]
+Prior = Literal["model", "mixture", "gaussian"]
 Part = Annotated[Literal["train", "validation", "test"], arg(help="Which part of the run's dataset.")]
 Input = Annotated[tuple[Path, ...], arg(help="Images, folders of images, .npy or .npz files, in place of the dataset.")]
 Num = Annotated[int, arg(help="How many examples of the dataset.")]
@@ -110,8 +109,8 @@ def evaluate(
         raise ValueError(f"expected a variational GON for --bits or --num-samples, got a {loaded.config.model.name}")
     data = loaded.dataset(dataset)
     arrays = loaded.config.model.arrays(part := _part(data, split))
-    draws = {"num_samples": num_samples, "bits": bits or None, "seed": seed}
-    metrics = loaded.evaluate(arrays, evaluation=evaluation, batch_size=batch_size, **draws, progress="evaluate")
+    options = {"num_samples": num_samples, "bits": bits or None, "batch_size": batch_size, "progress": "evaluate"}
+    metrics = loaded.evaluate(arrays, evaluation=evaluation, seed=seed, **options)
     pca = pca_errors(data.train.images, part.images, math.prod(loaded.config.latent_shape))
     metrics |= {f"pca.{name}": value for name, value in pca.items()}
     metrics |= {"num_images": len(part.images), "step": loaded.step, "evaluation": evaluation, "split": split}
@@ -153,8 +152,8 @@ def encode(run: RunFolder, output: Path, input: Input = (), split: Part = "test"
     images, labels = _examples(loaded, input, split)
     sources = loaded.sources(images)
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
-    known = {} if labels is None else {"labels": labels}
-    return _save(output, None, f": latents {list(z.shape)}", latents=z, **known)
+    arrays = {"latents": z} | ({} if labels is None else {"labels": labels})
+    return _save(output, None, f": latents {list(z.shape)}", **arrays)
 
 
 def interpolate(
@@ -177,11 +176,7 @@ def interpolate(
 
 
 def sample(
-    run: RunFolder,
-    output: PictureOrArray = None,
-    num: int | None = None,
-    prior: Literal["model", "mixture", "gaussian"] | None = None,
-    seed: Seed = 0,
+    run: RunFolder, output: PictureOrArray = None, num: int | None = None, prior: Prior | None = None, seed: Seed = 0
 ) -> int:
     """Draw new images.
 
@@ -189,8 +184,7 @@ def sample(
 
     Args:
         num: How many; by default 64 images, or 6 of anything else.
-        prior: The model's own, or a Gaussian or a mixture of Gaussians with full covariances; by default the first that
-            there is, or a mixture.
+        prior: The model's own, or Gaussians with full covariances; by default the model's, or a mixture.
     """
     loaded, trained, output = _open(run, output or run / "samples.png", num=num)
     dataset, key = loaded.dataset(), jax.random.key(seed)
@@ -255,9 +249,6 @@ def latents(run: RunFolder, output: Picture = None) -> int:
 COMMANDS: dict[str, Callable[..., int]] = {
     f.__name__: f for f in (train, show, evaluate, reconstruct, encode, interpolate, sample, superres, inpaint, latents)
 }
-
-
-# -- what they share: load a run, read examples, write a file ----------------------------------------------------------
 
 
 def _open(folder, output, suffixes=(".png", ".npz"), *, which="best", **counts):

@@ -51,13 +51,12 @@ class SavedConfig(NamedTuple):
         Raises:
             KeyError, TypeError, ValueError: for something else.
         """
-        values = dict(values)
-        num_train = values.pop("num_train", None)
-        if "format" not in values:
-            data_shape = tuple(values.pop("image_shape"))
-            return cls(from_flat(values), data_shape, num_train)
-        data_shape = tuple(values.pop("data_shape"))
-        return cls(Config.from_dict(values), data_shape, num_train)
+        values, flat = dict(values), "format" not in values
+        num_train, data_shape = (
+            values.pop("num_train", None),
+            tuple(values.pop("image_shape" if flat else "data_shape")),
+        )
+        return cls(from_flat(values) if flat else Config.from_dict(values), data_shape, num_train)
 
 
 def read_config(folder: Path) -> SavedConfig:

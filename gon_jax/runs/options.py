@@ -3,20 +3,9 @@
 import dataclasses
 import math
 import types
+import typing
 from collections.abc import Callable
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    NamedTuple,
-    TypeVar,
-    Union,
-    dataclass_transform,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 __all__ = ["Count", "Decay", "Natural", "NonNegative", "Options", "Positive", "Rule", "register"]
 
@@ -51,14 +40,14 @@ class Options:
     name: ClassVar[str]
 
     def __post_init__(self):
-        hints = get_type_hints(type(self), include_extras=True)
+        hints = typing.get_type_hints(type(self), include_extras=True)
         for field in dataclasses.fields(self):
             _check(field.name, getattr(self, field.name), hints[field.name])
 
 
 def _check(name, value, hint):
     origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):  # `X | None`
+    if origin in (typing.Union, types.UnionType):  # `X | None`
         return value is None or _check(name, value, args[0])
     if origin is Literal and value not in args:
         raise ValueError(f"expected {name} one of {', '.join(args)}, got {value!r}")
@@ -69,7 +58,7 @@ def _check(name, value, hint):
             raise ValueError(f"expected {name} {rule.words}, got {value}")
 
 
-@dataclass_transform(frozen_default=True)
+@typing.dataclass_transform(frozen_default=True)
 def register(registry: dict[str, type[T]], name: str) -> Callable[[type[T]], type[T]]:
     """Return a class decorator: make options a frozen dataclass, and enter it into a registry under a name.
 
