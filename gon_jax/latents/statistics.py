@@ -1,7 +1,7 @@
 """How normal latents are, how many dimensions they use, and how well they tell labels apart.
 
 NumPy in and out, on the host, deterministic. Shapes: N latents z [N, *latent], k = prod(latent). Every function raises
-ValueError for latents that are not finite, and where noted for too few or equal ones.
+ValueError for latents that are not finite, too few, or all equal where it needs different ones.
 """
 
 import warnings
@@ -47,10 +47,7 @@ def _thin(values, at_most):
 
 
 def standardize(z: ArrayLike) -> np.ndarray:
-    """Return the j dimensions that vary, float64 [N, j], each with mean 0 and variance 1 (divisor N).
-
-    Raises:
-        ValueError: the latents are all equal.
+    """Return the j >= 1 dimensions that vary, float64 [N, j], each with mean 0 and variance 1 (divisor N).
 
     >>> standardize(np.array([[1.0, 5.0], [3.0, 5.0]]))
     array([[-1.],
@@ -239,9 +236,6 @@ def linear_probe(z_train: ArrayLike, y_train: ArrayLike, z_test: ArrayLike, y_te
     Args:
         z_train, z_test: latents [N, *latent] and [M, *latent].
         y_train, y_test: their labels [N], at least two different ones, and [M].
-
-    Raises:
-        ValueError: shapes do not fit, or labels are missing or all the same.
 
     >>> z = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
     >>> linear_probe(z, [0, 0, 0, 1, 1, 1], z[1:5], [0, 0, 1, 0])  # the last label is wrong

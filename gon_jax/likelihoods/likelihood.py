@@ -62,16 +62,13 @@ class Likelihood:
     def __call__(self, output: jax.Array, x: jax.Array) -> jax.Array:
         expected = (*x.shape[:-1], x.shape[-1] * self.num_outputs)
         if output.shape != expected:
-            raise ValueError(
-                f"expected decoder output {expected} for {self.name} of x {x.shape}, {self.num_outputs} per channel, got "
-                f"{output.shape}; they would broadcast silently (a missing channel axis? another image size?)"
-            )
+            cause = "they would broadcast silently (a missing channel axis? another image size?)"
+            data = f"x {x.shape} of {self.num_outputs} outputs per channel"
+            raise ValueError(f"expected {self.name} of output {expected} for {data}, got {output.shape}; {cause}")
         terms = self.terms(output, x)
         if terms.shape != x.shape:
-            raise ValueError(
-                f"expected a term of {self.name} for each number of x {x.shape}, got {terms.shape}; weights of another "
-                "batch, or a sum inside `terms`?"
-            )
+            cause = "weights of another batch, or a sum inside `terms`?"
+            raise ValueError(f"expected a term of {self.name} per number of x {x.shape}, got {terms.shape}; {cause}")
         return sum_per_example(terms)
 
 
@@ -87,11 +84,8 @@ def weighted(likelihood: Likelihood, weights: jax.Array | float) -> Likelihood:
 
     Args:
         likelihood: a record.
-        weights: broadcast to the terms: `[H, W, 1]` for all images alike, or `[B, H, W, 1]`.
-
-    Raises:
-        ValueError: when called, if the weights do not broadcast to the terms, or the Fisher information would differ
-            from example to example.
+        weights: broadcast to the terms: `[H, W, 1]` for all images alike, or `[B, H, W, 1]`, for which there is no
+            Fisher information.
 
     >>> from gon_jax.likelihoods import squared_error
     >>> weighted(squared_error, jnp.array([1.0, 0.0]))(jnp.zeros((1, 2)), jnp.ones((1, 2)))
@@ -102,10 +96,10 @@ def weighted(likelihood: Likelihood, weights: jax.Array | float) -> Likelihood:
     def fisher(output):
         values = split(information(output), likelihood.num_outputs) * weights[..., None]
         if values.size != output.size:
-            raise ValueError(
-                f"expected weights {weights.shape} that are the same for all examples, for the Fisher information of "
-                f"an output {output.shape}; encode by the gradient"
+            needed = (
+                f"expected weights that are the same for all examples, for the Fisher information of {output.shape}"
             )
+            raise ValueError(f"{needed}, got weights {weights.shape}; encode by the gradient")
         return values.reshape(output.shape)
 
     return dataclasses.replace(
@@ -119,7 +113,7 @@ def weighted(likelihood: Likelihood, weights: jax.Array | float) -> Likelihood:
 
 
 def bits_per_dim(likelihood: Likelihood, nats: jax.Array | float, x: ArrayLike) -> jax.Array | float:
-    """Return nats in bits per number of the data, for a model normalized over bytes, or over 0 and 1.
+    """Return nats in bits per number of the data, or raise ValueError if the likelihood is no normalized model of them.
 
     Nats over D ln 2; and 8 more for a density on [0, 1], one of 256 bins being 2^-8 wide: the density of data with
     uniform noise (`dequantize`) is a bound on the mass of bytes (Theis et al., "A note on the evaluation of generative
@@ -130,24 +124,18 @@ def bits_per_dim(likelihood: Likelihood, nats: jax.Array | float, x: ArrayLike) 
         nats: -log p per example, or a bound, any shape.
         x: the data, `[N, ...]`, floats in [0, 1] or uint8; D numbers per example.
 
-    Raises:
-        ValueError: if the likelihood is not a normalized model of these data.
-
     >>> from gon_jax.likelihoods import categorical
     >>> round(bits_per_dim(categorical, 2 * math.log(256), jnp.zeros((1, 2))), 4)
     8.0
     """
+    remedy = "take gaussian_scale, continuous_bernoulli, discretized_logistic or categorical"
     if likelihood.measure is None:
-        raise ValueError(
-            f"expected a normalized likelihood for bits per dimension, got {likelihood.name}; report its own unit, or "
-            "take gaussian, gaussian_scale, continuous_bernoulli, discretized_logistic or categorical"
-        )
+        got = f"got {likelihood.name}; report its own unit, or {remedy}"
+        raise ValueError(f"expected a normalized likelihood for bits per dimension, {got}")
     white = 1 if jnp.issubdtype(jnp.result_type(x), jnp.floating) else 255
     if likelihood.measure == "binary" and not (jnp.equal(x, 0) | jnp.equal(x, white)).all():
-        raise ValueError(
-            f"expected data of 0 and 1 alone for bits per dimension of {likelihood.name}, got gray values, on which it "
-            "isn't normalized; report BCE in nats, or take continuous_bernoulli, discretized_logistic or categorical"
-        )
+        got = f"got gray values, where {likelihood.name} isn't normalized; report BCE in nats, or {remedy}"
+        raise ValueError(f"expected data of 0 and 1 for bits per dimension, {got}")
     return nats / (math.prod(jnp.shape(x)[1:]) * math.log(2)) + (8 if likelihood.measure == "real" else 0)
 
 
@@ -169,10 +157,8 @@ def to_byte(x: jax.Array) -> jax.Array:
 def split(output: jax.Array, k: int) -> jax.Array:
     """Return `[..., C * K]` as `[..., C, K]`."""
     if output.shape[-1] % k:
-        raise ValueError(
-            f"expected decoder output with a multiple of {k} channels, {k} per channel of the data, got "
-            f"{output.shape}; give the decoder num_channels = {k} C"
-        )
+        remedy = f"give the decoder num_channels = {k} C for C channels of the data"
+        raise ValueError(f"expected decoder output with a multiple of {k} channels, got {output.shape}; {remedy}")
     return output.reshape(*output.shape[:-1], -1, k)
 
 
