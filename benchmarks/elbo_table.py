@@ -73,7 +73,7 @@ def monte_carlo(result: dict) -> str:
 
 TABLES = {  # mark in the page: table, and the results that it is made from
     "elbo": (elbo, ("elbo_mnist_jax", "elbo_mnist_torch", "elbo_mnist_jax_noise_none")),
-    "bits": (bits, ("elbo_mnist_jax_noise_none_discretised_logistic_mixture",)),
+    "bits": (bits, ("elbo_mnist_jax_noise_none_discretized_logistic_mixture",)),
     "implicit loss": (implicit_loss, ("implicit_loss_jax_cpu", "implicit_loss_torch_cpu")),
     "monte carlo": (monte_carlo, ("monte_carlo_cpu",)),
 }
