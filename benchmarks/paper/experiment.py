@@ -225,14 +225,14 @@ def _metrics(arm: Arm, experiment: Experiment) -> dict:
 
 def protocol(configs: Mapping[str, Config]) -> str:
     """Return what all arms have in common, in words."""
-    options = [config.options() | {"width": config.network.width} for config in configs.values()]
 
-    def of(name):
-        values = dict.fromkeys(of_arm[name] for of_arm in options)
+    def of(*names):
+        options = [config.options() for config in configs.values()]
+        values = dict.fromkeys(of_arm[name] for of_arm in options for name in names if name in of_arm)
         return " or ".join(" ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values)
 
     words = f"{of('num_steps')} steps of batch {of('batch_size')}, learning rate {of('learning_rate')}, "
-    words += f"latent {of('latent_shape')}, width {of('width')}"
+    words += f"latent {of('latent_shape')}, width {of('base_channels', 'hidden_dim')}"
     sizes = of("image_size")
     return words + (f", images {sizes}x{sizes}" if sizes.isdigit() else "")
 
