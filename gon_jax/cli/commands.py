@@ -97,7 +97,6 @@ def evaluate(
         dataset: Another dataset than the run's, by name or path.
         evaluation: "running" uses averages from training, "batch" each batch's own statistics, as the authors do.
         batch_size: Images per batch; matters for "batch" alone.
-        which: Which checkpoint.
         num_samples: Draws of the posterior per image; with several, the importance-weighted bound too.
         bits: Print bits per dimension, or say why not; without, they are printed where the likelihood is of bytes.
         output: Also write the metrics to this JSON file.

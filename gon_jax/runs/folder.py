@@ -52,11 +52,8 @@ class SavedConfig(NamedTuple):
             KeyError, TypeError, ValueError: for something else.
         """
         values, flat = dict(values), "format" not in values
-        num_train, data_shape = (
-            values.pop("num_train", None),
-            tuple(values.pop("image_shape" if flat else "data_shape")),
-        )
-        return cls(from_flat(values) if flat else Config.from_dict(values), data_shape, num_train)
+        num_train, data_shape = values.pop("num_train", None), values.pop("image_shape" if flat else "data_shape")
+        return cls(from_flat(values) if flat else Config.from_dict(values), tuple(data_shape), num_train)
 
 
 def read_config(folder: Path) -> SavedConfig:
