@@ -163,5 +163,5 @@ def test_mistakes():
         autoencoder(decoder, conv_encoder(**(SIZES | {"base_channels": 4}), tied=True))
     with pytest.raises(ValueError, match="latents"):
         autoencoder(decoder, EncoderNetwork(lambda w, x, stats=None: (x, None), lambda key: None, (3,)))
-    with pytest.raises(ValueError, match="norm batch or group or none"):
+    with pytest.raises(ValueError, match="norm one of"):
         conv_encoder(**SIZES, norm="layer")

@@ -94,7 +94,7 @@ def test_spatial_latents_drop_the_first_layers(h):
         ({"latent_shape": (4, 8, 3)}, "latent_shape"),
         ({"latent_shape": (32, 32, 3)}, "latent_shape"),
         ({"latent_shape": (3, 3)}, "latent_shape"),
-        ({"norm": "layer"}, "batch or group or none"),
+        ({"norm": "layer"}, "batch, group, none"),
         ({"activation": "relu6"}, "elu"),
         ({"output_activation": "softmax"}, "sigmoid"),
     ],
