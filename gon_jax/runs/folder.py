@@ -134,7 +134,8 @@ class Log:
         self._file = path.open("a")
         self._events = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
 
-    def write(self, row: dict) -> None:
+    def write(self, row: dict[str, float]) -> None:
+        """Append metrics by name, of a `step`."""
         self.rows.append(row)
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
@@ -143,6 +144,7 @@ class Log:
                 self._events.add_scalar(name.replace(".", "/"), value, row["step"])
 
     def close(self) -> None:
+        """Close both files."""
         self._file.close()
         self._events.close()
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -64,7 +64,7 @@ def save_examples(
         plotting.write_gif(path.with_suffix(".gif"), np.stack(films))
 
 
-def draw(folder: Path, run, dataset: Dataset, curves: dict, summary: dict, progress: bool) -> None:
+def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, progress: bool) -> None:
     """Write the pictures of a finished run into its folder, and what can be heard or seen to move.
 
     Args:
