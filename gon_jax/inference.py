@@ -10,7 +10,7 @@ Arguments that several functions share:
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ __all__ += ["decode_at", "decode_latents", "encode_dataset", "reconstruct_datase
 __all__ += ["hide", "inpaint", "interpolate", "pairs_of_labels", "sample", "spread_indices", "superresolve"]
 
 Array = np.ndarray | jax.Array
-Data = Array | dict[str, Array]
+Data = Array | Mapping[str, Array]
 
 MAX_MATRIX_SIZE = 2**26  # entries of a frozen encoder's matrix, 256 MiB; computing a larger one takes gigabytes
 MAX_PRIOR_LATENTS = 10_000  # latents that a prior is fitted to; the cost of fitting a mixture grows with their number
@@ -42,7 +42,7 @@ def data_dict(model: Model, data: Data) -> dict[str, Array]:
     Raises:
         ValueError: for examples of another shape than the model's or out of range, or arrays of different lengths.
     """
-    data = dict(data) if isinstance(data, dict) else {"x": data}
+    data = dict(data) if isinstance(data, Mapping) else {"x": data}
     if "x" not in data:
         raise ValueError(f'expected a dict with the examples as "x", got {sorted(data)}; rename the array')
     num_examples = len(check_data(data["x"], model.data_shape))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ import tyro
 
 from gon_jax import inference, plotting, runs
 from gon_jax._files import write_file, write_json
+from gon_jax.base import Model, Variables
 from gon_jax.cli.signals import stop_requested
 from gon_jax.cli.tables import print_summary, print_table
 from gon_jax.data import Split, read_images, to_unit
@@ -33,13 +34,19 @@ Part = Annotated[Literal["train", "validation", "test"], arg(help="Which part of
 Input = Annotated[tuple[Path, ...], arg(help="Images, folders of images, .npy or .npz files, in place of the dataset.")]
 Num = Annotated[int, arg(help="How many examples of the dataset.")]
 Seed = Annotated[int, arg(help="Seed of what is drawn at random.")]
+if TYPE_CHECKING:
+    ModelName = str
+    NetworkName = str
+    LikelihoodName = str
+else:
+    ModelName, NetworkName, LikelihoodName = (Literal[tuple(registry)] for registry in REGISTRIES.values())
 
 
 def train(
     config: tyro.conf.OmitArgPrefixes[Config],
-    model: Literal[tuple(REGISTRIES["model"])] = "gon",
-    network: Literal[tuple(REGISTRIES["network"])] = "conv",
-    likelihood: Literal[tuple(REGISTRIES["likelihood"])] = "squared_error",
+    model: ModelName = "gon",
+    network: NetworkName = "conv",
+    likelihood: LikelihoodName = "squared_error",
     run: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -250,7 +257,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
 }
 
 
-def _open(folder, output, suffixes=(".png", ".npz"), *, which="best", **counts):
+def _open(
+    folder: Path, output: Path | None, suffixes=(".png", ".npz"), *, which: str = "best", **counts: int | None
+) -> tuple[runs.Run, tuple[Model, Variables], Any]:
     """Return the run, its model and variables, and the file to write, once counts and file are known to be good."""
     for name, count in counts.items():
         if count is not None and count < 1:
@@ -294,7 +303,7 @@ def use_caches(folder: Path) -> None:
     """Keep compiled programs and matplotlib's fonts beside the runs, unless the user has a place for them."""
     cache = folder.absolute().parent / ".cache"
     os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:  # a run is 150 programs, most of them small
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

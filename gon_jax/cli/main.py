@@ -86,7 +86,7 @@ def _chosen(words: list[str]) -> dict[str, str]:
     for word, following in zip(words, [*words[1:], ""], strict=True):
         option, equals, value = word.partition("=")
         kind, value = option.removeprefix("--"), value if equals else following
-        if option.startswith("--") and value in REGISTRIES.get(kind, ()):
+        if option.startswith("--") and kind in REGISTRIES and value in REGISTRIES[kind]:
             chosen[kind] = value
     return chosen
 
@@ -100,7 +100,7 @@ def parse(function: Callable[..., int], prog: str, words: list[str], **defaults:
 
     signature = inspect.signature(function)
     parameters = [p.replace(default=defaults.get(p.name, p.default)) for p in signature.parameters.values()]
-    later.__signature__ = signature.replace(parameters=parameters)
+    later.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     screen = io.StringIO()
     try:
         with contextlib.redirect_stderr(screen):
@@ -117,7 +117,7 @@ def parse(function: Callable[..., int], prog: str, words: list[str], **defaults:
 def _overview() -> str:
     lines = ["usage: gon COMMAND ...      (gon COMMAND --help tells more)", ""]
     for name, function in COMMANDS.items():
-        lines.append(f"  {name:<12} {function.__doc__.splitlines()[0]}")
+        lines.append(f"  {name:<12} {str(function.__doc__).splitlines()[0]}")
     lines += ["", "gon train PRESET [options], or gon train --dataset ... [options]; presets:", ""]
     for name, c in PRESETS.items():
         shape, options = " ".join(map(str, c.latent_shape)), c.options()

@@ -16,7 +16,7 @@ from gon_jax.training import Schedule, make_optimizer
 
 __all__ = ["REGISTRIES", "Config", "DataConfig", "TrainingConfig", "first_difference"]
 
-REGISTRIES = {"model": MODELS, "network": NETWORKS, "likelihood": LIKELIHOODS}
+REGISTRIES: dict[str, dict[str, Any]] = {"model": MODELS, "network": NETWORKS, "likelihood": LIKELIHOODS}
 FORMAT = 2  # of config.json; 1 was one flat dict
 
 
@@ -201,9 +201,7 @@ def _lookup(kind, name):
     return registry[name]
 
 
-def first_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[str, Any, Any] | None:
-    """Return the name and the two values of the first option that differs, None standing for one that is not there."""
-    for name in {**ours, **theirs}:
-        if ours.get(name) != theirs.get(name):
-            return name, ours.get(name), theirs.get(name)
-    return None
+def first_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[str, Any, Any]:
+    """Return the name and the two values of the first option that differs; `None` stands for one that is not there."""
+    name = next(name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name))
+    return name, ours.get(name), theirs.get(name)

@@ -26,7 +26,7 @@ def describe_latents(run: Run, *, progress: bool = False) -> tuple[dict[str, flo
     spectra = {"latents": statistics.latent_spectrum(test)}
     if run.encoder is not None:
         spectra["Jacobian of the encoder"] = statistics.jacobian_spectrum(run.encoder)
-    table = {"latents": len(test), "latent size": int(np.prod(run.model.latent_shape))}
+    table: dict[str, float | int] = {"latents": len(test), "latent size": int(np.prod(run.model.latent_shape))}
     for name, value in statistics.normality(test).items():
         table[name.replace("_", " ").replace("abs", "absolute")] = value
     for name, values in spectra.items():

@@ -37,7 +37,7 @@ def write_encoder(path: Path, encoder: FrozenEncoder, variables: Any, step: int,
     (array([[4., 4.]]), 100)
     (Array([0., 0.], dtype=float32), None)
     """
-    arrays = {"matrix": np.asarray(encoder.matrix), "bias": np.asarray(encoder.bias), "step": step}
+    arrays: dict[str, Any] = {"matrix": np.asarray(encoder.matrix), "bias": np.asarray(encoder.bias), "step": step}
     arrays |= {"latent_shape": encoder.bias.shape, "data_shape": data_shape, "note": NOTE}
     arrays["variables_crc32"] = _fingerprint(variables)
     write_file(path, lambda file: np.savez(file, **arrays))

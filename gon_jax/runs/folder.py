@@ -1,12 +1,12 @@
 """A run's folder: it holds a configuration, checkpoints, logs, pictures and, when the run is finished, a summary.
 
-config.json       the configuration, and the shape of the images
-checkpoints/      the best and the last state, each with the configuration
-encoder.npz       the best state's encoder, a matrix and a bias for NumPy alone; its `note` is the formula
-metrics.jsonl     one line a report: step, loss, validation figures
-events.*          the same for TensorBoard
-summary.json      held-out figures, written last: its presence says that the run is finished
-*.png, .wav, .gif what to look at or listen to first
+config.json        the configuration, and the shape of the data
+checkpoints/       the best and the last state, each with the configuration
+encoder.npz        the best state's encoder, a matrix and a bias for NumPy alone; its `note` is the formula
+metrics.jsonl      one line per report: step, loss, validation metrics
+events.*           the same for TensorBoard
+summary.json       held-out metrics, written last: its presence says that the run is finished
+*.png, .wav, .gif  what to look at or listen to first
 """
 
 import json
@@ -152,4 +152,4 @@ class Log:
         """Return steps and values of the training loss, and of the validation error where there is one."""
         rows = {"training": [(row["step"], row["loss"]) for row in self.rows]}
         rows["validation"] = [(row["step"], row[METRIC]) for row in self.rows if METRIC in row]
-        return {name: tuple(map(list, zip(*points, strict=True))) for name, points in rows.items() if points}
+        return {name: ([x for x, _ in points], [y for _, y in points]) for name, points in rows.items() if points}

@@ -122,15 +122,16 @@ class ClassifierConfig(GradientConfig):
         return models.gon_classifier(decoder, likelihood=likelihood, **vars(self))
 
     def arrays(self, split: Split, *, training: bool = False) -> dict[str, np.ndarray]:
-        labels = split.labels
-        if training and labels is None:
-            raise ValueError("expected labels for a classifier, got a dataset without; choose another --model")
-        if training and labels.max() >= self.num_classes:
+        arrays, labels = super().arrays(split), split.labels
+        if labels is None:
+            if training:
+                raise ValueError("expected labels for a classifier, got a dataset without; choose another --model")
+            return arrays
+        if training and (largest := labels.max()) >= self.num_classes:
             raise ValueError(
-                f"expected labels below num_classes={self.num_classes}, got {labels.max()}; take --num-classes "
-                f"{labels.max() + 1}"
+                f"expected labels below num_classes={self.num_classes}, got {largest}; take --num-classes {largest + 1}"
             )
-        return super().arrays(split) | ({} if labels is None else {"y": labels})
+        return arrays | {"y": labels}
 
 
 @register(MODELS, "translation")

@@ -60,7 +60,8 @@ class ConvConfig(NetworkConfig):
     def build_encoder(
         self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], *, tied: bool = False
     ) -> EncoderNetwork:
-        return conv_encoder(data_shape, latent_shape, **vars(self), tied=tied)
+        height, width, num_channels = data_shape
+        return conv_encoder((height, width, num_channels), latent_shape, **vars(self), tied=tied)
 
 
 @dataclasses.dataclass(frozen=True)

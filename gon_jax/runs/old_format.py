@@ -6,7 +6,7 @@ from gon_jax.runs.config import REGISTRIES, Config
 
 __all__ = ["from_flat"]
 
-OTHER_NAMES = {
+OTHER_NAMES: dict[tuple[str, str], dict[str, Any]] = {
     ("model", "tied_autoencoder"): {"model": "autoencoder", "tied": True},
     ("encoder", "least_squares"): {"model": "least_squares"},
     ("source", "grey"): {"source": "gray"},
@@ -29,7 +29,7 @@ def from_flat(flat: dict[str, Any]) -> Config:
     for (name, value), new in OTHER_NAMES.items():
         if options.get(name) == value:
             options |= new
-    parts = [part for registry in REGISTRIES.values() for part in registry.values()]
+    parts: list[Any] = [part for registry in REGISTRIES.values() for part in registry.values()]
     known = Config().options().keys() | {name for part in parts for name in vars(part())} | {"encoder"}
     if unknown := options.keys() - known:
         raise KeyError(min(unknown))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gon_jax import plotting
@@ -52,7 +53,7 @@ def save_examples(
     """
     if dataset.kind == "images":
         plot_fn(path)
-    elif dataset.kind == "audio":
+    elif dataset.sample_rate is not None:
         plotting.save_waveforms(path, rows, dataset.sample_rate)
         turns = np.stack(list(rows.values()), axis=1)  # an original right before its reconstruction
         plotting.write_wav(path.with_suffix(".wav"), turns.reshape(-1, *turns.shape[2:]), dataset.sample_rate)
@@ -60,7 +61,9 @@ def save_examples(
         plotting.save_voxels(path, rows)
     else:
         plotting.save_video(path, rows)
-        films = [np.asarray(to_unit(row)) for row in rows.values()]  # originals are uint8, reconstructions floats
+        films = [
+            np.asarray(to_unit(jnp.asarray(row))) for row in rows.values()
+        ]  # originals are uint8, reconstructions floats
         plotting.write_gif(path.with_suffix(".gif"), np.stack(films))
 
 

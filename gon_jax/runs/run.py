@@ -73,14 +73,15 @@ class Run(NamedTuple):
             **options: of `gon_jax.metrics.evaluate_bound`: `num_samples` and `bits`; and of all, `batch_size` and
                 `progress`.
         """
-        can, inputs = self.model.capabilities, (self.model, self.variables, data)
+        model, variables, bound = self.model, self.variables, {}
         draws = {name: options.pop(name) for name in ("num_samples", "bits") if name in options}
-        options["evaluation"], bound = evaluation, {}
-        if can.bound is not None:  # first, since it refuses bits per dimension of what isn't normalized
-            bound = evaluate_bound(*inputs, jax.random.key(seed), **draws, **options)
-        metrics = evaluate(*inputs, encoder=self.encoder if evaluation == "running" else None, **options) | bound
-        if can.classify is not None and "y" in data:
-            metrics["accuracy"] = accuracy(*inputs, **options)
+        options["evaluation"] = evaluation
+        if model.capabilities.bound is not None:  # first, since it refuses bits per dimension of what isn't normalized
+            bound = evaluate_bound(model, variables, data, jax.random.key(seed), **draws, **options)
+        encoder = self.encoder if evaluation == "running" else None
+        metrics = evaluate(model, variables, data, encoder=encoder, **options) | bound
+        if model.capabilities.classify is not None and "y" in data:
+            metrics["accuracy"] = accuracy(model, variables, data, **options)
         return metrics
 
 
@@ -120,8 +121,14 @@ def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: 
             f"{checkpoints.folder}; one of the two is of another run"
         )
     training, latent_optimizer = saved.config.training, saved.config.model.latent_optimizer()
-    options = {"ema_decay": training.ema_decay, "num_examples": saved.num_train, "latent_optimizer": latent_optimizer}
-    init = partial(init_state, model, training.optimizer(), **options)
+    init = partial(
+        init_state,
+        model,
+        training.optimizer(),
+        ema_decay=training.ema_decay,
+        num_examples=saved.num_train,
+        latent_optimizer=latent_optimizer,
+    )
     return checkpoints.restore(jax.eval_shape(init, jax.random.key(0)), which)
 
 
