@@ -226,7 +226,7 @@ def match(decoder: Decoder, likelihood: Likelihood) -> tuple[Decoder, tuple[int,
         ValueError: for a bounded output with a likelihood of real outputs, or batch statistics without `independent`.
 
     >>> from gon_jax.likelihoods import bernoulli
-    >>> squashed = Decoder(lambda w, z, stats=None: (jax.nn.sigmoid(z), None), None, (3,), output_range=(0, 1))
+    >>> squashed = Decoder(lambda w, z, stats=None: (jax.nn.sigmoid(z), None), None, (3,), output_range=(0.0, 1.0))
     >>> match(squashed, bernoulli)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...

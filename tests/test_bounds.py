@@ -218,7 +218,7 @@ def test_one_line_errors_before_any_work():
         (model, IMAGES[:, :1], {}, r"expected images \[N, 2, 3, 1\]"),
         (model, IMAGES, {"evaluation": "train"}, "running"),
         (record(untouchable, squared_error), gray, {"bits": True}, "normalized likelihood .* got squared_error"),
-        (record(untouchable, bernoulli), gray, {"bits": True}, "of bernoulli, got gray values"),
+        (record(untouchable, bernoulli), gray, {"bits": True}, "got gray values, where bernoulli"),
     ]
     for broken, images, options, message in cases:
         with pytest.raises(ValueError, match=message) as caught:

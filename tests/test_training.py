@@ -258,7 +258,7 @@ def test_parameters_that_are_not_finite_are_never_reported(small):
 @pytest.mark.parametrize(
     "images, options, words",
     [
-        (IMAGES[..., 0], {}, "N, H, W, C"),
+        (IMAGES[..., 0], {}, "N, 8, 8, 1.*channel axis"),
         (IMAGES[:, :4], {}, "8, 8, 1"),
         (IMAGES.astype(np.int32), {}, "uint8"),
         (IMAGES / 255 * np.nan, {}, "finite"),
