@@ -134,8 +134,8 @@ def from_nnx(
             channels = x.ndim + self.axis if self.axis < 0 else self.axis
             axes = tuple(axis for axis in range(x.ndim) if axis != channels)
             if not self.use_running_average:
-                self.mean.set_value(x.mean(axes))
-                self.var.set_value(jnp.square(x - jnp.expand_dims(self.mean[...], axes)).mean(axes))
+                self.mean = nnx.BatchStat(x.mean(axes))
+                self.var = nnx.BatchStat(jnp.square(x - jnp.expand_dims(self.mean[...], axes)).mean(axes))
             mean, var = jnp.expand_dims(self.mean[...], axes), jnp.expand_dims(self.var[...], axes)
             y = (x - mean) * jax.lax.rsqrt(var + self.epsilon)
             y = y if self.scale is None else y * jnp.expand_dims(self.scale[...], axes)
