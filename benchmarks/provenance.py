@@ -42,12 +42,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str:
-    if not (ROOT / ".git").exists() or not shutil.which("git"):  # installed, or a copy
+def commit_of(root: Path = ROOT) -> str:
+    """Return the commit of a checkout, with "-modified" where code differs from it; "unknown" without git."""
+    if not (root / ".git").exists() or not shutil.which("git"):  # installed, or a copy
         return "unknown"
 
     def git(*words):
-        run = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        run = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
         return run.stdout.strip()
 
     # Results and documents don't change what was measured.
@@ -67,7 +68,7 @@ def provenance(command: str | None = None) -> dict:
         command = " ".join([first, *sys.argv[1:]])
     return {
         "command": command,
-        "commit": _commit(),
+        "commit": commit_of(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version()} | {p: v for p in PACKAGES if (v := _version(p))},
         "hardware": {

@@ -4,6 +4,7 @@
     python -m benchmarks.step_time --full             # all cases and growth: benchmarks/results/step_time_cpu.json
     python -m benchmarks.step_time --encoding --full  # latents a second: benchmarks/results/encoding_cpu.json
     python -m benchmarks.step_time --full --cases vgon vgon-shared  # some cases, in a file of their own
+    python -m benchmarks.step_time --full --sides jax-fast --cases conv --against ../before  # beside another checkout
 
 Every side is a process of its own, with all threads; one works at a time. All sides first make the same steps (or
 latents), which must agree to 1e-3; then rounds alternate between them, each of as many steps as fill it, to completion.
@@ -22,6 +23,7 @@ from tqdm.auto import tqdm
 
 from benchmarks import cases, report
 from benchmarks.cases import CASES, Case
+from benchmarks.provenance import commit_of
 from benchmarks.workers import ROOT, Worker, serve, timed
 
 SIDES = {
@@ -83,7 +85,7 @@ def check_agreement(name: str, values: dict[str, list[float]]) -> dict[str, floa
     return differences
 
 
-def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: str) -> dict:
+def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: str, other: pathlib.Path = ROOT) -> dict:
     """Return what was measured of a case: see the keys of its sides.
 
     Args:
@@ -92,12 +94,16 @@ def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: s
         rounds: how often each side is timed.
         seconds: about how long a round of one side lasts.
         device: "cpu" or "gpu".
+        other: another checkout, whose code the sides named "<side>@<commit>" run.
     """
     with contextlib.ExitStack() as stack, tqdm(total=len(sides) * (rounds + 1), desc=case.name, unit="turn") as bar:
         workers, results, values = {}, {}, {}
         for side in sides:
             bar.set_postfix_str(f"{side} builds")
-            workers[side] = stack.enter_context(Worker("benchmarks.step_time", [task, side, case, device], device))
+            name, _, commit = side.partition("@")
+            arguments = [task, name, case, device]
+            worker = Worker("benchmarks.step_time", arguments, device, other if commit else ROOT)
+            workers[side] = stack.enter_context(worker)
             results[side] = workers[side].ask("prepare")
             values[side] = results[side].pop("values")
             bar.update()
@@ -190,6 +196,7 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, help="how often each side is timed (5; 7 with --full)")
     parser.add_argument("--seconds", type=float, help="length of a round of one side (1.5; 3 with --full)")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
+    parser.add_argument("--against", type=pathlib.Path, help="another checkout, to time the same sides of")
     parser.add_argument("--results", type=pathlib.Path, help="folder of the JSON (runs/bench; --full: the project's)")
     args = parser.parse_args(argv)
     rounds, seconds = args.rounds or (7 if args.full else 5), args.seconds or (3.0 if args.full else 1.5)
@@ -201,18 +208,30 @@ def main(argv=None):
         tqdm.write("no torch here, so ours alone: pip install -e '.[benchmark]' brings the other sides", sys.stderr)
         planned = [(case, tuple(s for s in sides if not s.startswith("torch"))) for case, sides in planned]
 
+    if args.against is not None:
+        if not (args.against / "benchmarks" / "step_time.py").is_file():
+            parser.error(f"expected a checkout of this project for --against, got {args.against}")
+        commit = commit_of(args.against)[:7]
+        planned = [(case, (*sides, *(f"{side}@{commit}" for side in sides))) for case, sides in planned]
     made_by = report.provenance()
     task, what = ("encode", "encoding of a batch") if args.encoding else ("train", "a training step")
     result = {"what": what, "device": args.device, "seconds_per_round": seconds, "growth": growth, "cases": {}}
     for case, sides in planned:
-        result["cases"][case.name] = measure(task, case, sides, rounds, seconds, args.device)
+        result["cases"][case.name] = measure(
+            task, case, sides, rounds, seconds, args.device, (args.against or ROOT).absolute()
+        )
         add_gemm_fractions(result)
         names = ["encoding" if args.encoding else "step_time", *(args.cases or []), args.device]
+        if args.against is not None:
+            names = ["step_time_against", args.device]
         path = report.write("_".join(names), result, made_by, folder)
 
-    from benchmarks.step_time_table import cases_table, encoding_table
+    from benchmarks.step_time_table import against_table, cases_table, encoding_table
 
-    print(encoding_table(result) if args.encoding else cases_table(result), path, sep="\n\n")
+    if args.against is not None:
+        print(against_table(result), path, sep="\n\n")
+    else:
+        print(encoding_table(result) if args.encoding else cases_table(result), path, sep="\n\n")
 
 
 if __name__ == "__main__":

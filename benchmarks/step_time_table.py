@@ -80,6 +80,19 @@ def cases_table(result: dict) -> str:
     return f"{markdown(steps)}\n\n{markdown(rows)}"
 
 
+def against_table(result: dict) -> str:
+    """Return milliseconds per step of this checkout and another, and the ratios of rounds side by side."""
+    rows = [["ms per step, median (range)", "side", "here", "the other checkout", "here / other"]]
+    for case in result["cases"].values():
+        for name, other in case["sides"].items():
+            side, _, commit = name.partition("@")
+            if commit:
+                here, there = case["sides"][side]["rounds_ms"], other["rounds_ms"]
+                ratios = [a / b for a, b in zip(here, there, strict=True)]
+                rows.append([case_words(case["case"]), NAMES[side], spread(here), spread(there), spread(ratios)])
+    return markdown(rows)
+
+
 def encoding_table(result: dict) -> str:
     """Return images per second of every way to encode."""
     shown = list(result["cases"].values())

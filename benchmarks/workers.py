@@ -34,12 +34,19 @@ def timed(function, *arguments) -> tuple[float, float]:
 
 
 class Worker:
-    """A process of `python -m <module> --worker <JSON>` with empty compilation caches; a context that ends it."""
+    """A process of `python -m <module> --worker <JSON>` with empty compilation caches; a context that ends it.
 
-    def __init__(self, module: str, arguments, device: str):
+    Args:
+        module, arguments: the command.
+        device: "cpu" or "gpu".
+        root: the checkout whose code it runs.
+    """
+
+    def __init__(self, module: str, arguments, device: str, root: pathlib.Path = ROOT):
         self.cache = tempfile.TemporaryDirectory()
         self.what = f"{module} {json.dumps(arguments)}"
         environment = os.environ | {
+            "PYTHONPATH": str(root),
             "JAX_PLATFORMS": "cuda" if device == "gpu" else "cpu",
             "JAX_ENABLE_COMPILATION_CACHE": "false",
             "TORCHINDUCTOR_CACHE_DIR": self.cache.name,
@@ -48,7 +55,7 @@ class Worker:
         }
         command = [sys.executable, "-m", module, "--worker", json.dumps(arguments)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)
+        self.process = subprocess.Popen(command, cwd=root, env=environment, text=True, **pipes)
 
     def ask(self, request: str, **arguments):
         """Send a request and wait for its answer.
