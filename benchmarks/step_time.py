@@ -101,9 +101,8 @@ def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: s
         for side in sides:
             bar.set_postfix_str(f"{side} builds")
             name, _, commit = side.partition("@")
-            arguments = [task, name, case, device]
-            worker = Worker("benchmarks.step_time", arguments, device, other if commit else ROOT)
-            workers[side] = stack.enter_context(worker)
+            arguments, roots = [task, name, case, device], (other,) if commit else ()
+            workers[side] = stack.enter_context(Worker("benchmarks.step_time", arguments, device, *roots))
             results[side] = workers[side].ask("prepare")
             values[side] = results[side].pop("values")
             bar.update()
@@ -217,9 +216,8 @@ def main(argv=None):
     task, what = ("encode", "encoding of a batch") if args.encoding else ("train", "a training step")
     result = {"what": what, "device": args.device, "seconds_per_round": seconds, "growth": growth, "cases": {}}
     for case, sides in planned:
-        result["cases"][case.name] = measure(
-            task, case, sides, rounds, seconds, args.device, (args.against or ROOT).absolute()
-        )
+        other = (args.against or ROOT).absolute()
+        result["cases"][case.name] = measure(task, case, sides, rounds, seconds, args.device, other)
         add_gemm_fractions(result)
         names = ["encoding" if args.encoding else "step_time", *(args.cases or []), args.device]
         if args.against is not None:
