@@ -49,25 +49,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "base",
-    "checkpoints",
-    "checks",
-    "coordinates",
-    "data",
-    "decoders",
-    "freezing",
-    "gauss_newton",
-    "inference",
-    "latents",
-    "likelihoods",
-    "linearization",
-    "metrics",
-    "models",
-    "ops",
-    "plotting",
-    "runs",
-    "training",
+    "base checkpoints checks coordinates data decoders freezing gauss_newton inference latents likelihoods".split()
 )
+_SUBMODULES += "linearization metrics models ops plotting runs training".split()
 _LAZY = {"gon": "models", "vgon": "models", "fit": "training", "evaluate": "metrics", "load_run": "runs"}
 
 __all__ = [

@@ -1,5 +1,6 @@
 """Presets: the authors' settings, the losses of their first steps, and, at length, what the README's commands give."""
 
+import inspect
 import json
 import os
 from functools import partial
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax import models
 from gon_jax.data import Split
 from gon_jax.runs import PRESETS, Config, train
 from gon_jax.runs.config import REGISTRIES
@@ -136,3 +138,16 @@ def test_one_epoch_of_mnist(tmp_path, optimized):
     summary = train(PRESETS["gon-mnist-256"].replace(num_steps=937), tmp_path / "run", progress=False)
     assert summary["num_parameters"] == 303_697
     assert 3 < summary["test.squared_error_batch"] < 7
+
+
+def test_a_model_brings_its_default_likelihood_as_in_python():
+    functions = {"classifier": models.gon_classifier, "least_squares": models.least_squares_gon}
+    functions |= {"multi_step": models.multi_step_gon, "translation": models.translation_gon}
+    assert functions.keys() < REGISTRIES["model"].keys()
+    for name in REGISTRIES["model"]:
+        function = functions.get(name) or getattr(models, name)
+        default = inspect.signature(function).parameters["likelihood"].default
+        assert Config().replace(model=name).likelihood.name == default.name, name
+    assert Config().replace(model="vgon", likelihood="gaussian").likelihood.name == "gaussian"
+    assert Config().replace(likelihood="gaussian").replace(model="vgon").likelihood.name == "gaussian"
+    assert Config().replace(model="vgon").replace(model="gon").likelihood.name == "squared_error"

@@ -142,7 +142,8 @@ class Config(Options):
         """Return the configuration with some options changed, by their flat names.
 
         Another model, network or likelihood, by name, starts from its own defaults, but keeps what was set of options
-        that it has in common with the present one.
+        that it has in common with the present one. Another model brings its default likelihood, unless another one than
+        that of the present model was chosen.
 
         Raises:
             ValueError: for an option or a name that there isn't.
@@ -152,7 +153,10 @@ class Config(Options):
         ...
         ValueError: expected options of model gon, network conv and likelihood squared_error, got damping
         """
-        parts = {}
+        parts: dict[str, Any] = {}
+        model = _lookup("model", changes.get("model", self.model.name))
+        if "likelihood" not in changes and self.likelihood.name == self.model.default_likelihood:
+            changes["likelihood"] = model.default_likelihood
         for name, old in vars(self).items():
             if not isinstance(old, Options):
                 parts[name] = changes.pop(name, old)

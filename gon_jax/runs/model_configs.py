@@ -1,7 +1,7 @@
 """The models that a run can train, by name: what each is built from, and what it is trained on."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import optax
@@ -22,7 +22,13 @@ MODELS: dict[str, type["ModelConfig"]] = {}
 
 
 class ModelConfig(Options):
-    """The model."""
+    """The model.
+
+    Attributes:
+        default_likelihood: the name of the likelihood that it has where none is chosen.
+    """
+
+    default_likelihood: ClassVar[str] = "squared_error"
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
         """Return the model of a decoder; `network` is what the decoder was built from."""
@@ -80,6 +86,8 @@ class LeastSquaresConfig(ModelConfig):
 @dataclasses.dataclass(frozen=True)
 class VariationalConfig(ModelConfig):
     """A model with an approximate posterior."""
+
+    default_likelihood: ClassVar[str] = "bernoulli"
 
     kl_weight: NonNegative = 1.0
     """Weight of the KL divergence in the outer loss; 1 is the evidence lower bound."""
