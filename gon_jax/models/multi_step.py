@@ -105,7 +105,7 @@ def multi_step_gon(
     num_later = num_steps - shared
 
     def init(key):
-        params: dict[str, Any] = {"decoder": decoder.init_params(key)}
+        params = {"decoder": decoder.init_params(key)}
         if learn_origin:
             params["origin"] = jnp.zeros(latent_shape)
         if learn_step_size:
