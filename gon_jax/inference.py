@@ -95,8 +95,8 @@ def in_batches(
 def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
     """Return the encoder by averaged statistics, computed once for any number of examples: a matrix that acts on them.
 
-    It is `None` where `model.encode` is to be used: the model has no such encoder, its likelihood cannot be folded into
-    the matrix, or the matrix would have more than 2^26 entries.
+    It is `None` where `model.encode` is to be used: the model has no such encoder, its inner likelihood cannot be
+    folded into the matrix, or the matrix would have more than 2^26 entries.
 
     Raises:
         ValueError: for a model with batch statistics and variables without.
@@ -108,9 +108,11 @@ def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
     (64, 3)
     """
     size = math.prod(model.data_shape) * math.prod(model.latent_shape)
-    if model.capabilities.freeze is None or not getattr(model.likelihood, "affine", False) or size > MAX_MATRIX_SIZE:
+    if model.capabilities.freeze is None or size > MAX_MATRIX_SIZE:
         return None
     try:
+        if jax.eval_shape(model.capabilities.freeze, variables).likelihood is not None:  # it acts on cotangents
+            return None
         return jax.jit(model.capabilities.freeze)(variables)
     except ValueError as error:
         if variables.stats is not None:

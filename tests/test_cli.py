@@ -131,7 +131,6 @@ def test_version(gon):
         ("train --schedule cosine --num-steps 5 --warmup-steps 5", "warmup_steps below num_steps=5, got 5"),
         ("evaluate", "RUN"),
         ("evaluate tiny --split dev", "'dev'"),
-        ("reconstruct tiny", "--output"),
         ("sample tiny other", "other"),
     ],
 )

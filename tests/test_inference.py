@@ -25,9 +25,10 @@ from gon_jax.inference import (
     sample,
     superresolve,
 )
-from gon_jax.likelihoods import squared_error
+from gon_jax.likelihoods import Likelihood, squared_error
 from gon_jax.metrics import evaluate, squared_errors
-from gon_jax.models import gon, least_squares_gon
+from gon_jax.models import gon, least_squares_gon, translation_gon
+from gon_jax.runs.encoder_file import write_encoder
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
 X = jnp.asarray(IMAGES / 255, jnp.float32)
@@ -238,3 +239,21 @@ def test_a_trained_gon_is_freed():
     del model
     gc.collect()
     assert dead() is None
+
+
+@pytest.mark.parametrize(("inner", "outer"), [("laplace", "squared_error"), ("squared_error", "laplace")])
+def test_only_an_inner_likelihood_that_folds_is_frozen(inner, outer, tmp_path):
+    laplace = Likelihood("laplace", lambda output, x: jnp.abs(x - output), lambda output: output)
+    of_name = {"laplace": laplace, "squared_error": squared_error}
+    decoder = conv_decoder((8, 8, 1), (3,), base_channels=2)
+    model = translation_gon(decoder, source_likelihood=of_name[inner], likelihood=of_name[outer])
+    variables = model.init(jax.random.key(0))
+    x = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
+    encoder = frozen_encoder(model, variables)
+    assert (encoder is None) == (inner == "laplace")
+    np.testing.assert_allclose(encode_dataset(model, variables, x), model.encode(variables, x), rtol=1e-4, atol=1e-6)
+    frozen = model.capabilities.freeze(variables)
+    np.testing.assert_allclose(frozen(x), model.encode(variables, x), rtol=1e-4, atol=1e-6)
+    if inner == "laplace":
+        with pytest.raises(ValueError, match="acts on cotangents"):
+            write_encoder(tmp_path / "encoder.npz", frozen, variables, 1, (8, 8, 1))

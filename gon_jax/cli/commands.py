@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ from gon_jax.cli.signals import stop_requested
 from gon_jax.cli.tables import print_summary, print_table
 from gon_jax.data import Split, read_images, to_unit
 from gon_jax.metrics import pca_errors
-from gon_jax.runs.config import REGISTRIES, Config
+from gon_jax.runs.config import Config
 from gon_jax.runs.folder import read_summary
 from gon_jax.runs.pictures import num_shown, save_examples
 
@@ -34,19 +34,13 @@ Part = Annotated[Literal["train", "validation", "test"], arg(help="Which part of
 Input = Annotated[tuple[Path, ...], arg(help="Images, folders of images, .npy or .npz files, in place of the dataset.")]
 Num = Annotated[int, arg(help="How many examples of the dataset.")]
 Seed = Annotated[int, arg(help="Seed of what is drawn at random.")]
-if TYPE_CHECKING:
-    ModelName = str
-    NetworkName = str
-    LikelihoodName = str
-else:
-    ModelName, NetworkName, LikelihoodName = (Literal[tuple(registry)] for registry in REGISTRIES.values())
 
 
 def train(
     config: tyro.conf.OmitArgPrefixes[Config],
-    model: ModelName = "gon",
-    network: NetworkName = "conv",
-    likelihood: LikelihoodName = "squared_error",
+    model: str = "gon",
+    network: str = "conv",
+    likelihood: str = "squared_error",
     run: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -126,15 +120,18 @@ def evaluate(
     return 0
 
 
-def reconstruct(run: RunFolder, output: Path, input: Input = (), split: Part = "test", num: Num = 20) -> int:
+def reconstruct(
+    run: RunFolder, output: Path | None = None, input: Input = (), split: Part = "test", num: Num = 20
+) -> int:
     """Draw images above their reconstructions, or write both.
 
     For a translation: above what is made of them, and what it makes of that.
 
     Args:
-        output: Ends in .png or .npz (x, x_hat: float32 N H W C in 0..1; squared_error: N).
+        output: A .png, by default reconstructed.png in the run's folder; or an .npz (x, x_hat: float32 N H W C in
+            0..1; squared_error: N).
     """
-    loaded, trained, output = _open(run, output, num=num)
+    loaded, trained, output = _open(run, output or run / "reconstructed.png", num=num)
     images = _examples(loaded, input, split, num).images
     sources, x = loaded.sources(images), np.asarray(to_unit(images))
     x_hat = inference.reconstruct_dataset(*trained, sources, encoder=loaded.encoder, progress="reconstruct")
@@ -148,13 +145,14 @@ def reconstruct(run: RunFolder, output: Path, input: Input = (), split: Part = "
     return _save(output, lambda: save_examples(output, loaded.dataset(), plot, signals), words, **arrays)
 
 
-def encode(run: RunFolder, output: Path, input: Input = (), split: Part = "test") -> int:
+def encode(run: RunFolder, output: Path | None = None, input: Input = (), split: Part = "test") -> int:
     """Write the latents of images.
 
     Args:
-        output: Ends in .npz (latents: float32 N ...; labels where the dataset has them).
+        output: An .npz (latents: float32 N ...; labels where the dataset has them), by default latents.npz in the run's
+            folder.
     """
-    loaded, trained, output = _open(run, output, (".npz",))
+    loaded, trained, output = _open(run, output or run / "latents.npz", (".npz",))
     images, labels = _examples(loaded, input, split)
     sources = loaded.sources(images)
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")

@@ -8,6 +8,8 @@ isn't the command line's shows where it was met.
 import contextlib
 import difflib
 import functools
+import importlib
+import importlib.util
 import inspect
 import io
 import logging
@@ -15,7 +17,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -63,6 +65,11 @@ def _run(words: list[str]) -> int:
         print(f"gon_jax {gon_jax.__version__}")
         return 0
     name, *rest = words
+    if name == "--import":
+        if not rest:
+            raise UsageError("expected a file or a module after --import, got nothing")
+        _import(rest[0])
+        return _run(rest[1:])
     if name not in COMMANDS:
         raise UsageError(f"{close_match(name, COMMANDS)} (see gon --help)")
     if name != "train":
@@ -77,29 +84,62 @@ def _run(words: list[str]) -> int:
         prog, config, run = f"gon train {preset}", PRESETS[preset], Path("runs") / preset
     config = config.replace(**_chosen(rest))  # whose options, and no others, are then parsed
     names = {kind: getattr(config, kind).name for kind in REGISTRIES}
-    return parse(train, prog, rest, config=config, run=run, **names)()
+    choices = {kind: Literal[tuple(registry)] for kind, registry in REGISTRIES.items()}
+    return parse(train, prog, rest, choices, config=config, run=run, **names)()
+
+
+def _import(name: str) -> None:
+    """Import a Python file, or a module by name, which registers models, likelihoods or datasets of one's own."""
+    if not name.endswith(".py"):
+        importlib.import_module(name)
+        return
+    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+    if spec is None or spec.loader is None or not Path(name).is_file():
+        raise FileNotFoundError(f"expected a Python file or a module after --import, got {name}; check the path")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
 
 
 def _chosen(words: list[str]) -> dict[str, str]:
-    """Return the model, network and likelihood that a command line names; wrong names are left to tyro."""
+    """Return the model, network and likelihood that a command line names."""
     chosen = {}
     for word, following in zip(words, [*words[1:], ""], strict=True):
         option, equals, value = word.partition("=")
         kind, value = option.removeprefix("--"), value if equals else following
-        if option.startswith("--") and kind in REGISTRIES and value in REGISTRIES[kind]:
+        if option.startswith("--") and kind in REGISTRIES:
+            if value not in REGISTRIES[kind]:
+                raise UsageError(f"{option}: {close_match(value, REGISTRIES[kind])}")
             chosen[kind] = value
     return chosen
 
 
-def parse(function: Callable[..., int], prog: str, words: list[str], **defaults: Any) -> Callable[[], int]:
-    """Return a call of `function` with the options of a command line, by tyro, whose boxed messages become one line."""
+def parse(
+    function: Callable[..., int], prog: str, words: list[str], types: dict[str, Any] | None = None, **defaults: Any
+) -> Callable[[], int]:
+    """Return a call of `function` with the options of a command line, by tyro, whose boxed messages become one line.
+
+    Args:
+        function: its arguments are the options.
+        prog: the command, for messages.
+        words: the command line.
+        types: types of some arguments, in place of their annotations.
+        **defaults: defaults of some arguments, in place of their own.
+
+    Raises:
+        UsageError: for a mistake.
+    """
 
     @functools.wraps(function)
     def later(*args, **kwargs):
         return functools.partial(function, *args, **kwargs)
 
+    del later.__wrapped__  # tyro would read its annotations
+    later.__annotations__ = function.__annotations__ | (types or {})
     signature = inspect.signature(function)
-    parameters = [p.replace(default=defaults.get(p.name, p.default)) for p in signature.parameters.values()]
+    parameters = [
+        p.replace(default=defaults.get(p.name, p.default), annotation=later.__annotations__[p.name])
+        for p in signature.parameters.values()
+    ]
     later.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     screen = io.StringIO()
     try:
@@ -115,7 +155,7 @@ def parse(function: Callable[..., int], prog: str, words: list[str], **defaults:
 
 
 def _overview() -> str:
-    lines = ["usage: gon COMMAND ...      (gon COMMAND --help tells more)", ""]
+    lines = ["usage: gon [--import FILE] COMMAND ...      (gon COMMAND --help tells more)", ""]
     for name, function in COMMANDS.items():
         lines.append(f"  {name:<12} {str(function.__doc__).splitlines()[0]}")
     lines += ["", "gon train PRESET [options], or gon train --dataset ... [options]; presets:", ""]

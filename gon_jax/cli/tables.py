@@ -28,10 +28,10 @@ def print_summary(folder: Path, summary: dict[str, Any]) -> None:
     """Print the metrics of a finished run, and the files to look at."""
     error, reference = summary["test.squared_error"], summary["pca.squared_error"]
     print(f"{summary['model']} on {summary['dataset']}, {summary['num_test']} held-out examples", end="")
+    whose = "PCA's"
     if "source.squared_error" in summary:  # PCA of the targets would have seen them
-        print(f": {error / summary['source.squared_error']:.2f} of the source's error")
-    else:
-        print(f": {error / reference:.2f} of PCA's error" if reference else "")
+        reference, whose = summary["source.squared_error"], "the source's"
+    print(f": {error / reference:.2f} of {whose} error" if reference else "")
     width = max(len(words) for _, words, _ in PRINTED)
     for key, words, form in PRINTED:
         if key in summary:

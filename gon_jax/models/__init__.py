@@ -4,6 +4,7 @@ from gon_jax.models.autoencoder import AutoencoderStats, autoencoder
 from gon_jax.models.classifier import gon_classifier
 from gon_jax.models.glo import glo
 from gon_jax.models.gon import GONStats, gon, least_squares_gon
+from gon_jax.models.gradient import gradient_model
 from gon_jax.models.multi_step import MultiStepStats, multi_step_gon
 from gon_jax.models.step_size import default_step_size
 from gon_jax.models.translation import translation_gon
@@ -22,6 +23,7 @@ __all__ = [
     "glo",
     "gon",
     "gon_classifier",
+    "gradient_model",
     "least_squares_gon",
     "multi_step_gon",
     "translation_gon",

@@ -10,7 +10,7 @@ import optax
 from gon_jax.base import Batch, Decoder, Model, Params, Variables
 from gon_jax.likelihoods import Likelihood, squared_error
 from gon_jax.linearization import Strategy
-from gon_jax.models._gradient import gradient_model
+from gon_jax.models.gradient import gradient_model
 
 __all__ = ["HEAD_SCALE", "gon_classifier"]
 

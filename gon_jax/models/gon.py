@@ -11,7 +11,7 @@ from gon_jax.coordinates import morton_order, stratified_subset
 from gon_jax.gauss_newton import least_squares_encoder
 from gon_jax.likelihoods import Likelihood, squared_error, weighted
 from gon_jax.linearization import Strategy
-from gon_jax.models._gradient import GONStats, check_step_size, gradient_model, origin_model
+from gon_jax.models.gradient import GONStats, check_step_size, gradient_model, origin_model
 from gon_jax.models.step_size import default_step_size
 
 __all__ = ["GONStats", "gon", "least_squares_gon"]

@@ -17,7 +17,7 @@ from gon_jax.base import Batch, Capabilities, Decoder, Model, Variables, match
 from gon_jax.encoding import encode
 from gon_jax.likelihoods import Likelihood, squared_error
 from gon_jax.linearization import choose_strategy, cotangents, gradient_encoder
-from gon_jax.models._gradient import check_step_size, gradient_model
+from gon_jax.models.gradient import check_step_size, gradient_model
 from gon_jax.models.step_size import default_step_size
 
 __all__ = ["Encoding", "MultiStepStats", "multi_step_gon"]

@@ -5,7 +5,7 @@ import jax
 from gon_jax.base import Batch, Decoder, Model, Params, match
 from gon_jax.likelihoods import Likelihood, squared_error
 from gon_jax.linearization import Strategy
-from gon_jax.models._gradient import gradient_model
+from gon_jax.models.gradient import gradient_model
 
 __all__ = ["translation_gon"]
 

@@ -30,7 +30,7 @@ from gon_jax.linearization import (
     gradient_encoder,
     matrix_strategy,
 )
-from gon_jax.models._gradient import check_step_size
+from gon_jax.models.gradient import check_step_size
 from gon_jax.models.step_size import default_step_size
 from gon_jax.models.variational import (
     Posterior,

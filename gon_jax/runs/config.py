@@ -201,7 +201,10 @@ class Config(Options):
 def _lookup(kind, name):
     registry = REGISTRIES[kind]
     if name not in registry:
-        raise ValueError(f"expected {kind} one of {', '.join(registry)}, got {name!r}")
+        raise ValueError(
+            f"expected {kind} one of {', '.join(registry)}, got {name!r}; import the module that registers it first "
+            "(gon --import FILE), if it is one of your own"
+        )
     return registry[name]
 
 

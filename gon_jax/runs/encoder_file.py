@@ -37,6 +37,11 @@ def write_encoder(path: Path, encoder: FrozenEncoder, variables: Any, step: int,
     (array([[4., 4.]]), 100)
     (Array([0., 0.], dtype=float32), None)
     """
+    if encoder.likelihood is not None:
+        raise ValueError(
+            "expected an encoder that acts on the data, got one that acts on cotangents of a likelihood, which NumPy "
+            "alone cannot compute; a likelihood whose gradient is affine in the data folds into the matrix"
+        )
     arrays: dict[str, Any] = {"matrix": np.asarray(encoder.matrix), "bias": np.asarray(encoder.bias), "step": step}
     arrays |= {"latent_shape": encoder.bias.shape, "data_shape": data_shape, "note": NOTE}
     arrays["variables_crc32"] = _fingerprint(variables)

@@ -94,9 +94,10 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
             theirs["num_steps"] = ours["num_steps"]
         if ours != theirs:
             name, ours, theirs = first_difference(ours, theirs)
+            longer = "; only a constant schedule may be lengthened" if name == "num_steps" else ""
             raise ValueError(
-                f"expected the configuration that {folder} was trained with, got {name}={ours} instead of {theirs}; "
-                "resume with the same options, or train into another folder"
+                f"expected the configuration that {folder} was trained with, got {name}={ours} instead of {theirs}"
+                f"{longer}; resume with the same options, or train into another folder"
             )
         return saved.data_shape
     if folder.exists() and not folder.is_dir():

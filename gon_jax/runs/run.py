@@ -48,6 +48,9 @@ class Run(NamedTuple):
     step: int
     encoder: FrozenEncoder | None
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.config.model.name} on {self.config.data.dataset}, step {self.step})"
+
     def dataset(self, name: str | None = None) -> Dataset:
         """Return the dataset that the run was trained on, with the same held-out examples; or another by name."""
         if name in (None, self.config.data.dataset):

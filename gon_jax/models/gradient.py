@@ -1,4 +1,7 @@
-"""What every model has in common whose latents are computed from one origin: the GON, its classifier, translation."""
+"""Models whose latents are computed from one origin: what the GON, its classifier and translation have in common.
+
+`gradient_model` makes a model of one's own with another outer loss, inner likelihood or parameters.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,6 +22,8 @@ from gon_jax.linearization import (
     matrix_strategy,
 )
 from gon_jax.models.step_size import default_step_size
+
+__all__ = ["GONStats", "apply_encoder", "check_step_size", "gradient_model", "origin_model"]
 
 
 class GONStats(NamedTuple):

@@ -1,0 +1,8 @@
+"""`python -m gon_jax` is the command `gon`."""
+
+import sys
+
+from gon_jax.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
