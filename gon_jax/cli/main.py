@@ -95,7 +95,7 @@ def _import(name: str) -> None:
         return
     spec = importlib.util.spec_from_file_location(Path(name).stem, name)
     if spec is None or spec.loader is None or not Path(name).is_file():
-        raise FileNotFoundError(f"expected a Python file or a module after --import, got {name}; check the path")
+        raise UsageError(f"expected a Python file or a module after --import, got {name}; check the path")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
