@@ -103,7 +103,7 @@ def _import(name: str) -> None:
 def _chosen(words: list[str]) -> dict[str, str]:
     """Return the model, network and likelihood that a command line names."""
     chosen = {}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         option, equals, value = word.partition("=")
         kind, value = option.removeprefix("--"), value if equals else following
         if option.startswith("--") and kind in REGISTRIES:
