@@ -42,10 +42,10 @@ PLACES = {
 
 
 def levels() -> dict[str, int]:
-    """Return the level of each part of the package: LEVELS of tests/test_imports.py."""
+    """Return the level of each part of the package but `__main__`: LEVELS of tests/test_imports.py."""
     tree = ast.parse((ROOT / "tests" / "test_imports.py").read_text())
     found = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}
-    return ast.literal_eval(found["LEVELS"])
+    return {part: level for part, level in ast.literal_eval(found["LEVELS"]).items() if part != "__main__"}
 
 
 def files(part: str) -> list[Path]:
