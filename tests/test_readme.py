@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 import json
 import re
 import runpy
@@ -155,6 +156,17 @@ def test_the_table_of_levels_is_the_tests():
     rows = re.findall(r"^\| ([0-4]) \| (.*?) \|", TEXTS["docs/architecture.md"], flags=re.M)
     found = {name.strip("`/ "): int(level) for level, names in rows for name in names.split(", ")}
     assert {name.removesuffix(".py"): level for name, level in found.items()} == LEVELS
+
+
+def test_what_the_table_of_places_names_is_there():
+    rows = re.findall(r"^\| [^|]*\? \|(.*)\|(.*)\|$", TEXTS["docs/architecture.md"], flags=re.M)
+    assert len(rows) >= 10
+    for files, names in rows:  # the links are checked with all others
+        paths = re.findall(r"`(gon_jax/\S+)\.py`", files)
+        modules = [importlib.import_module(path.replace("/", ".")) for path in paths]
+        for name in re.findall(r"`(\w+)`", names):
+            found = [module for module in modules if name in vars(module)]
+            assert any(getattr(vars(m)[name], "__module__", m.__name__) == m.__name__ for m in found), name
 
 
 def test_the_drawing_of_the_structure_is_the_codes():
