@@ -27,7 +27,7 @@ def table(result: dict) -> str:
     """Return errors after equal steps, and after the time that gradient latents take for them."""
     runs, steps = result["runs"], result["num_steps"]
     head = ["test error", f"gradient, {steps:,} steps"]
-    head += [f"{name}: {steps:,} steps, as long" for name in ESTIMATORS[1:]]
+    head += [f"{name}: {steps:,} steps, equal time" for name in ESTIMATORS[1:]]
     rows = [head]
     for cell in dict.fromkeys((run["dataset"], run["latent_size"], run["norm"]) for run in runs):
         dataset, latent_size, norm = cell
