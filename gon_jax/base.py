@@ -28,6 +28,7 @@ __all__ = [
     "Variables",
     "integral_weights",
     "match",
+    "match_output",
 ]
 
 Params = Any
@@ -209,7 +210,7 @@ class Model:
         >>> model.jit(lambda model, x: model.encode(None, x))(jnp.ones(2))
         Array([1., 1.], dtype=float32)
         """
-        key = (function, donate_argnums, tuple(sorted(static.items())))
+        key = (function, donate_argnums, *((name, type(static[name]), static[name]) for name in sorted(static)))
         if key not in self._compiled:
             self._compiled[key] = jax.jit(partial(function, self, **static), donate_argnums=donate_argnums)
         return self._compiled[key]
@@ -242,18 +243,34 @@ def match(decoder: Decoder, likelihood: Likelihood) -> tuple[Decoder, tuple[int,
             "expected independent=True of a decoder with batch statistics, got False; say it if an example's output "
             "depends on no other example once statistics are given, which evaluation relies on"
         )
-    if decoder.output_range is not None and likelihood.reads_mean is False:
-        if decoder.logits is None:
-            raise ValueError(
-                f"expected a decoder of real outputs for {likelihood.name}, got outputs in {decoder.output_range}; its "
-                "output activation would be applied twice: leave it out (output_activation='none'), or take a "
-                "likelihood that reads a mean, such as squared_error"
-            )
-        decoder = decoder._replace(apply=decoder.logits, output_range=None)
+    decoder = match_output(decoder, likelihood)
     z = jax.ShapeDtypeStruct((1, *decoder.latent_shape), jnp.float32)
     params = jax.eval_shape(decoder.init_params, jax.random.key(0))
-    output = jax.eval_shape(decoder.output, params, z)
-    return decoder, jax.eval_shape(likelihood.mean, output).shape[1:]
+    result = jax.eval_shape(decoder.apply, params, z)
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise TypeError(
+            "expected Decoder.apply to return (output, stats), got something else; gon_jax.decoders.from_function "
+            "makes a decoder of a function that returns the output alone"
+        )
+    return decoder, jax.eval_shape(likelihood.mean, result[0]).shape[1:]
+
+
+def match_output(decoder: Decoder, likelihood: LikelihoodFn) -> Decoder:
+    """Return the decoder whose outputs a likelihood reads, as `match` says; a plain function reads any.
+
+    Raises:
+        ValueError: for a bounded output with a likelihood of real outputs.
+    """
+    if decoder.output_range is None or getattr(likelihood, "reads_mean", None) is not False:
+        return decoder
+    if decoder.logits is None:
+        name = getattr(likelihood, "name", "this likelihood")
+        raise ValueError(
+            f"expected a decoder of real outputs for {name}, got outputs in {decoder.output_range}; its output "
+            "activation would be applied twice: leave it out (output_activation='none'), or take a likelihood that "
+            "reads a mean, such as squared_error"
+        )
+    return decoder._replace(apply=decoder.logits, output_range=None)
 
 
 def integral_weights(decoder: Decoder, coordinates: jax.Array, weights: jax.Array | None = None) -> jax.Array:

@@ -13,7 +13,7 @@ __all__ = ["FrozenEncoder", "freeze"]
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["matrix", "bias", "output"], meta_fields=["likelihood"])
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class FrozenEncoder:
     """An encoder as arrays alone, one matrix product per batch: `z = bias + y @ matrix`, examples independent.
 
@@ -35,8 +35,11 @@ class FrozenEncoder:
         """Encode a batch by one matrix product.
 
         Raises:
+            TypeError: for data that are not floating point.
             ValueError: for data of another number of entries than the matrix has rows.
         """
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise TypeError(f"expected floating-point data, got {x.dtype}; images as floats in [0, 1]?")
         y = x if self.likelihood is None or self.output is None else cotangents(self.likelihood, self.output, x)
         y = y.reshape(len(y), -1)
         if y.shape[1] != len(self.matrix):

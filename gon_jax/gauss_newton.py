@@ -16,7 +16,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import Decoder, LikelihoodFn, Params
+from gon_jax.base import Decoder, LikelihoodFn, Params, match_output
 from gon_jax.likelihoods import squared_error
 from gon_jax.linearization import (
     AffineEncoder,
@@ -76,6 +76,7 @@ def least_squares_encoder(
             f"expected a likelihood that knows its Fisher information, got {likelihood!r}; "
             "give `Likelihood(..., fisher=...)`, or encode by the gradient"
         )
+    decoder = match_output(decoder, likelihood)
     output, jacobian = decoder_jacobian(decoder, params, origin)
     weight = fisher(output)
     normal = _normal(jacobian, weight)

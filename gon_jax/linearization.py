@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import Decoder, LikelihoodFn, Params
+from gon_jax.base import Decoder, LikelihoodFn, Params, match_output
 from gon_jax.encoding import check_batch, encode, losses_of
 from gon_jax.likelihoods import squared_error
 
@@ -306,6 +306,7 @@ def encode_shared(
     Array([[3.]], dtype=float32)
     """
     check_shared(decoder, x, origin)
+    decoder = match_output(decoder, likelihood)
     strategy = choose_strategy(decoder, params, x.shape[0], strategy)
     if strategy == "definition":
         if mean_cotangent is not None:

@@ -131,6 +131,8 @@ def accuracy(
     data = data_dict(model, data)
     if "y" not in data:
         raise ValueError(f'expected a dict with the labels as "y", got {sorted(data)}')
+    if np.shape(data["y"]) != (len(data["x"]),):
+        raise ValueError(f"expected one label for each of {len(data['x'])} examples, got {list(np.shape(data['y']))}")
     variables, options = _by(evaluation, variables, batch_size, progress)
     classes = in_batches(partial(model.jit(_classes), variables), data["x"], **options)
     return float(np.mean(classes == np.asarray(data["y"])))

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from gon_jax import Decoder, compare_with_definition
-from gon_jax.decoders import from_equinox, from_function, from_linen, from_nnx
+from gon_jax.decoders import from_equinox, from_function, from_linen, from_nnx, mixed_precision
 from gon_jax.models import gon, vgon
 
 EPSILON = 1e-5
@@ -175,3 +175,65 @@ def test_a_batch_norm_layer_keeps_what_its_author_set():
     decoder = from_linen(layer, (3,), independent=True)
     decoder.apply(decoder.init(jax.random.key(0)), jnp.ones((2, 3)))
     assert layer.use_running_average is True and layer.momentum == 0.99 and layer.use_fast_variance
+
+
+class LinenTwice(nn.Module):
+    @nn.compact
+    def __call__(self, z):
+        norm = nn.BatchNorm(use_running_average=False)
+        return nn.Dense(3)(norm(nn.Dense(6)(norm(nn.Dense(6)(z)))))
+
+
+class NNXTwice(nnx.Module):
+    def __init__(self, rngs):
+        self.first, self.second = nnx.Linear(3, 6, rngs=rngs), nnx.Linear(6, 6, rngs=rngs)
+        self.norm = nnx.BatchNorm(6, rngs=rngs)
+
+    def __call__(self, z):
+        return self.norm(self.second(self.norm(self.first(z))))
+
+
+class NNXDropout(nnx.Module):
+    def __init__(self, rngs):
+        self.layer, self.dropout = nnx.Linear(3, 6, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, z):
+        return self.dropout(self.layer(z))
+
+
+class EquinoxDrawn(equinox.Module):
+    weight: jax.Array
+    order: jax.Array
+
+    def __init__(self, key):
+        self.weight, self.order = jax.random.normal(key, (3,)), jax.random.permutation(key, 3)
+
+    def __call__(self, z):
+        return (self.weight * z)[self.order]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: from_linen(LinenTwice(), (3,), independent=True), "called once"),
+        (lambda: from_nnx(NNXTwice, (3,), independent=True), "called once"),
+        (lambda: from_nnx(NNXDropout, (3,), independent=True), "Dropout"),
+        (lambda: from_equinox(EquinoxDrawn, (3,)), "do not depend on the key"),
+    ],
+    ids=["linen, a norm used twice", "nnx, a norm used twice", "nnx, dropout", "equinox, drawn constants"],
+)
+def test_what_would_be_silently_wrong_is_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        decoder = make()
+        decoder.output(decoder.init(jax.random.key(1)), jnp.ones((2, 3)))
+
+
+def test_statistics_of_nnx_in_16_bits_are_in_32():
+    decoder = mixed_precision(from_nnx(lambda rngs: nnx.BatchNorm(3, rngs=rngs), (3,), independent=True))
+    _, stats = decoder.apply(decoder.init(jax.random.key(0)), jnp.ones((4, 3), jnp.float32))
+    assert stats["mean"].dtype == jnp.float32
+
+
+def test_a_coupling_that_vanishes_at_the_origin_is_seen():
+    decoder = from_function(lambda w, z: (z @ w) * (1 + z.var()), None, (3,), independent=True)
+    assert min(compare_with_definition(decoder, jnp.eye(3), jax.random.key(0)).values()) > 0.1

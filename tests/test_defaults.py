@@ -10,6 +10,7 @@ import pytest
 from gon_jax.base import Decoder, match
 from gon_jax.coordinates import grid
 from gon_jax.decoders import conv_decoder, conv_encoder, from_function, mixed_precision, siren_decoder
+from gon_jax.gauss_newton import encode_least_squares
 from gon_jax.likelihoods import (
     Likelihood,
     bernoulli,
@@ -19,7 +20,9 @@ from gon_jax.likelihoods import (
     gaussian,
     gaussian_scale,
     squared_error,
+    weighted,
 )
+from gon_jax.linearization import encode_shared
 from gon_jax.models import (
     autoencoder,
     default_step_size,
@@ -188,3 +191,26 @@ def test_autoencoders_take_open_output_activations_too():
 def test_a_decoder_without_init_says_so():
     with pytest.raises(ValueError, match="expected a decoder with `init`"):
         gon(Decoder(lambda w, z, stats=None: (z, None), None, (3,)))
+
+
+def test_the_free_functions_match_outputs_too():
+    decoder = conv_decoder(SHAPE, (3,), base_channels=2, norm="none")
+    model = gon(decoder, likelihood=bernoulli, step_size=1.0)
+    variables, x = model.init(jax.random.key(0)), jax.random.uniform(jax.random.key(1), (4, *SHAPE))
+    z = encode_shared(decoder, variables.params, x, jnp.zeros(3), likelihood=bernoulli, step_size=1.0)
+    np.testing.assert_allclose(z, model.encode(variables, x), rtol=1e-5)
+    bounded = conv_decoder(SHAPE, (3,), base_channels=2, norm="none", output_activation="sigmoid")
+    for function in (encode_shared, encode_least_squares):
+        with pytest.raises(ValueError, match="real outputs for bernoulli"):
+            function(bounded, variables.params, x, jnp.zeros(3), likelihood=bernoulli)
+
+
+def test_a_decoder_that_returns_no_statistics_is_refused():
+    with pytest.raises(TypeError, match=r"return \(output, stats\).*from_function"):
+        gon(Decoder(lambda w, z, stats=None: z, lambda key: 0, (3,)))
+
+
+def test_weights_do_not_change_a_decoders_own_step_size():
+    decoder = conv_decoder(SHAPE, (3,), base_channels=2, norm="none")
+    likelihood = weighted(squared_error, jnp.ones((8, 8, 1)))
+    assert default_step_size(decoder, likelihood, SHAPE) == 128.0

@@ -257,3 +257,20 @@ def test_only_an_inner_likelihood_that_folds_is_frozen(inner, outer, tmp_path):
     if inner == "laplace":
         with pytest.raises(ValueError, match="acts on cotangents"):
             write_encoder(tmp_path / "encoder.npz", frozen, variables, 1, (8, 8, 1))
+
+
+def test_constants_of_another_type_are_another_program():
+    model = gon(conv_decoder((8, 8, 1), (3,), base_channels=2))
+    results = [model.jit(_scaled, by=by)(jnp.arange(3)).dtype for by in (2, 2.0)]
+    assert results == [jnp.int32, jnp.float32]
+
+
+def _scaled(model, x, *, by):
+    return x * by
+
+
+def test_data_that_are_not_floats_are_refused_by_a_frozen_encoder():
+    model = gon(conv_decoder((8, 8, 1), (3,), base_channels=2))
+    encoder = frozen_encoder(model, model.init(jax.random.key(0)))
+    with pytest.raises(TypeError, match="floating-point data, got uint8"):
+        encoder(np.zeros((2, 8, 8, 1), np.uint8))

@@ -11,8 +11,8 @@ from gon_jax.base import Model, Variables
 from gon_jax.decoders import conv_decoder
 from gon_jax.inference import frozen_encoder
 from gon_jax.likelihoods import squared_error
-from gon_jax.metrics import evaluate, pca_errors, pca_reconstructions, psnr, squared_errors
-from gon_jax.models import gon
+from gon_jax.metrics import accuracy, evaluate, pca_errors, pca_reconstructions, psnr, squared_errors
+from gon_jax.models import gon, gon_classifier
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
 X = jnp.asarray(IMAGES / 255, jnp.float32)
@@ -86,3 +86,11 @@ def test_psnr_of_a_perfect_reconstruction_is_finite():
     x = jax.random.uniform(jax.random.key(0), (2, 4, 4, 1))
     np.testing.assert_allclose(psnr(x, x), 100)
     np.testing.assert_allclose(squared_errors(x, x + 0.5), 4, rtol=1e-6)
+
+
+@pytest.mark.parametrize("labels", [np.zeros((10, 1), int), np.zeros((10, 10), int)], ids=["column", "one-hot"])
+def test_labels_of_another_shape_are_refused(labels):
+    model = gon_classifier(conv_decoder((8, 8, 1), (3,), base_channels=2), 10)
+    data = {"x": np.zeros((10, 8, 8, 1), np.uint8), "y": labels}
+    with pytest.raises(ValueError, match="one label for each of 10 examples"):
+        accuracy(model, model.init(jax.random.key(0)), data)

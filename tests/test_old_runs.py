@@ -70,13 +70,21 @@ def test_an_old_run_is_what_its_configuration_says():
     ],
 )
 def test_flat_configurations_are_read(flat, options):
-    assert from_flat({"latent_shape": [3]} | flat) == Config().replace(latent_shape=(3,), **options)
+    assert from_flat({"latent_shape": [3]} | flat, (8, 8, 1)) == Config().replace(latent_shape=(3,), **options)
 
 
 def test_other_dictionaries_are_refused():
     with pytest.raises(KeyError, match="latent_shape"):
-        from_flat({"architectures": ["Other"]})
+        from_flat({"architectures": ["Other"]}, (8, 8, 1))
     with pytest.raises(KeyError, match="architectures"):
-        from_flat({"latent_shape": [3], "architectures": ["Other"]})
+        from_flat({"latent_shape": [3], "architectures": ["Other"]}, (8, 8, 1))
     with pytest.raises(ValueError, match="expected model one of gon, .*got 'diffusion'"):
-        from_flat({"latent_shape": [3], "model": "diffusion"})
+        from_flat({"latent_shape": [3], "model": "diffusion"}, (8, 8, 1))
+
+
+def test_an_old_run_of_several_steps_keeps_its_step_size():
+    flat = {"model": "multi_step", "network": "siren", "inner_steps": 2, "latent_shape": [3], "step_size": None}
+    assert from_flat(flat, (8, 8, 1)).model.step_size == 0.1 / (64 * 64)
+    assert from_flat(flat | {"inner_steps": 1}, (8, 8, 1)).model.step_size == 1 / (64 * 64)
+    assert from_flat(flat | {"step_size": 0.5}, (8, 8, 1)).model.step_size == 0.5
+    assert from_flat(flat | {"network": "conv"}, (8, 8, 1)).model.step_size is None

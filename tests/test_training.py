@@ -226,6 +226,7 @@ def test_should_stop_ends_after_a_whole_step(small):
 
 def test_signals_are_left_alone(small):
     """Ctrl-C is a KeyboardInterrupt, as everywhere."""
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     seen = []
 
@@ -233,8 +234,11 @@ def test_signals_are_left_alone(small):
         seen.append([signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)])
         os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        run(small, 30, on_report=on_report)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(small, 30, on_report=on_report)
+    finally:
+        signal.signal(signal.SIGINT, own)
     assert seen == [before]
 
 

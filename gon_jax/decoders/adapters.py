@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gon_jax.base import Decoder, DecoderFn, Params
 
@@ -68,11 +69,15 @@ def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool 
 
     def batch_norm_by(stats_given):
         """Make every BatchNorm take its batch's statistics and return them as they are, or take the given ones."""
+        seen = set()
 
         def interceptor(call, args, kwargs, context):
             layer = context.module
             if not isinstance(layer, nn.BatchNorm) or context.method_name != "__call__":
                 return call(*args, **kwargs)
+            if layer.path in seen:
+                raise _used_twice("/".join(layer.path))
+            seen.add(layer.path)
             for name, value in {"use_running_average": None, "momentum": 0.0, "use_fast_variance": False}.items():
                 object.__setattr__(layer, name, value)
             kwargs.pop("use_running_average", None)
@@ -108,6 +113,22 @@ def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool 
     return Decoder(apply, init, latent_shape, independent, batch_statistics, **fields)
 
 
+def _used_twice(layer):
+    return ValueError(
+        f"expected every batch normalization to be called once, got {layer} called again; its two passes have "
+        "different statistics: write two layers"
+    )
+
+
+def _check_constants(new, old):
+    """Refuse a module whose constants depend on its key: those of one key would stand for all."""
+    for a, b in zip(new, old, strict=True):
+        arrays = [leaf for leaf in (a, b) if isinstance(leaf, jax.Array | np.ndarray)]
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in arrays)
+        if len(arrays) == 2 and not traced and not np.array_equal(a, b):
+            raise ValueError("expected constants (arrays that are no parameters) that do not depend on the key")
+
+
 def from_nnx(
     make_module: Callable[[Any], Any], latent_shape: tuple[int, ...], *, independent: bool = False, **fields: Any
 ) -> Decoder:
@@ -130,7 +151,13 @@ def from_nnx(
         """A batch normalization whose statistics are differentiable; NNX's own stops their gradient."""
 
         def __call__(self, x, use_running_average=None, *, mask=None):
-            del use_running_average, mask
+            del use_running_average
+            if mask is not None:
+                raise ValueError("expected no mask for batch normalization in a decoder, got one")
+            if self.momentum is None:
+                raise _used_twice(type(self).__name__)
+            self.momentum, dtype = None, x.dtype  # a mark: this module lives for one call
+            x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
             channels = x.ndim + self.axis if self.axis < 0 else self.axis
             axes = tuple(axis for axis in range(x.ndim) if axis != channels)
             if not self.use_running_average:
@@ -139,24 +166,32 @@ def from_nnx(
             mean, var = jnp.expand_dims(self.mean[...], axes), jnp.expand_dims(self.var[...], axes)
             y = (x - mean) * jax.lax.rsqrt(var + self.epsilon)
             y = y if self.scale is None else y * jnp.expand_dims(self.scale[...], axes)
-            return y if self.bias is None else y + jnp.expand_dims(self.bias[...], axes)
+            return (y if self.bias is None else y + jnp.expand_dims(self.bias[...], axes)).astype(dtype)
 
     def make(key):
-        return nnx.split(make_module(nnx.Rngs(key)), nnx.Param, nnx.BatchStat, ...)
+        module = make_module(nnx.Rngs(key))
+        for _, layer in nnx.iter_graph(module):
+            if isinstance(layer, nnx.BatchNorm) and type(layer) is not nnx.BatchNorm:
+                raise ValueError(f"expected nnx.BatchNorm itself, got {type(layer).__name__}; write `Decoder` by hand")
+            if isinstance(layer, nnx.Dropout) and not layer.deterministic and layer.rate > 0:
+                raise ValueError("expected a module without random numbers, got Dropout; make it deterministic=True")
+        return nnx.split(module, nnx.Param, nnx.BatchStat, nnx.RngState, ...)
 
-    graph, abstract_params, abstract_stats, _ = jax.eval_shape(make, jax.random.key(0))
-    rest = make(jax.random.key(0))[3]  # counts of random streams and the like: no parameters
+    graph, abstract_params, abstract_stats, *_ = jax.eval_shape(make, jax.random.key(0))
+    rest = make(jax.random.key(0))[3:]  # random streams, which nothing reads, and constants
     batch_statistics = bool(jax.tree.leaves(abstract_stats))
 
     def init(key):
-        return nnx.to_pure_dict(make(key)[1])
+        _, params, _, _, constants = make(key)
+        _check_constants(jax.tree.leaves(constants), jax.tree.leaves(rest[1]))
+        return nnx.to_pure_dict(params)
 
     def apply(params, z, stats=None):
         params_state, stats_state = jax.tree.map(lambda leaf: leaf, (abstract_params, abstract_stats))
         nnx.replace_by_pure_dict(params_state, params)
         if stats is not None:
             nnx.replace_by_pure_dict(stats_state, stats)
-        module = nnx.merge(graph, params_state, stats_state, rest, copy=True)
+        module = nnx.merge(graph, params_state, stats_state, *rest, copy=True)
         for _, layer in nnx.iter_graph(module):
             if isinstance(layer, nnx.BatchNorm):
                 layer.__class__, layer.use_running_average = BatchStatistics, stats is not None
@@ -187,14 +222,18 @@ def from_equinox(make_module: Callable[[jax.Array], Any], latent_shape: tuple[in
     """
 
     def is_param(leaf):
-        return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
+        return isinstance(leaf, jax.Array | np.ndarray) and jnp.issubdtype(leaf.dtype, jnp.floating)
 
     leaves, structure = jax.tree.flatten(make_module(jax.random.key(0)))
     positions = [i for i, leaf in enumerate(leaves) if is_param(leaf)]
+    others = [i for i in range(len(leaves)) if i not in positions]
 
     def init(key):
-        leaves = jax.tree.leaves(make_module(key))
-        return [leaves[i] for i in positions]
+        new, new_structure = jax.tree.flatten(make_module(key))
+        if new_structure != structure:
+            raise ValueError("expected static fields that do not depend on the key, got other ones for another key")
+        _check_constants([new[i] for i in others], [leaves[i] for i in others])
+        return [jnp.asarray(new[i]) for i in positions]
 
     def decoder_fn(params, z):
         merged = list(leaves)

@@ -50,10 +50,10 @@ def default_step_size(
     if variational:
         return 1 / AUTHORS_BATCH_SIZE
     if decoder.step_size is not None:
-        if not likelihood.reads_mean or likelihood.fisher is None:
+        if likelihood.name != "gaussian" or likelihood.fisher is None:
             return decoder.step_size
         with jax.ensure_compile_time_eval():
-            return decoder.step_size * 2 / float(likelihood.fisher(jnp.zeros(())))
+            return decoder.step_size * 2 / float(likelihood.fisher(jnp.zeros(1))[0])
     *spatial, num_channels = data_shape
     divisor = math.prod(spatial) if decoder.at is None else num_channels
     return (1.0 if num_steps == 1 else 0.1) / (AUTHORS_BATCH_SIZE * divisor)

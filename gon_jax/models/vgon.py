@@ -326,6 +326,10 @@ class _VGON:
 
     def freeze(self, variables: Variables) -> FrozenEncoder:
         params, stats = variables
+        if self.decoder.batch_statistics and stats is None:
+            raise ValueError(
+                "expected averaged statistics under batch statistics, got stats=None; take a trained state's"
+            )
         if not self.decoder.batch_statistics or self.averages_cotangents:
             dtype = params["mean"]["bias"].dtype
             noise = self.reference_batch(dtype)[1][0]

@@ -143,7 +143,7 @@ class Config(Options):
 
         Another model, network or likelihood, by name, starts from its own defaults, but keeps what was set of options
         that it has in common with the present one. Another model brings its default likelihood, unless another one than
-        that of the present model was chosen.
+        that of the present model was chosen; and a step size is not kept for another model or network.
 
         Raises:
             ValueError: for an option or a name that there isn't.
@@ -157,6 +157,10 @@ class Config(Options):
         model = _lookup("model", changes.get("model", self.model.name))
         if "likelihood" not in changes and self.likelihood.name == self.model.default_likelihood:
             changes["likelihood"] = model.default_likelihood
+        others = changes.get("model", self.model.name) != self.model.name
+        others |= changes.get("network", self.network.name) != self.network.name
+        if others and "step_size" in model.__dataclass_fields__:  # one that was tuned for another model or decoder
+            changes.setdefault("step_size", None)
         for name, old in vars(self).items():
             if not isinstance(old, Options):
                 parts[name] = changes.pop(name, old)

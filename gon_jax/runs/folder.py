@@ -53,7 +53,8 @@ class SavedConfig(NamedTuple):
         """
         values, flat = dict(values), "format" not in values
         num_train, data_shape = values.pop("num_train", None), values.pop("image_shape" if flat else "data_shape")
-        return cls(from_flat(values) if flat else Config.from_dict(values), tuple(data_shape), num_train)
+        config = from_flat(values, tuple(data_shape)) if flat else Config.from_dict(values)
+        return cls(config, tuple(data_shape), num_train)
 
 
 def read_config(folder: Path) -> SavedConfig:

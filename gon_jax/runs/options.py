@@ -49,6 +49,12 @@ def _check(name, value, hint):
     origin, args = get_origin(hint), get_args(hint)
     if origin in (typing.Union, types.UnionType):  # `X | None`
         return value is None or _check(name, value, args[0])
+    base = args[0] if origin is typing.Annotated else hint
+    kinds = {int: int, float: (int, float), bool: bool, str: str}.get(base, object)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and base in (int, float)):
+        raise ValueError(f"expected {name} of type {base.__name__}, got {value!r}")
+    if get_origin(base) is tuple and not (isinstance(value, tuple) and all(type(entry) is int for entry in value)):
+        raise ValueError(f"expected {name} of whole numbers, a tuple, got {value!r}")
     if origin is Literal and value not in args:
         raise ValueError(f"expected {name} one of {', '.join(args)}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
