@@ -32,11 +32,8 @@ def _claims(results) -> list[str]:
     for claim in CLAIMS:
         verdicts = {scale: verdict(claim, results[scale]) for scale in SHOWN if results[scale]}
         best = next((v for v in reversed(verdicts.values()) if v.findings), None)
-        numbers = (
-            [f"{dataset}{'' if holds else ' (not)'}: {number}" for dataset, holds, number in best.findings]
-            if best
-            else []
-        )
+        findings, words = best.findings if best else [], {True: "holds", False: "does not hold"}
+        numbers = [f"{dataset}: {words[bool(holds)]}, {number}" for dataset, holds, number in findings]
         source = f" [{', '.join(claim.experiments)}]"
         rows.append([claim.text + source, *(v.word for v in verdicts.values()), "<br>".join(numbers)])
     return [markdown(rows)]
@@ -75,21 +72,22 @@ def document(results_folder: Path, link: str = "../benchmarks/results/reproducti
     lines = [
         "# Reproduction\n",
         f"Made by `{COMMAND}.document` from the JSON of `{COMMAND}`; nothing is filled in by hand. "
-        'A row of the paper is reproduced only at the scale "paper" (500 epochs, three seeds); "short" is 1,000 '
-        "equal steps of one seed on two CPU cores, which can decide large effects and no small ones. "
-        f"`{COMMAND} --list` says what each experiment is.\n",
+        'A row of the paper is reproduced only at the scale "paper" (500 epochs, three seeds). The scale "short" is '
+        "one seed on two CPU cores, of 1,000 steps for all methods unless a result says otherwise: enough to decide "
+        f"about large effects, but not about small ones. `{COMMAND} --list` describes each experiment.\n",
         "Squared errors are sums over an image, on the whole test set, intensities in [0, 1]; a few "
         "hundred training images are held out for the curves. **CIFAR-10 here is its first 10,000 training images** "
-        "where a result says 9,500 of 50,000. Seconds are of machines that did other work too, and compare nothing.\n",
-        "The text of the paper's figures was not at hand when this was written: Tables 1 and 2 are the paper's; which "
-        "comparison stands under which figure's number is second-hand for 2a to 2c, 11, 14, 15, 16 and 17.\n",
+        "where a result says 9,500 of 50,000. Seconds do not compare speed: other programs ran on the machines.\n",
+        "The text of the paper's figures was not at hand when this was written. Tables 1 and 2 have the paper's "
+        "comparisons and numbers. For figures 2a to 2c, 11, 14, 15, 16 and 17, it is second-hand which comparison has "
+        "which number.\n",
         "## The paper's claims\n",
         *_claims(results),
         "\n## Tables and figures\n",
     ]
     for name, experiment in EXPERIMENTS.items():
         lines.append(f"### {name}: {experiment.title}\n")
-        lines.append(f"The paper: {experiment.claim} What it leaves unsaid: {experiment.unsaid}\n")
+        lines.append(f"The paper: {experiment.claim} Not stated in the paper; we use: {experiment.unsaid}\n")
         found = [result for scale in reversed(SHOWN) for result in results[scale].get(name, {}).values()]
         for result in found:
             lines += _result(result, link)

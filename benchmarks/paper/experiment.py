@@ -94,7 +94,7 @@ class Experiment(NamedTuple):
         measure: `Arm -> dict`, metrics beyond the summary's; numbers and lists, for JSON.
         paper: `dataset -> label -> value`, what the paper prints, of the first column; empty where it prints none.
         claim: the paper's words on it, in ours.
-        unsaid: what the paper leaves open, and what we took.
+        unsaid: what the paper does not state, as we chose it.
     """
 
     name: str

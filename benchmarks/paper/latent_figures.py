@@ -51,13 +51,13 @@ FIGURE_9A = Experiment(
     NORMALITY,
     measure=_normality,
     claim="After 800 steps a GON's latents are nearer to normal than a VAE's.",
-    unsaid="The dataset; latent 32, and the authors' SIREN; moments are of each dimension on test latents.",
+    unsaid="our choice of datasets; latent 32, and the authors' SIREN; moments of each dimension over test latents.",
 )
 FIGURE_9B = FIGURE_9A._replace(
     name="fig9b",
     title="distribution of a VAE's latents after 800 steps",
     arms=_of_vae,
-    unsaid="The dataset; latent 32, width 16, learning rate 2e-4; means of the posterior on test images.",
+    unsaid="our choice of datasets; latent 32, width 16, learning rate 2e-4; posterior means of test images.",
 )
 
 
@@ -101,9 +101,10 @@ FIGURE_12 = Experiment(
     _plot_classes,
     {"test.accuracy": "test accuracy", "num_parameters": "parameters", "seconds_training": "seconds"},
     claim="The classifier's latents separate the classes, in two dimensions too.",
-    unsaid="Network and steps: hidden 64, sines of factor 10 (30 is worse), gradients clipped to norm 1, 20,000 cheap "
-    "steps at a rate of 1e-3 by a cosine; the convolutional ones, 1,000 steps, are ours. By the squared error a latent "
-    "is affine in the image, so these are linear classifiers, the first of rank 2: no more than such a one can do.",
+    unsaid="hidden 64, sines of factor 10 (30 is worse), gradients clipped to norm 1, 20,000 cheap steps at a learning "
+    "rate that falls from 1e-3 by a cosine; the convolutional classifiers, of 1,000 steps, are an addition of ours. "
+    "With the squared error a latent is affine in the image, so these are linear classifiers, the first of rank 2, and "
+    "cannot do better than such a one.",
 )
 
 EXPERIMENTS = (FIGURE_9A, FIGURE_9B, FIGURE_12)

@@ -13,14 +13,14 @@ def overview(results_folder: Path) -> str:
         results_folder: with the JSON of results, if there are any.
     """
     results = load_results(results_folder)
-    lines = ["name     runs at short, and what is compared; reproduced so far", ""]
+    lines = ["name     what is compared; its runs, training steps and datasets; what has been reproduced", ""]
     for name, experiment in EXPERIMENTS.items():
         first = experiment.datasets[0]
         arms = experiment.arms(first, "short")
         steps = sum(config.training.num_steps for config in arms.values())
         paper = sum(config.training.num_steps for config in experiment.arms(first, "paper").values())
         lines.append(f"{name:<8} {experiment.title}")
-        cost = f"{len(arms)} runs: short {steps:,} steps, paper {paper:,} per seed"
+        cost = f"{len(arms)} run{'s' * (len(arms) > 1)} per seed: short {steps:,} steps, paper {paper:,}"
         lines.append(f"         {cost}; {' '.join(experiment.datasets)}")
         done = []
         for scale, of_scale in results.items():
@@ -30,6 +30,8 @@ def overview(results_folder: Path) -> str:
                     for arm in result["arms"].values()
                     for row in arm["seeds"]
                 )
-                done.append(f"{dataset} ({scale}, {result['num_seeds']} seeds, {seconds / 60:.0f} min)")
+                seeds = f"{result['num_seeds']} seed{'s' * (result['num_seeds'] > 1)}"
+                minutes = f"{seconds / 60:.0f} min" if seconds >= 60 else "under 1 min"
+                done.append(f"{dataset} ({scale}, {seeds}, {minutes})")
         lines.append(f"         reproduced: {', '.join(done) if done else 'nothing yet'}")
     return "\n".join(lines)

@@ -72,7 +72,7 @@ FIGURE_4 = Experiment(
     _reconstructions,
     PLAIN,
     claim="Few parameters represent a whole dataset well.",
-    unsaid="Steps (2,000) and learning rate (1e-3); the sizes for other data than MNIST, where we take the same.",
+    unsaid="2,000 steps at a learning rate of 1e-3; for other data the sizes of MNIST.",
 )
 
 
@@ -82,13 +82,13 @@ def _implicit(steps):
 
 FIGURE_5 = Experiment(
     "fig5",
-    "super-resolution to 256x256 by an implicit GON that never saw it",
+    "super-resolution to 256x256 by an implicit GON trained at the original size alone",
     ("fashion_mnist", "mnist", "coil20", "cifar10"),
     _implicit(501),
     _superresolution,
     PLAIN,
     claim="A function learned at low resolution decodes at any other.",
-    unsaid="Steps: the authors' 501.",
+    unsaid="501 steps, as in the authors' implementation.",
 )
 FIGURE_6 = Experiment(
     "fig6",
@@ -98,7 +98,7 @@ FIGURE_6 = Experiment(
     _interpolations,
     PLAIN,
     claim="Points between latents are images too.",
-    unsaid="Steps: the authors' 501.",
+    unsaid="501 steps, as in the authors' implementation.",
 )
 
 
@@ -115,7 +115,7 @@ FIGURE_7 = Experiment(
     _samples("model"),
     BOUND,
     claim="Draws of N(0, I) decode to plausible images in one step.",
-    unsaid="The authors' settings: latent 48, width 32, cross-entropy.",
+    unsaid="latent 48, width 32 and cross-entropy, as in the authors' implementation.",
 )
 
 
@@ -128,7 +128,7 @@ def _figure_10(panel, dataset):
         _samples("gaussian"),
         PLAIN,
         claim="Stopped early, a GON that is not variational can be sampled from a Gaussian fitted to its latents.",
-        unsaid="When to stop: we take the authors' 501 steps.",
+        unsaid="501 steps, as in the authors' implementation.",
     )
 
 
@@ -146,7 +146,7 @@ FIGURE_15 = Experiment(
     _reconstructions,
     COLUMNS,
     claim="GONs represent high-resolution data.",
-    unsaid="Our numbering, latent size and width: the figure's text was not at hand.",
+    unsaid="our numbering, latent size and width, since the figure's text was not at hand.",
 )
 
 
@@ -166,7 +166,7 @@ FIGURE_17 = Experiment(
     _samples("model"),
     BOUND,
     claim="Samples are as varied as a VAE's.",
-    unsaid="Our numbering: the figure's text was not at hand; cross-entropy, latent 256, width 16.",
+    unsaid="our numbering, since the figure's text was not at hand; cross-entropy, latent 256, width 16.",
 )
 
 EXPERIMENTS = (FIGURE_4, FIGURE_5, FIGURE_6, FIGURE_7)

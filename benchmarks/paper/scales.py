@@ -6,7 +6,7 @@
 | short | real, at 32x32 | 1,000, equal for all methods | two CPU cores, a verdict on the larger effects |
 | paper | real, at the paper's sizes | 500 epochs (1,000 in Table 2) | a GPU |
 
-The paper leaves its latent size, width and batch size unsaid. We take those of published logs of the authors'
+The paper does not state its latent size, width and batch size. We use those of published logs of the authors'
 architecture: latent 256, width 16, batch 64, learning rate 2e-4.
 """
 
