@@ -43,11 +43,15 @@ DATASETS: dict[str, Loader] = {}  # filled by `register`
 
 
 def register(name: str) -> Callable[[Loader], Loader]:
-    """Return a decorator that registers a loader, after which `load` and all commands know the dataset by name.
+    """Return a decorator that registers a loader, `loader(image_size, download) -> parts`, under a name.
 
-    The loader is called with `image_size` and `download` of `load`, and may ignore both: `load` resizes what it
-    returns, `(data, labels)` of train and of test in a list, or one such pair of both together. Data are as in
-    `check_data`, or bool, or without the channel axis; labels are integers `[N]` or None.
+    `load` and the command then know the dataset by that name. The loader may ignore both arguments, which are those of
+    `load`: what it returns is resized. It returns `[(data, labels), (data, labels)]` of train and of test, or one pair,
+    of which every tenth example becomes test. Data are as in `check_data`, or bool, or images without the channel
+    axis; labels are integers `[N]`, or None.
+
+    Args:
+        name: a new one.
 
     Raises:
         ValueError: the name is taken.

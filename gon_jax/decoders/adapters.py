@@ -1,8 +1,8 @@
 """Your own network as a `gon_jax.Decoder`: a plain function, or a module of Flax Linen, Flax NNX or Equinox.
 
-All take `independent`, which says that an example's output depends on no other example (given the statistics of batch
-normalization, where there is one). The fast forms rely on it, and `gon_jax.compare_with_definition` tests it. Without
-it latents are computed by definition, which is right for any decoder and slower.
+`independent=True` says that an example's output depends on no other example, given the statistics of batch
+normalization. The fast forms rely on it, and `gon_jax.compare_with_definition` tests it. Without it, latents are
+computed by definition, which is right for any decoder and slower. A decoder with batch normalization must say it.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def from_function(
         decoder_fn: `decoder_fn(params, z [B, *latent]) -> output [B, ...]`.
         init: `init(key) -> params`; `None` where nobody asks for initial parameters.
         latent_shape: `*latent`.
-        independent: see above.
+        independent: an example's output depends on no other example.
         **fields: further fields of `Decoder`, such as `output_range=(0, 1)`.
 
     >>> linear = from_function(lambda w, z: z @ w, lambda key: jax.random.normal(key, (2, 3)), (2,), independent=True)
@@ -49,8 +49,8 @@ def from_function(
 def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool = False, **fields: Any) -> Decoder:
     """Return the decoder of a Flax Linen module, called as `module(z)`.
 
-    Its `nn.BatchNorm` layers give the decoder batch statistics: they use those of the batch, which are returned, or
-    those that are given, whatever their `use_running_average` and `momentum`: models average what evaluation needs.
+    `nn.BatchNorm` works, and needs `independent=True`. It uses the statistics of the batch, which are returned, or the
+    given ones; its `use_running_average` and `momentum` are ignored, since models average what evaluation needs.
 
     Args:
         module: a Linen module.
@@ -134,10 +134,10 @@ def from_nnx(
 ) -> Decoder:
     """Return the decoder of a Flax NNX module, called as `module(z)`.
 
-    `nnx.BatchNorm` layers are treated as `from_linen` treats Linen's.
+    `nnx.BatchNorm` works as Linen's does in `from_linen`, and needs `independent=True` too.
 
     Args:
-        make_module: `nnx.Rngs -> module`, the module's constructor, say.
+        make_module: `nnx.Rngs -> module`, such as the module's constructor.
         latent_shape, independent, **fields: as for `from_function`.
 
     >>> from flax import nnx
