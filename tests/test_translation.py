@@ -76,8 +76,9 @@ def test_sources_are_encoded_by_their_own_likelihood_and_errors_are_the_targets(
         z, x_hat = jax.jit(lambda x: (z := model.encode(by_batch, x), model.decode(by_batch, z)))(x)  # noqa: B023
         latents = jax.jit(model.encode)(variables, x)
         np.testing.assert_allclose(latents, z, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))
-        frozen = frozen_encoder(model, variables)
+        frozen = model.capabilities.freeze(variables)
         assert (frozen.output is None) == source_likelihood.affine
+        assert (frozen_encoder(model, variables) is not None) == source_likelihood.affine
         np.testing.assert_allclose(frozen(x), latents, rtol=1e-4, atol=1e-5 * float(jnp.abs(z).max()))
         np.testing.assert_allclose(reconstruct_dataset(model, variables, x), x_hat, atol=1e-5)
         metrics = evaluate(model, variables, {"x": x, "target": batch["target"]}, batch_size=2)

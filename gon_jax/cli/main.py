@@ -1,8 +1,8 @@
 """The command `gon`: train a Gradient Origin Network and use it from its folder.
 
-Every subcommand is a function of `commands.py`. A mistake is answered in one line on standard error: exit status 2 for
-the command line, 1 for anything else, 130 when interrupted. With GON_TRACEBACK=1 in the environment, a mistake that
-isn't the command line's shows where it was met.
+Every subcommand is a function of `commands.py`. Errors are one line on standard error, with exit status 2 for the
+command line, 1 for anything else, and 130 when interrupted. GON_TRACEBACK=1 in the environment prints the traceback of
+an error that is not the command line's.
 """
 
 import contextlib
