@@ -123,6 +123,7 @@ def test_version(gon):
         ("train --model ridge", "--model: expected one of gon, least_squares, .*; got 'ridge'"),
         ("train --dataset digits --network=sirenn", "--network: .*did you mean 'siren'"),
         ("--import absent.py train", "absent.py; check the path"),
+        ("--import no_such_module train", "no_such_module .* ModuleNotFoundError"),
         ("train --model", "--model"),
         ("train --model least_squares --step-size 1", "Unrecognized options: --step-size"),
         ("train --damping 2", "Unrecognized options: --damping"),
@@ -481,3 +482,13 @@ def test_kill_and_ctrl_c_lose_nothing(tmp_path, monkeypatch):
         states.append(jax.tree.leaves(state._replace(key=jax.random.key_data(state.key))))
     for a, b in zip(*states, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("content", ["def broken(:", "raise KeyError('x')"], ids=["syntax", "error"])
+def test_a_file_that_cannot_be_imported_is_one_line(gon, tmp_path, content):
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    status, out, err = gon(f"--import {path} train --dataset digits")
+    assert (status, out) == (2, "") and re.fullmatch(
+        r"gon: [^\n]*mine.py to be imported [^\n]*GON_TRACEBACK[^\n]*\n", err
+    )

@@ -90,14 +90,22 @@ def _run(words: list[str]) -> int:
 
 def _import(name: str) -> None:
     """Import a Python file, or a module by name, which registers models, likelihoods or datasets of one's own."""
-    if not name.endswith(".py"):
-        importlib.import_module(name)
-        return
-    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
-    if spec is None or spec.loader is None or not Path(name).is_file():
+    spec = importlib.util.spec_from_file_location(Path(name).stem, name) if name.endswith(".py") else None
+    if name.endswith(".py") and (spec is None or spec.loader is None or not Path(name).is_file()):
         raise UsageError(f"expected a Python file or a module after --import, got {name}; check the path")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        if spec is None or spec.loader is None:
+            importlib.import_module(name)
+        else:
+            module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's code raises
+        if os.environ.get("GON_TRACEBACK"):
+            raise
+        raise UsageError(
+            f"expected {name} to be imported without an error, got {type(error).__name__}: {error}; GON_TRACEBACK=1 in "
+            "the environment prints where"
+        ) from error
 
 
 def _chosen(words: list[str]) -> dict[str, str]:
