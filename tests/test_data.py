@@ -758,7 +758,7 @@ def test_what_tfds_must_prepare_says_how(name, tmp_path):
 
 
 def test_missing_reads_nothing(originals, tmp_path, monkeypatch):
-    assert data.missing("digits") is None and data.missing("solids") is None
+    assert data.missing("digits") is None
     assert "download" in data.missing("mnist")
     records = next(data.prepare("mnist", tmp_path / "gon", originals / "mnist").glob("*train.array_record*"))
     records.write_bytes(b"")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import examples.signals  # noqa: F401  (its presets)
 from gon_jax import models
 from gon_jax.data import Split
 from gon_jax.runs import PRESETS, Config, train

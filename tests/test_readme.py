@@ -6,12 +6,14 @@ import importlib
 import json
 import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from test_imports import LEVELS
 
+import examples.signals  # noqa: F401  (its datasets and presets are in the tables)
 from gon_jax import decoders, models
 from gon_jax.cli.commands import COMMANDS
 from gon_jax.cli.main import main
@@ -36,10 +38,13 @@ def blocks(text):
 @pytest.fixture
 def registries(monkeypatch):
     """Return a function that removes what a test registered; it is called at the end too."""
-    before = [(names, dict(names)) for names in (DATASETS, *REGISTRIES.values())]
+    for name in ("tones", "solids", "moving_digits"):
+        monkeypatch.delitem(DATASETS, name)  # so that a test can register them again
+    before = [(names, dict(names)) for names in (DATASETS, PRESETS, *REGISTRIES.values())]
 
     def restore():
         sys.modules.pop("mine", None)
+        sys.modules.pop("signals", None)
         for names, known in before:
             names.clear()
             names.update(known)
@@ -69,7 +74,7 @@ def test_a_file_of_ones_own_from_the_command_line(tmp_path, monkeypatch, capsys,
     monkeypatch.chdir(tmp_path)
     text = TEXTS["docs/extending.md"]
     (tmp_path / "mine.py").write_text(blocks(text)[0])
-    train, evaluate, helps = re.findall(r"^    gon (--import .*)$", text, flags=re.M)
+    train, evaluate, helps = re.findall(r"^    gon (--import mine.py .*)$", text, flags=re.M)
     assert main([*train.split(), "--num-steps", "5", "--base-channels", "4"]) == 0
     registries()
     assert main([*evaluate.split(), "--output", "metrics.json"]) == 0
@@ -144,6 +149,7 @@ def test_command_lines_in_the_docs_are_accepted(tmp_path, monkeypatch, capsys, r
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(blocks(TEXTS["docs/extending.md"])[0])
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.setattr("gon_jax.cli.main.train", parsed_only(COMMANDS["train"]))
     for name, function in COMMANDS.items():
         monkeypatch.setitem(COMMANDS, name, parsed_only(function))

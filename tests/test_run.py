@@ -14,7 +14,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.data import Dataset
 from gon_jax.inference import pairs_of_labels, sample
 from gon_jax.models import gon
 from gon_jax.runs import Config, load_run, train
@@ -23,7 +22,6 @@ from gon_jax.runs.config import REGISTRIES, DataConfig, TrainingConfig
 from gon_jax.runs.folder import PICTURES, read_config, read_summary
 from gon_jax.runs.model_configs import ModelConfig
 from gon_jax.runs.options import Positive, register
-from gon_jax.runs.pictures import save_examples
 from gon_jax.training import NonFiniteLossError
 
 TINY = dict(
@@ -391,16 +389,6 @@ def test_pairs_have_different_labels():
     picked = labels[pairs_of_labels((images, labels), 8).ravel()]
     assert len(picked) == 16 and (picked[0::2] != picked[1::2]).all()
     assert pairs_of_labels((images[:3], None), 4).ravel().tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
-
-
-def test_bytes_and_floats_of_a_film_are_shown_alike(tmp_path):
-    films = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16, 1), np.uint8)
-    dataset = Dataset("films", None, None, None, kind="video")
-    for name, original in (("bytes", films), ("floats", films / 255)):
-        save_examples(tmp_path / f"{name}.png", dataset, None, {"original": original, "GON": films / 255})
-    for suffix in ("png", "gif"):
-        first, second = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("bytes", "floats"))
-        assert first == second
 
 
 @pytest.mark.parametrize(

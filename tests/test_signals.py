@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from examples import signals
 from gon_jax import data
-from gon_jax.data import generated
 
 SHAPES = {"tones": (2048, 1), "solids": (16, 16, 16, 1), "moving_digits": (6, 16, 16, 1)}
 KINDS = {"tones": "audio", "solids": "voxels", "moving_digits": "video"}
@@ -75,7 +75,7 @@ def test_solids_are_of_the_shape_that_their_label_says(datasets):
     points = np.stack(np.meshgrid(*[np.arange(16)] * 3, indexing="ij"), -1)
     ratios = np.array([solid.sum() / np.linalg.det(np.cov(points[solid].T)) ** 0.5 for solid in x])
     for label, expected in enumerate(closed_forms):
-        assert ratios[labels == label].mean() == pytest.approx(expected, rel=0.015), generated.SOLIDS[label]
+        assert ratios[labels == label].mean() == pytest.approx(expected, rel=0.015), signals.SOLIDS[label]
     assert x.sum((1, 2, 3)).max() > 5 * x.sum((1, 2, 3)).min()
 
 

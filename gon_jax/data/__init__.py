@@ -3,17 +3,15 @@
 from gon_jax.data.arrays import check_data, resize
 from gon_jax.data.batches import epoch_order, to_unit
 from gon_jax.data.catalog import NUM_EXAMPLES, missing, prepare, search_path
-from gon_jax.data.datasets import DATASETS, Dataset, Split, load, register
+from gon_jax.data.datasets import DATASETS, SAMPLE_RATE, Dataset, Split, load, register
 from gon_jax.data.degradations import DEGRADATIONS, gray, low_resolution, noisy
 from gon_jax.data.folders import read_images
-from gon_jax.data.generated import SOLIDS, TIMBRES
 
 __all__ = [
     "DATASETS",
     "DEGRADATIONS",
     "NUM_EXAMPLES",
-    "SOLIDS",
-    "TIMBRES",
+    "SAMPLE_RATE",
     "Dataset",
     "Split",
     "check_data",

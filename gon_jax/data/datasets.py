@@ -136,7 +136,8 @@ def unknown(name: str) -> ValueError:
     """Return the error for a name that is not in `DATASETS`."""
     hint = "".join(f": did you mean {close!r}?" for close in difflib.get_close_matches(str(name), DATASETS, 1))
     known = f"a dataset ({', '.join(DATASETS)}) or the path of a .npy or .npz file or a folder of images"
-    return ValueError(f"expected {known}, got {str(name)!r}{hint}")
+    own = "" if hint else "; import the file that registers it first (gon --import FILE), if it is one of your own"
+    return ValueError(f"expected {known}, got {str(name)!r}{hint}{own}")
 
 
 def _call(name, image_size, download):

@@ -1,4 +1,4 @@
-"""Plots of images, signals, curves and latents as PNG; films as GIF and sounds as WAV. Files are written whole."""
+"""Plots of images, curves and latents as PNG. Files are written whole."""
 
 from gon_jax.plotting.curves import save_curves, save_latents, save_scatter
 from gon_jax.plotting.image_grids import (
@@ -10,7 +10,6 @@ from gon_jax.plotting.image_grids import (
     save_samples,
     save_superresolution,
 )
-from gon_jax.plotting.media import save_video, save_voxels, save_waveforms, write_gif, write_wav
 
 __all__ = [
     "image_grid",
@@ -23,9 +22,4 @@ __all__ = [
     "save_samples",
     "save_scatter",
     "save_superresolution",
-    "save_video",
-    "save_voxels",
-    "save_waveforms",
-    "write_gif",
-    "write_wav",
 ]

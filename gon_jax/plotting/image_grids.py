@@ -19,6 +19,7 @@ __all__ = [
     "save_interpolation",
     "save_labeled",
     "save_reconstructions",
+    "save_rows",
     "save_samples",
     "save_superresolution",
     "to_pixels",
@@ -118,7 +119,9 @@ def save_labeled(
     save_image(path, np.asarray(canvas))
 
 
-def _save_rows(path, rows, num_columns, first=None):
+def save_rows(
+    path: str | Path, rows: Mapping[str, np.ndarray], num_columns: int, first: Sequence[str] | None = None
+) -> None:
     """Write images {label: uint8 [N, H, W, channels]} in blocks of columns, the first block with labels of its own."""
     labels, images = list(rows), np.stack(list(rows.values()))
     blocks = [images[:, start : start + num_columns] for start in range(0, images.shape[1], num_columns)]
@@ -152,7 +155,7 @@ def save_reconstructions(
             got = f"{np.shape(x)} from {name!r}: probably another selection, size or number of channels"
             raise ValueError(f"expected reconstructions of the images' shape {np.shape(images)}, got {got}")
     first = [f"{name}\nerror {np.mean(errors[name]):.3g}" if name in errors else name for name in rows]
-    _save_rows(path, {name: to_pixels(x) for name, x in rows.items()}, num_columns, first)
+    save_rows(path, {name: to_pixels(x) for name, x in rows.items()}, num_columns, first)
 
 
 def save_inpainting(
@@ -174,7 +177,7 @@ def save_inpainting(
         raise ValueError(f"expected images and completed [N, H, W, channels] and known [N, H, W], got shapes {got}")
     images, completed = (np.broadcast_to(x, (*known.shape, 3)) for x in (images, completed))
     seen = np.where(known[..., None], images, np.array(_HIDDEN, np.uint8))
-    _save_rows(path, {"original": images, "known": seen, "completed": completed}, num_columns)
+    save_rows(path, {"original": images, "known": seen, "completed": completed}, num_columns)
 
 
 def save_superresolution(path: str | Path, images: np.ndarray, x_hat: np.ndarray) -> None:

@@ -25,8 +25,8 @@ class DataConfig(Options):
     """The data."""
 
     dataset: str = "mnist"
-    """digits, mnist, fashion_mnist, cifar10, coil20, smallnorb, celeb_a, lsun/bedroom; tones, solids, moving_digits; or
-    a folder of images, a .npy or .npz file."""
+    """digits, mnist, fashion_mnist, cifar10, coil20, smallnorb, celeb_a, lsun/bedroom; a folder of images, a .npy or
+    .npz file."""
     image_size: int | None = 32
     """Resize images to this height and width, a power of two from 8 to 256; None keeps their size."""
     num_validation: Natural | None = None

@@ -1,16 +1,16 @@
 """What to look at first: reconstructions, interpolations, samples, other resolutions and curves of a trained model."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gon_jax import plotting
-from gon_jax.data import Dataset, to_unit
+from gon_jax.data import Dataset
 from gon_jax.inference import (
     MAX_PRIOR_LATENTS,
     encode_dataset,
@@ -23,7 +23,12 @@ from gon_jax.inference import (
 )
 from gon_jax.metrics import pca_reconstructions
 
-__all__ = ["draw", "num_shown", "save_examples"]
+__all__ = ["SIGNAL_PLOTS", "draw", "num_shown", "save_examples"]
+
+# By kind of dataset ("audio", "voxels", "video"): draws {name: signals [N, *spatial, C]} into a .png, and what can be
+# heard or seen to move beside it. Empty until a file such as examples/signals.py fills it.
+SIGNAL_PLOTS: dict[str, Callable[[Path, Mapping[str, np.ndarray]], None]] = {}
+REMEDY = "import a file that draws it first, as gon --import examples/signals.py does"
 
 
 class NumShown(NamedTuple):
@@ -43,28 +48,23 @@ def num_shown(dataset: Dataset) -> NumShown:
 def save_examples(
     path: Path, dataset: Dataset, plot_fn: Callable[[Path], None], rows: Mapping[str, np.ndarray]
 ) -> None:
-    """Write a picture: images as a function plots them, other signals in rows; sound and film beside it.
+    """Write a picture: images as a function plots them, other signals as `SIGNAL_PLOTS` has it.
 
     Args:
         path: a .png.
         dataset: what the examples are of.
         plot_fn: takes the path, for images.
         rows: name to signals `[N, *spatial, C]`, for anything else.
+
+    Raises:
+        ValueError: nothing draws this kind of signals.
     """
     if dataset.kind == "images":
         plot_fn(path)
-    elif dataset.sample_rate is not None:
-        plotting.save_waveforms(path, rows, dataset.sample_rate)
-        turns = np.stack(list(rows.values()), axis=1)  # an original right before its reconstruction
-        plotting.write_wav(path.with_suffix(".wav"), turns.reshape(-1, *turns.shape[2:]), dataset.sample_rate)
-    elif dataset.kind == "voxels":
-        plotting.save_voxels(path, rows)
+    elif dataset.kind in SIGNAL_PLOTS:
+        SIGNAL_PLOTS[dataset.kind](path, rows)
     else:
-        plotting.save_video(path, rows)
-        films = [
-            np.asarray(to_unit(jnp.asarray(row))) for row in rows.values()
-        ]  # originals are uint8, reconstructions floats
-        plotting.write_gif(path.with_suffix(".gif"), np.stack(films))
+        raise ValueError(f"expected images to draw, got {dataset.kind}: {REMEDY}")
 
 
 def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, progress: bool) -> None:
@@ -133,7 +133,10 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
             plotting.save_curves(path, {"training": curves["training"]}, f"{unit} per {one}", log=False)
 
     classifies = model.capabilities.classify is not None
-    drawn = not of_images or model.data_shape[-1] in (1, 3)  # what isn't gray or RGB has no picture
+    # what isn't gray or RGB has no picture
+    drawn = model.data_shape[-1] in (1, 3) if of_images else dataset.kind in SIGNAL_PLOTS
+    if not (drawn or of_images):
+        logging.getLogger(__name__).warning(f"examples of {dataset.kind} are not drawn: {REMEDY}")
     pictures = [reconstructions, interpolation, samples, loss] if drawn else [loss]
     if of_images and model.capabilities.at is not None:
         pictures.insert(3, superresolution)

@@ -1,0 +1,1 @@
+"""Files for `gon --import`: how gon_jax is extended, by example."""
