@@ -1,20 +1,16 @@
 """Statistics of latents against moments, simulations and constructions whose answer is known."""
 
-import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from gon_jax.data import Dataset, Split
 from gon_jax.latents import statistics as ls
+from gon_jax.runs import describe
 
 RNG = np.random.default_rng(0)
-
-
-def classes(num, spread=0.3, size=4):
-    """Latents of three labels around three corners."""
-    y = RNG.integers(0, 3, num)
-    return np.eye(size)[y] + spread * RNG.normal(size=(num, size)), y
 
 
 def test_moments_of_known_distributions():
@@ -73,7 +69,6 @@ def test_dimensions_that_do_not_vary_are_left_out():
     y = ls.standardize(z)
     np.testing.assert_allclose(y, (others - others.mean(0)) / others.std(0), atol=1e-5)
     np.testing.assert_allclose([y.mean(0), y.std(0)], [[0] * 3, [1] * 3], atol=1e-12)
-    np.testing.assert_allclose(ls.qq(z)[1], ls.qq(others)[1], atol=1e-12)
     assert np.isnan(ls.normality(RNG.normal(size=(20, 20)))["multivariate_skewness"])
 
 
@@ -84,28 +79,6 @@ def test_many_latents_are_paired_in_part(monkeypatch):
     result, of_part = ls.normality(z), ls.normality(part)
     assert result["multivariate_skewness"] == pytest.approx(of_part["multivariate_skewness"])
     assert result["mean_abs_skewness"] == pytest.approx(np.abs(stats.skew(z)).mean())
-
-
-def test_quantiles():
-    z = RNG.normal(size=(5000, 2)) * [1e-4, 7] + 2
-    theoretical, sample = ls.qq(z)
-    assert theoretical.shape == (200,) and sample.shape == (200, 2)
-    np.testing.assert_allclose(sample[5:-5], np.tile(theoretical[5:-5, None], 2), atol=0.12)
-    np.testing.assert_allclose(stats.norm.cdf(theoretical), (np.arange(200) + 0.5) / 200)
-    few = z[:9]
-    np.testing.assert_allclose(ls.qq(few)[1], np.sort((few - few.mean(0)) / few.std(0), axis=0), atol=1e-12)
-
-
-def test_spectra_of_known_matrices():
-    q, _ = np.linalg.qr(RNG.normal(size=(40, 3)))
-    r, _ = np.linalg.qr(RNG.normal(size=(3, 3)))
-    matrix = q @ np.diag([5.0, 2.0, 0.5]) @ r
-    np.testing.assert_allclose(ls.jacobian_spectrum(matrix), [5, 2, 0.5])
-    np.testing.assert_allclose(ls.jacobian_spectrum(type("Encoder", (), {"matrix": matrix})), [5, 2, 0.5])
-    z = RNG.normal(size=(50, 3)) @ np.diag([5.0, 2.0, 0.5]) + 1
-    variances = np.linalg.eigvalsh(np.cov(z.T))[::-1]
-    np.testing.assert_allclose(ls.latent_spectrum(z.reshape(50, 3, 1)) ** 2, variances)
-    assert ls.participation_ratio(ls.latent_spectrum(z)) == pytest.approx(variances.sum() ** 2 / (variances**2).sum())
 
 
 def test_ranks():
@@ -120,76 +93,39 @@ def test_ranks():
                 function(bad)
 
 
-@pytest.mark.parametrize("accuracy", [ls.linear_probe, ls.knn_accuracy])
-def test_accuracies(accuracy, monkeypatch):
-    (z, y), (z_test, y_test) = classes(600), classes(300)
-    z[:, 3] = 1  # a dimension that does not vary
-    sigma, half = 0.3, 2**0.5 / 2  # Bayes: nearer corner of three, at least 1 - 2 Phi(-half / sigma)
-    score = accuracy(z, y, z_test, y_test)
-    assert 1 - 2 * stats.norm.cdf(-half / sigma) - 0.04 < score <= 1
-    assert accuracy(z, y, z_test, y_test) == score
-    chance = accuracy(z, RNG.permutation(y), z_test, RNG.permutation(y_test))  # labels that latents do not tell
-    assert abs(chance - 1 / 3) < 0.11  # four standard errors of 300 test labels
-    names = np.array(["a", "b", "c"])
-    assert accuracy(z.reshape(600, 2, 2), names[y], z_test.reshape(300, 2, 2), names[y_test]) == score
-    order = np.argsort(y, kind="stable")  # a sorted set, cut down, still has every label
-    monkeypatch.setattr(ls, "_MAX_TRAINING", 60)
-    assert accuracy(z[order], y[order], z_test, y_test) > 0.9
-
-
-def test_linear_probe_sees_half_planes_and_not_rings():
-    z = RNG.normal(size=(500, 2)) * [1e-3, 10]
-    assert ls.linear_probe(z, z[:, 0] > 0, z, z[:, 0] > 0) > 0.97
-    ring = ((z / [1e-3, 10]) ** 2).sum(1) > 1.4
-    assert ls.linear_probe(z, ring, z, ring) < 0.65
-    unit = z / [1e-3, 10]
-    assert ls.knn_accuracy(unit, ring, unit, ring) > 0.9
-
-
-def test_nearest_neighbors_by_hand():
-    z, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 1, 0])
-    test = np.array([[-1.0], [4.0]])
-    assert ls.knn_accuracy(z, y, test, [0, 0], num_neighbors=1) == 1  # nearest: 0, 3
-    assert ls.knn_accuracy(z, y, test, [0, 0], num_neighbors=3) == 0  # 0, 1, 2 and 3, 2, 1: label 1 both times
-
-
-def test_no_warning_where_the_probe_has_not_converged(monkeypatch):
-    import sklearn.linear_model
-
-    original = sklearn.linear_model.LogisticRegression
-    monkeypatch.setattr(sklearn.linear_model, "LogisticRegression", lambda max_iter: original(max_iter=1))
-    z, y = classes(100)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert 0 <= ls.linear_probe(z, y, z, y) <= 1
-
-
 def test_one_line_errors():
-    z, y = classes(30)
+    z = RNG.normal(size=(30, 4))
     broken = z.copy()
     broken[3, 0] = np.nan
     cases = [
         (lambda: ls.normality(z[:19]), "expected at least 20 latents, got 19"),
         (lambda: ls.normality(broken), "expected finite latents, got 1 of 30"),
+        (lambda: ls.standardize(z[:, 0]), r"expected latents \[N, \*latent\] with N >= 1, got shape \(30,\)"),
         (lambda: ls.normality(np.ones((30, 2))), "expected latents that differ, got 30 equal ones"),
-        (lambda: ls.latent_spectrum(z[:1]), "expected at least 2 latents"),
-        (lambda: ls.qq(z[:1]), "expected latents that differ, got 1 equal"),
-        (lambda: ls.qq(z[:, 0]), r"expected latents \[N, \*latent\] with N >= 1, got shape \(30,\)"),
-        (lambda: ls.latent_spectrum(broken), "expected finite latents"),
-        (lambda: ls.jacobian_spectrum(z[0]), r"expected a finite matrix \[m, k\], got shape \(4,\)"),
-        (lambda: ls.jacobian_spectrum(broken), r"expected a finite matrix .* with 1 NaN"),
-        (lambda: ls.linear_probe(z, None, z, y), "labels of the training latents, got None: these data have no labels"),
-        (lambda: ls.knn_accuracy(z, y, z, None), "labels of the test latents, got None"),
-        (lambda: ls.linear_probe(z, y[:9], z, y), r"one label for each of 30 training latents, got shape \(9,\)"),
-        (lambda: ls.linear_probe(z, y, z[:, :2], y), "latents of one size, got 4 in training and 2 in test"),
-        (lambda: ls.linear_probe(z, y * 0, z, y), "expected at least two labels, got 0 alone"),
-        (
-            lambda: ls.knn_accuracy(z, y, z, y, num_neighbors=31),
-            "expected num_neighbors from 1 to 30, the training latents, got 31",
-        ),
-        (lambda: ls.knn_accuracy(z, y, broken, y), "expected finite latents"),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_described_by_what_its_latents_are(monkeypatch):
+    """Latents of three labels around three corners, of known spectrum; the last 9 labels of the test set are wrong."""
+    labels = np.arange(90) % 3
+    corners = 5 * np.eye(4)[labels] + RNG.normal(size=(90, 4)) * [1, 1, 1, 0]
+    latents = {"train": corners[:60].reshape(-1, 2, 2), "test": corners[60:].reshape(-1, 2, 2)}
+    monkeypatch.setattr(describe, "encode_dataset", lambda model, variables, x, **_: latents[x])
+    wrong = np.append(labels[60:-9], (labels[-9:] + 1) % 3)
+    run = SimpleNamespace(model=SimpleNamespace(latent_shape=(2, 2)), variables=None, sources=lambda x: x)
+    run.encoder = SimpleNamespace(matrix=np.diag([1, 3, 0]))
+    run.dataset = lambda: Dataset("corners", Split("train", labels[:60]), None, Split("test", wrong))
+    table, z, spectra = describe.describe_latents(run)
+    assert z is latents["test"] and (table["latents"], table["latent size"]) == (30, 4)
+    np.testing.assert_allclose(spectra["latents"] ** 2, np.linalg.eigvalsh(np.cov(corners[60:].T))[::-1], atol=1e-12)
+    np.testing.assert_allclose(spectra["Jacobian of the encoder"], [3, 1, 0])
+    assert table["participation ratio, Jacobian of the encoder"] == pytest.approx(100 / 82)
+    assert table["linear probe, accuracy"] == pytest.approx(0.7, abs=0.04)
+    assert table["5 nearest neighbors, accuracy"] == pytest.approx(0.7, abs=0.04)
+    run.dataset = lambda: Dataset("one", Split("train", 0 * labels[:60]), None, Split("test", 0 * wrong))
+    table = describe.describe_latents(run)[0]
+    assert table["5 nearest neighbors, accuracy"] == 1 and "linear probe, accuracy" not in table

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gon_jax.latents.statistics import moments, qq, standardize
+from gon_jax.latents.statistics import moments, standardize
 from gon_jax.plotting.canvas import log_axis, new_figure, save_figure
 
 __all__ = ["save_curves", "save_latents", "save_scatter"]
@@ -67,6 +67,8 @@ def save_latents(path: str | Path, z: np.ndarray, spectra: Mapping[str, np.ndarr
     >>> z = np.random.default_rng(0).normal(size=(500, 16))
     >>> save_latents("latents.png", z, {"Jacobian": np.arange(16.0, 0, -1)})
     """
+    from scipy.stats import norm
+
     y = standardize(z)
     figure = new_figure(10, 7.4)
     (histogram, quantiles), (by_dimension, spectrum) = figure.subplots(2, 2)
@@ -78,7 +80,8 @@ def save_latents(path: str | Path, z: np.ndarray, spectra: Mapping[str, np.ndarr
     histogram.set(title="Entries, standardized", xlabel="standard deviations from the mean", ylabel="density")
     histogram.set_ylim(0, 1.3 * histogram.get_ylim()[1])  # space for the legend
 
-    normal, sample = qq(y.reshape(-1, 1), 1000)
+    levels = (np.arange(num := min(1000, y.size)) + 0.5) / num
+    normal, sample = norm.ppf(levels), np.quantile(y, levels, method="hazen")
     quantiles.plot(normal, normal, color="0.2", linewidth=1.4, label="normal")
     quantiles.plot(normal, sample, ".", color="C0", markersize=4, label="entries")
     quantiles.set(title="Quantiles", xlabel="of the normal distribution", ylabel="of the entries")
