@@ -1,8 +1,8 @@
 r"""What the decoder's output says of the data: a number for each number of the data, in nats (or squared intensity).
 
 A likelihood is any function `(output [B, ...], x [B, ...]) -> [B]` that returns the negative log-likelihood of each
-example. The ones here are records that know more: the terms that are summed, their mean, how to sample x, how many
-outputs they read per channel of the data, whether their gradient is affine in the data, what they are normalized over.
+example. The ones here are records that know more: the terms that are summed, their mean, how many outputs they read per
+channel of the data, whether their gradient is affine in the data, what they are normalized over.
 
 | likelihood | outputs, K | a model of |
 |---|---|---|

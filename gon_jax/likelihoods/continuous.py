@@ -19,12 +19,11 @@ squared_error = Likelihood(
     "squared_error",
     lambda output, x: jnp.square(x - output),
     mean=lambda output: output,
-    sample=lambda key, output: output,
     reads_mean=True,
     affine=True,
     fisher=lambda output: jnp.full_like(output, 2),
 )
-"""sum (x - F)^2 per example: no 1/2, no constants, in squared intensity. Its draw of x is the mean.
+"""sum (x - F)^2 per example: no 1/2, no constants, in squared intensity.
 
 >>> squared_error(jnp.zeros((2, 3)), jnp.ones((2, 3)))
 Array([3., 3.], dtype=float32)
@@ -48,7 +47,6 @@ def gaussian(scale: float) -> Likelihood:
         "gaussian",
         lambda output, x: 0.5 * jnp.square((x - output) / scale) + constant,
         mean=lambda output: output,
-        sample=lambda key, output: output + scale * jax.random.normal(key, output.shape, output.dtype),
         reads_mean=True,
         affine=True,
         measure="real",
@@ -62,11 +60,6 @@ def _gaussian_scale_terms(output, x):
     return 0.5 * jnp.square((x - mean) * jnp.exp(-log_scale)) + log_scale + 0.5 * math.log(2 * math.pi)
 
 
-def _gaussian_scale_sample(key, output):
-    mean, raw = parts(output, 2)
-    return mean + jnp.exp(bounded_log_scale(raw)) * jax.random.normal(key, mean.shape, mean.dtype)
-
-
 def _gaussian_scale_fisher(output):
     _, raw = parts(output, 2)
     of_mean, of_raw = jnp.exp(-2 * bounded_log_scale(raw)), 2 * jnp.square(_slope(bounded_log_scale)(raw))
@@ -77,7 +70,6 @@ gaussian_scale = Likelihood(
     "gaussian_scale",
     _gaussian_scale_terms,
     mean=lambda output: parts(output, 2)[0],
-    sample=_gaussian_scale_sample,
     num_outputs=2,
     reads_mean=False,
     measure="real",
@@ -94,7 +86,6 @@ bernoulli = Likelihood(
     "bernoulli",
     lambda output, x: jax.nn.softplus(output) - x * output,
     mean=jax.nn.sigmoid,
-    sample=lambda key, output: jax.random.bernoulli(key, jax.nn.sigmoid(output)).astype(output.dtype),
     reads_mean=False,
     affine=True,
     measure="binary",
@@ -136,18 +127,10 @@ def _log_normalizer(o):
     return o / 2 + log_sinhc(o / 2)
 
 
-def _sample_continuous_bernoulli(key, o):
-    u = jax.random.uniform(key, o.shape, o.dtype)
-    negative = -jnp.maximum(jnp.abs(o), 1e-6)  # at -|o| nothing overflows; x at o is 1 - x at -o
-    x = jnp.log1p(u * jnp.expm1(negative)) / negative
-    return jnp.where(o > 0, 1 - x, x)
-
-
 continuous_bernoulli = Likelihood(
     "continuous_bernoulli",
     lambda output, x: _log_normalizer(output) - x * output,
     mean=_slope(_log_normalizer),
-    sample=_sample_continuous_bernoulli,
     reads_mean=False,
     affine=True,
     measure="real",

@@ -21,7 +21,6 @@ categorical = Likelihood(
     "categorical",
     _categorical_terms,
     mean=lambda output: (jax.nn.softmax(split(output, 256)) * (jnp.arange(256, dtype=output.dtype) / 255)).sum(-1),
-    sample=lambda key, output: (jax.random.categorical(key, split(output, 256)) / 255).astype(output.dtype),
     num_outputs=256,
     reads_mean=False,
     measure="bytes",
@@ -62,15 +61,10 @@ def _logistic_mean(mean, raw):
     return scale * (jax.nn.softplus(mean / scale) - jax.nn.softplus((mean - 1) / scale))
 
 
-def _logistic_sample(key, mean, raw):
-    return to_byte(mean + jnp.exp(_log_scale(raw)) * jax.random.logistic(key, mean.shape, mean.dtype)) / 255
-
-
 discretized_logistic = Likelihood(
     "discretized_logistic",
     lambda output, x: _logistic_terms(x, *parts(output, 2)),
     mean=lambda output: _logistic_mean(*parts(output, 2)),
-    sample=lambda key, output: _logistic_sample(key, *parts(output, 2)),
     num_outputs=2,
     reads_mean=False,
     measure="bytes",
@@ -112,11 +106,5 @@ def discretized_logistic_mixture(num_components: int) -> Likelihood:
         logits, *logistics = components(output)
         return (jax.nn.softmax(logits) * _logistic_mean(*logistics)).sum(-1)
 
-    def sample(key, output):
-        component_key, key = jax.random.split(key)
-        logits, *logistics = components(output)
-        component = jax.random.categorical(component_key, logits)[..., None]
-        return _logistic_sample(key, *(jnp.take_along_axis(part, component, -1)[..., 0] for part in logistics))
-
     name, num_outputs = "discretized_logistic_mixture", 3 * num_components
-    return Likelihood(name, terms, mean, sample, num_outputs, reads_mean=False, measure="bytes")
+    return Likelihood(name, terms, mean, num_outputs=num_outputs, reads_mean=False, measure="bytes")

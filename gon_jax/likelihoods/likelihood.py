@@ -33,7 +33,6 @@ class Likelihood:
         name: for tables and configuration files.
         terms: `(output [..., C * K], x [..., C]) -> [..., C]`, the negative log-likelihood of each number of the data.
         mean: `output -> [..., C]`, the mean of x.
-        sample: `(key, output) -> [..., C]`, a draw of x.
         num_outputs: K, decoder outputs per channel of the data.
         reads_mean: True where the output is the mean of x, which an output activation may bound; False where outputs
             are real numbers (logits, log scales), which nothing may bound; `None` leaves that to the caller.
@@ -52,7 +51,7 @@ class Likelihood:
     name: str
     terms: Callable[[jax.Array, jax.Array], jax.Array]
     mean: Callable[[jax.Array], jax.Array]
-    sample: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    _: dataclasses.KW_ONLY
     num_outputs: int = 1
     reads_mean: bool | None = None
     affine: bool = False
