@@ -13,13 +13,15 @@ README = pathlib.Path(__file__).parents[1] / "README.md"
 PAGE = README.parent / "docs" / "benchmarks.md"
 
 
-def write(name: str, result: dict, made_by: dict, folder: pathlib.Path | None = None) -> pathlib.Path:
+def write(
+    name: str, result: dict, made_by: dict, folder: pathlib.Path | None = None, *, indent: int | None = 1
+) -> pathlib.Path:
     """Write `result` and its provenance to `<name>.json`, in `results/` or a folder, in one rename; return the path."""
     folder = folder or RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(made_by | result, indent=1) + "\n")
+    partial.write_text(json.dumps(made_by | result, indent=indent) + "\n")
     partial.replace(path)
     return path
 

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import tyro
 
-from benchmarks.paper import EXPERIMENTS, Interrupted, Scale, reproduce, stem
+from benchmarks.paper import EXPERIMENTS, Interrupted, Records, reproduce
 from benchmarks.paper.document import COMMAND, FOLDER
-from benchmarks.paper.experiment import markdown, table
+from benchmarks.paper.experiment import markdown, path_of, table
 from benchmarks.paper.overview import overview
 from gon_jax.cli.commands import use_caches
 from gon_jax.cli.main import UsageError, close_match, parse
@@ -39,51 +39,58 @@ def main(words: list[str] | None = None) -> int:
 def _reproduce(
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = "",
     dataset: str | None = None,
-    scale: Scale = "short",
-    seeds: int = 1,
+    epochs: int | None = None,
+    seeds: tuple[int, ...] = (0,),
+    arms: tuple[str, ...] = (),
+    smoke: bool = False,
     list: bool = False,
     results: Path | None = None,
-    runs: Path = Path("runs/reproduction"),
+    runs: Path = Path("runs/paper"),
 ) -> int:
     """Reproduce one of the paper's tables or figures.
 
-    Trains what it compares, writes a table, a plot and their JSON.
+    Trains what it compares, unless its record is there; writes a record of each run and a plot, and prints the table.
+    Two processes may share the work, as on two cores: give each its own seeds, or its own arms.
 
     Args:
-        name: table1, table2, fig2a, ...; all for every one at the scale smoke.
+        name: table1, table2, fig2a, ...; all for every one with --smoke.
         dataset: One of its datasets; by default the first.
-        scale: smoke (seconds, on digits), short (minutes on 2 cores, real data) or paper (the full protocol, a GPU).
-        seeds: How many, from 0 on.
-        list: Say what there is, what it costs, and what has been reproduced.
-        results: Folder of results; by default benchmarks/results/reproduction, for smoke a folder in runs.
+        epochs: Another length than the paper's.
+        seeds: Seeds to train, as 0 1 2.
+        arms: Labels of the arms to train, as GON AE; by default all.
+        smoke: Eight steps on digits, which show that it runs.
+        list: Say what there is, what it costs, and how much of it has been run.
+        results: Folder of records and plots; by default benchmarks/results/reproduction, for smoke a folder in runs.
         runs: Folder of the runs, which are kept: the same command goes on where it was interrupted.
     """
-    results = results or (FOLDER if scale != "smoke" else runs / "results")
+    results = results or (runs / "results" if smoke else FOLDER)
     if list or not name:
-        print(overview(results))
+        print(overview(Records(results / "runs")))
         return 0
-    if name not in EXPERIMENTS and not (name == "all" and scale == "smoke"):
+    if name not in EXPERIMENTS and not (name == "all" and smoke):
         raise ValueError(f"name: {close_match(name, EXPERIMENTS)} ({COMMAND} --list)")
-    if seeds < 1:
-        raise ValueError(f"expected seeds of at least 1, got {seeds}")
     experiments = [*EXPERIMENTS.values()] if name == "all" else [EXPERIMENTS[name]]
-    if scale != "smoke" and dataset not in (None, *experiments[0].datasets):
+    if not smoke and dataset not in (None, *experiments[0].datasets):
         known = ", ".join(experiments[0].datasets)
         raise ValueError(f"expected a dataset of {name} ({known}), got {dataset!r}")
+    if epochs is not None and (epochs < 1 or experiments[0].steps is not None):
+        raise ValueError(f"expected epochs of at least 1, of an experiment that counts them, got {epochs} for {name}")
+    if not seeds or min(seeds) < 0:
+        raise ValueError(f"expected seeds of at least 0, got {seeds}")
     use_caches(runs)
     status = 0
     with stop_requested() as should_stop:
         for experiment in experiments:
-            on = "digits" if scale == "smoke" else dataset or experiment.datasets[0]
-            options = {"num_seeds": seeds, "results": results, "runs": runs, "should_stop": should_stop}
-            result = reproduce(experiment, on, scale, **options)
-            print(f"{experiment.name}: {experiment.title} ({scale}, {on})")
-            if result["status"] == "data absent":
-                print(f"  data absent: {result['reason']}")
+            protocol = experiment.protocol(dataset or experiment.datasets[0], epochs=epochs, smoke=smoke)
+            options = {"seeds": seeds, "labels": arms, "results": results, "runs": runs, "should_stop": should_stop}
+            found, absent = reproduce(experiment, protocol, **options)
+            print(f"{experiment.name}: {experiment.title} ({protocol.horizon}, {protocol.dataset})")
+            if absent:
+                print(f"  data absent: {absent}")
                 status = 1
-                continue
-            print(markdown(table(result)), end="")
-            print(f"  {results / stem(experiment.name, scale, on)}.json, .md, .png")
+            if found:
+                print(markdown(table(experiment, protocol.dataset, found)), end="")
+                print(f"  {path_of(experiment, protocol, results)}")
     return status
 
 

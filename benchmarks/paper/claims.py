@@ -1,161 +1,327 @@
-"""The paper's claims, one by one, each with a rule that turns our numbers into a verdict.
+"""The paper's claims, one by one, as comparisons of numbers that `verdicts` decides."""
 
-A rule looks at the results of one dataset and says whether the claim holds there, and by which number. Over the
-datasets: all hold, "holds"; some, "holds partly"; none, "does not hold here"; nothing measured, "undecided". A rule
-takes means over seeds, and the document says how many seeds and steps they are of.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
+from benchmarks.paper import EXPERIMENTS, verdicts
+from benchmarks.paper.controls import NUM_LATENTS, STEP_SIZES
+from benchmarks.paper.errors import ACTIVATIONS, ERROR, SIGMAS, STEP_FACTORS, TRAINING_ERROR
+from benchmarks.paper.experiment import arms_of
+from benchmarks.paper.latents import GON, NORMALITY, PLANAR, VAE
+from benchmarks.paper.protocol import Protocol
+from benchmarks.paper.records import Records
+from benchmarks.paper.verdicts import Comparison, Finding, Term
 
-from benchmarks.paper.error_figures import ERROR
-from benchmarks.paper.experiment import values
-
-Finding = tuple[str, bool, str]  # where, whether it holds there, and the number
-Results = dict[str, dict[str, dict]]  # experiment -> dataset -> result
+Comparisons = tuple[Comparison, ...]
+AVERAGED = "test.squared_error"
 
 
 class Claim(NamedTuple):
-    """A claim of the paper, in our words, the results it takes, and its rule: `result -> (holds, number)`.
+    """A claim of the paper, in our words, where the paper makes it, and the comparisons that it is made of.
 
-    With two experiments the rule gets one result of each.
+    Attributes:
+        text: the claim.
+        source: the section, table or figure.
+        comparisons: `dataset -> comparisons`.
+        datasets: those that it is about.
     """
 
     text: str
-    experiments: tuple[str, ...]
-    rule: Callable[..., tuple[bool, str]]
+    source: str
+    comparisons: Callable[[str], Comparisons]
+    datasets: tuple[str, ...]
 
 
-class Verdict(NamedTuple):
-    """A claim's verdict, and the findings behind it."""
-
-    word: str
-    findings: list[Finding]
+def _below(experiment, first, second, *, number=ERROR, bound=1.0, above=False, words="") -> Comparison:
+    words = words or f"{first} / {second}"
+    return Comparison(words, (Term(experiment, first, number),), (Term(experiment, second, number),), bound, above)
 
 
-def mean(result: dict, label: str, name: str = ERROR) -> float:
-    """Return the mean over seeds of a metric of an arm."""
-    return float(np.mean(values(result, label, name)))
+def _table_1(*pairs, **options) -> Callable[[str], Comparisons]:
+    return lambda dataset: tuple(_below("table1", *pair, **options) for pair in pairs)
 
 
-def _half_the_parameters(result):
-    ratio = mean(result, "GON") / mean(result, "AE")
-    parameters = mean(result, "GON", "num_parameters") / mean(result, "AE", "num_parameters")
-    return ratio < 0.98, f"{ratio:.2f} of the AE's error, {parameters:.2f} of its parameters"
+def _lead(experiment, first, second) -> Comparison:
+    """Return the statement that the GON's lead over the autoencoder is larger in the first group than in the second."""
+    over = (Term(experiment, f"GON {first}", TRAINING_ERROR), Term(experiment, f"AE {second}", TRAINING_ERROR))
+    under = (Term(experiment, f"AE {first}", TRAINING_ERROR), Term(experiment, f"GON {second}", TRAINING_ERROR))
+    return Comparison(f"GON / AE at {first}, over the same at {second}", over, under)
 
 
-def _one_step(result):
-    ratio = mean(result, "GON") / mean(result, "10 steps")
-    return ratio < 1.1, f"one step has {ratio:.2f} times ten steps' error"
+def _gap(experiment) -> Callable[[str], Comparisons]:
+    over = (Term(experiment, "GON", ERROR), Term(experiment, "AE", TRAINING_ERROR))
+    under = (Term(experiment, "GON", TRAINING_ERROR), Term(experiment, "AE", ERROR))
+    return lambda dataset: (Comparison("test / training of the GON, over the same of the AE", over, under),)
 
 
-def _detached(result):
-    ratios = [mean(result, f"{steps} detached") / mean(result, "GON") for steps in ("1 step", "10 steps")]
-    return min(ratios) > 2, f"{ratios[0]:.1f} times the GON's error with one detached step, {ratios[1]:.1f} with ten"
+def _plain_steps(dataset):
+    def candidates(k, steps):
+        return tuple(f"k = {k}, {steps} step{'s' * (steps > 1)}, size {size}" for size in STEP_SIZES)
+
+    return tuple(
+        _below(
+            "control_steps",
+            candidates(k, 1),
+            candidates(k, steps),
+            bound=1.05,
+            words=f"1 step / {steps} steps, k = {k}, each at its best step size, below 1.05",
+        )
+        for k in NUM_LATENTS
+        for steps in (2, 8)
+    )
 
 
-def _activations(result):
-    errors = {label: mean(result, label) for label in result["arms"] if not label.startswith("latent")}
-    order = sorted(errors, key=errors.get)
-    place, ratio = order.index("ELU") + 1, errors["ReLU"] / errors["ELU"]
-    words = f"ELU is number {place} of {len(order)} (best: {order[0]}, {errors[order[0]] / errors['ELU']:.2f} times "
-    return place <= 3 and ratio > 1.05, words + f"its error); ReLU has {ratio:.2f} times ELU's error"
+def _other_activations(name):
+    others = tuple(label for label in ACTIVATIONS if label != "ELU")
+    first = _below(name, "ELU", others, bound=1.1, words=f"ELU / the best other, below 1.1 ({name})")
+    return first, *(
+        _below(name, label, "ELU", above=True, words=f"{label} / ELU ({name})") for label in ("ReLU", "leaky ReLU")
+    )
 
 
-def _normality(gon, vae):
-    (gon_label,), (vae_label,) = gon["arms"], vae["arms"]
-    names = {"mean_abs_skewness": "mean absolute skewness", "mean_abs_excess_kurtosis": "excess kurtosis"}
-    names |= {"pooled_excess_kurtosis": "excess kurtosis of all entries"}
-    pairs = {words: (mean(gon, gon_label, name), mean(vae, vae_label, name)) for name, words in names.items()}
-    numbers = ", ".join(f"{words} {ours:.2f} (VAE {theirs:.2f})" for words, (ours, theirs) in pairs.items())
-    return all(abs(ours) < abs(theirs) for ours, theirs in pairs.values()), numbers
+def _origin_step(dataset):
+    found = []
+    for sigma in SIGMAS:
+        candidates = tuple(f"sigma {sigma:g}, step x {factor}" for factor in STEP_FACTORS)
+        over, under = Term("fig11a", f"sigma {sigma:g}", ERROR), Term("fig11b", candidates, ERROR)
+        found.append(Comparison(f"-grad / z0 - grad at its best step size, sigma {sigma:g}", (over,), (under,)))
+    return tuple(found)
 
 
-def _gap(result):
-    ours, theirs = (mean(result, label, "relative_gap") for label in ("GON", "AE"))
-    words = [f"{abs(100 * gap):.1f} % {'above' if gap >= 0 else 'below'}" for gap in (ours, theirs)]
-    return ours < theirs, f"test error {words[0]} training error, the AE's {words[1]}"
+def _normality(dataset):
+    numbers = [name for name in NORMALITY if "skewness" in name or "kurtosis" in name]
+    return tuple(
+        Comparison(f"{NORMALITY[name]}, GON / VAE", (Term("fig13", GON, name),), (Term("fig14", VAE, name),))
+        for name in numbers
+    )
 
 
-def _signal(result):
-    share = {label: mean(result, label, "correlation") for label in result["arms"]}
-    words = ", ".join(f"{value:.2f} after {label}" for label, value in share.items())
-    return share["300 steps"] > 0.5, f"squared correlation of image and reconstruction: {words}"
+def _epochs(dataset):
+    return tuple(
+        _below("table1", "GON", "AE", number=f"validation.squared_error@{epoch}", words=f"GON / AE at epoch {epoch}")
+        for epoch in ((80, 160, 320) if dataset == "coil20" else (8, 16, 40, 80))
+    )
 
 
-def _spatial(result):
-    groups = list(dict.fromkeys(label.partition(": ")[0] for label in result["arms"]))
-    ratios = {group: mean(result, f"{group}: GON") / mean(result, f"{group}: AE") for group in groups}
-    smaller = [ratio < 1 for group, ratio in ratios.items() if group.startswith(("256", "4 x"))]
-    larger = [ratio > 1 for group, ratio in ratios.items() if group.startswith(("8 x", "16 x"))]
-    words = "; ".join(f"{group}: {ratio:.2f}" for group, ratio in ratios.items())
-    return all(smaller) and all(larger), f"error divided by the AE's: {words}"
+def _early(dataset):
+    return tuple(
+        _below("fig2c", "GON", "AE", number=f"validation.squared_error@{epoch}", words=f"GON / AE at epoch {epoch}")
+        for epoch in (1, 2, 5, 10, 20)
+    )
 
 
-def _origin(result):
-    best = min((label for label in result["arms"] if label != "origin"), key=lambda label: mean(result, label))
-    ratio = mean(result, "origin") / mean(result, best)
-    return ratio < 1.05, f"the origin has {ratio:.2f} times the error of the best other start ({best})"
-
-
-def _gradient_alone(gradient, step):
-    labels = [label for label in gradient["arms"] if label != "origin"]
-    ratios = {label: mean(gradient, label) / mean(step, label) for label in labels}
-    words = "; ".join(f"{label}: {ratio:.2f}" for label, ratio in ratios.items())
-    return all(ratio < 1.02 for ratio in ratios.values()), f"error of -grad divided by that of z0 - grad: {words}"
-
-
-def _latent_256(result):
-    groups = [label.partition(":")[0] for label in result["arms"] if label.endswith(": GON")]
-    ratios = {
-        group: mean(result, f"{group}: GON") / mean(result, f"{group}: AE")
-        for group in groups
-        if f"{group}: AE" in result["arms"]
-    }
-    words = "; ".join(f"{group}: {ratio:.2f}" for group, ratio in ratios.items())
-    return all(ratio < 1 for ratio in ratios.values()), f"error divided by the AE's: {words}"
-
+_FIVE = EXPERIMENTS["table1"].datasets
+_SIX = EXPERIMENTS["table2"].datasets
 
 CLAIMS = (
-    Claim("The GON's error is below the autoencoder's, with half its parameters", ("table1",), _half_the_parameters),
-    Claim("One step is about as good as ten", ("table1",), _one_step),
-    Claim("With detached gradients the error is far larger", ("table1",), _detached),
-    Claim("ELU is among the best activations, and ReLU is hurt by its zero second derivative", ("fig3",), _activations),
-    Claim("Latents are nearer to normal than a VAE's after 800 steps", ("fig9a", "fig9b"), _normality),
-    Claim("The gap between training and test error is smaller than the autoencoder's", ("fig14",), _gap),
-    Claim("Much of the signal is there after 300 steps", ("fig8",), _signal),
-    Claim("The GON is ahead of the autoencoder until the latent is 8x8 (Appendix B)", ("fig13",), _spatial),
-    Claim("The origin is as good as any other start (Appendix C)", ("fig11a",), _origin),
-    Claim("-grad is better than z0 - grad (Appendix C)", ("fig11a", "fig11b"), _gradient_alone),
+    Claim("The GON's error is below the autoencoder's", "Table 1", _table_1(("GON", "AE")), _FIVE),
     Claim(
-        "The GON is below the autoencoder at every latent size (others found that at 256 it need not be)",
-        ("fig16",),
-        _latent_256,
+        "It needs half the autoencoder's parameters",
+        "Section 4.1",
+        _table_1(("GON", "AE"), number="num_parameters", bound=0.55, words="parameters, GON / AE, below 0.55"),
+        _FIVE,
+    ),
+    Claim(
+        "The GON's error is the lowest of all single-step methods",
+        "Table 1",
+        _table_1(("GON", "tied AE"), ("GON", "1 step detached")),
+        _FIVE,
+    ),
+    Claim(
+        "GLO's error is above the GON's, but on COIL-20 below",
+        "Table 1",
+        lambda dataset: (_below("table1", "GON", "GLO", number=AVERAGED, above=dataset == "coil20"),),
+        _FIVE,
+    ),
+    Claim(
+        "Ten joint steps are no better than one",
+        "Table 1",
+        _table_1(("GON", "10 steps"), bound=1.05, words="GON / 10 steps, below 1.05"),
+        _FIVE,
+    ),
+    Claim(
+        "Two or eight joint steps are no better than one",
+        "Figure 2b",
+        lambda dataset: tuple(
+            _below("fig2b", "GON", f"{n} steps", bound=1.05, words=f"GON / {n} steps, below 1.05") for n in (2, 8)
+        ),
+        ("cifar10",),
+    ),
+    Claim("The same without normalization, step sizes tuned", "a control of ours", _plain_steps, ("coil20",)),
+    Claim(
+        "With detached gradients the error is far larger, with ten steps too",
+        "Table 1",
+        _table_1(("1 step detached", "GON"), ("10 steps detached", "GON"), bound=2.0, above=True),
+        _FIVE,
+    ),
+    Claim("The GON overfits less than the autoencoder", "Figure 2c", _gap("fig2c"), ("cifar10",)),
+    *(
+        Claim("The GON overfits less than the autoencoder", f"Figure 16{panel}", _gap(f"fig16{panel}"), (dataset,))
+        for panel, dataset in zip("abc", _FIVE, strict=False)
+    ),
+    Claim(
+        "ELU is effective at every latent size, and ReLU is hurt by its zero second derivative",
+        "Figure 3",
+        lambda dataset: tuple(found for panel in "abc" for found in _other_activations(f"fig3{panel}")),
+        ("cifar10",),
+    ),
+    Claim(
+        "The variational GON is below the VAE in bits per dimension, but on Fashion-MNIST above",
+        "Table 2",
+        lambda dataset: (
+            _below("table2", "VGON", "VAE", number="test.bits_per_dim", above=dataset == "fashion_mnist"),
+        ),
+        _SIX,
+    ),
+    Claim("The GON converges faster than the autoencoder, per epoch", "abstract, Table 1's runs", _epochs, _FIVE),
+    Claim("The same in the first epochs", "Figure 2c's runs", _early, ("cifar10",)),
+    Claim(
+        "The GON is ahead of the autoencoder for latents of 1x1, 2x2 and 4x4",
+        "Figure 2a",
+        lambda dataset: tuple(_below("fig2a", f"GON {size}", f"AE {size}") for size in ("1x1", "2x2", "4x4")),
+        ("cifar10",),
+    ),
+    Claim(
+        "The GON is ahead of the autoencoder until latents are 8x8",
+        "Figure 10a",
+        lambda dataset: tuple(
+            _below("fig10a", f"GON {s}", f"AE {s}", number=TRAINING_ERROR, above=s in ("8x8", "16x16"))
+            for s in ("1x1", "4x4", "8x8", "16x16")
+        ),
+        ("cifar10",),
+    ),
+    Claim(
+        "The lead shrinks with more filters",
+        "Figure 10b",
+        lambda dataset: (_lead("fig10b", "f = 16", "f = 64"), _lead("fig10b", "f = 64", "f = 128")),
+        ("cifar10",),
+    ),
+    Claim(
+        "The lead shrinks with fewer latents",
+        "Figure 10c",
+        lambda dataset: (_lead("fig10c", "k = 512", "k = 128"),),
+        ("cifar10",),
+    ),
+    Claim(
+        "The origin is the best start",
+        "Figure 11a",
+        lambda dataset: tuple(_below("fig11a", "sigma 0", f"sigma {sigma:g}") for sigma in SIGMAS),
+        EXPERIMENTS["fig11a"].datasets,
+    ),
+    Claim("-grad is better than z0 - grad", "Figure 11b", _origin_step, EXPERIMENTS["fig11b"].datasets),
+    Claim(
+        "Latents are nearer to normal than a VAE's after 800 steps",
+        "Figures 13, 14",
+        _normality,
+        EXPERIMENTS["fig13"].datasets,
+    ),
+    Claim(
+        "Much of the signal is there after 300 steps",
+        "Figure 8",
+        lambda dataset: (
+            Comparison(
+                "squared correlation of image and reconstruction after 300 steps, above 0.5",
+                (Term("fig8", "300 steps", "correlation"),),
+                bound=0.5,
+                above=True,
+            ),
+        ),
+        ("mnist",),
+    ),
+    Claim(
+        "Latents of two numbers show the classes apart",
+        "Figure 12",
+        lambda dataset: (
+            Comparison("test accuracy, above 0.6", (Term("fig12", PLANAR, "test.accuracy"),), bound=0.6, above=True),
+        ),
+        ("mnist",),
+    ),
+    Claim(
+        "Training is stable over learning rates of 5e-5 to 1e-3 and step sizes of 0.1 to 10 times the authors'",
+        "Section 4.2",
+        lambda dataset: tuple(
+            _below("control_grid", label, "rate 0.0002, step x 1", bound=2.0, words=f"{label} / the middle, below 2")
+            for label in EXPERIMENTS["control_grid"].arms(Protocol(dataset, epochs=1))
+            if label != "rate 0.0002, step x 1"
+        ),
+        ("coil20",),
     ),
 )
 
 
-def _findings(claim: Claim, results: Results) -> Iterator[Finding]:
-    of_each = [results.get(name, {}) for name in claim.experiments]
-    for dataset in of_each[0]:
-        if all(dataset in of_one for of_one in of_each):
-            yield dataset, *claim.rule(*(of_one[dataset] for of_one in of_each))
+def findings(claim: Claim, records: Records) -> list[tuple[Comparison, Finding]]:
+    """Return the comparisons of a claim, dataset by dataset, each with what the records say of it.
 
-
-def verdict(claim: Claim, results: Results) -> Verdict:
-    """Return the verdict on a claim from results of one scale.
-
-    Args:
-        claim: one of `CLAIMS`.
-        results: experiment to dataset to what `reproduce` returned.
-
-    >>> verdict(CLAIMS[0], {}).word
-    'undecided'
+    The numbers are of the claim's own length of training; where there are none, of the longest other one.
     """
-    findings = list(_findings(claim, results))
-    held = [holds for _, holds, _ in findings]
-    if not held:
-        return Verdict("undecided", [])
-    return Verdict("holds" if all(held) else "holds partly" if any(held) else "does not hold here", findings)
+    return [
+        (comparison, _finding(comparison, dataset, records))
+        for dataset in claim.datasets
+        for comparison in claim.comparisons(dataset)
+    ]
+
+
+def paper_ratio(comparison: Comparison, dataset: str) -> float | None:
+    """Return the ratio of the numbers that the paper prints, where it prints all of them."""
+    ratio = 1.0
+    for sign, terms in ((1, comparison.over), (-1, comparison.under)):
+        for term in terms:
+            printed = EXPERIMENTS[term.experiment].paper.get(dataset, {}).get(term.label)
+            if printed is None or term.number not in (ERROR, AVERAGED, "test.bits_per_dim"):
+                return None
+            ratio *= printed**sign
+    return ratio
+
+
+def _finding(comparison, dataset, records):
+    names = {term.experiment for term in (*comparison.over, *comparison.under)}
+    experiment = EXPERIMENTS[next(iter(sorted(names)))]
+    own = experiment.protocol(dataset)
+    lengths = sorted({e for e in records.epochs(dataset) if own.epochs and e < own.epochs}, reverse=True)
+    for epochs in (None, *lengths):
+        protocols = {name: EXPERIMENTS[name].protocol(dataset, epochs=epochs) for name in names}
+        arms = {name: arms_of(EXPERIMENTS[name], protocol, records) for name, protocol in protocols.items()}
+
+        def values(term, arms=arms):
+            seeds = arms[term.experiment].get(term.label, [])
+            return [value for arm in seeds if (value := arm.record[term.number]) is not None and value > 0]
+
+        options = {"dataset": dataset, "horizon": protocols[experiment.name].horizon, "at_horizon": epochs is None}
+        found = verdicts.judge(comparison, values, cost=_cost(comparison, dataset, records), **options)
+        if found.ratio is not None:
+            return found
+    return verdicts.judge(
+        comparison, lambda term: [], dataset=dataset, horizon=own.horizon, cost=_cost(comparison, dataset, records)
+    )
+
+
+def _cost(comparison, dataset, records) -> str:
+    """Return how long what is missing would train on one core, where a shorter run of each arm was timed."""
+    hours, seen = 0.0, set()
+    for term in (*comparison.over, *comparison.under):
+        experiment = EXPERIMENTS[term.experiment]
+        protocol = experiment.protocol(dataset)
+        configs = experiment.arms(protocol)
+        labels = (term.label,) if isinstance(term.label, str) else term.label
+        for label in labels:
+            if (term.experiment, label) in seen:
+                continue
+            seen.add((term.experiment, label))
+            seconds = seconds_per_step(configs[label], records)
+            if seconds is None:
+                return ""
+            missing = max(0, verdicts.MIN_SEEDS - len(records.seeds(configs[label])))
+            hours += missing * configs[label].training.num_steps * seconds / 3600
+    return f", about {hours:.1f} hours on one core" if hours >= 0.05 else ""
+
+
+def seconds_per_step(config, records: Records) -> float | None:
+    """Return the seconds per step of the runs that differ in dataset size, length and seed alone; `None` without."""
+    same = {"num_steps": 1, "seed": 0, "validate_every": 1, "num_validation": None, "dataset": "mnist"}
+    key = config.replace(**same)
+    found = [
+        record.metrics["seconds_training"] / record.metrics["num_steps"]
+        for record in records
+        if record.config.replace(**same) == key
+    ]
+    return sum(found) / len(found) if found else None

@@ -1,104 +1,120 @@
-"""docs/reproduction.md, made from the JSON of reproductions and from nothing else.
+"""docs/reproduction.md, made from the records of runs and from nothing else.
 
 python -m benchmarks.paper.document
 """
 
-import json
-from pathlib import Path
-
 from benchmarks import report
-from benchmarks.paper import EXPERIMENTS, SCALES, stem
-from benchmarks.paper.claims import CLAIMS, verdict
-from benchmarks.paper.experiment import markdown, table
-from gon_jax.data import NUM_EXAMPLES
+from benchmarks.paper import EXPERIMENTS, Experiment, Protocol, Records
+from benchmarks.paper.claims import CLAIMS, findings, paper_ratio
+from benchmarks.paper.experiment import arms_of, markdown, path_of, protocol_in_words, table
+from benchmarks.paper.verdicts import MIN_SEEDS, Finding, overall
 
 FOLDER = report.RESULTS / "reproduction"
 PATH = report.RESULTS.parents[1] / "docs" / "reproduction.md"
+LINK = "../benchmarks/results/reproduction"  # from the document's place
 COMMAND = "python -m benchmarks.paper"
-SHOWN = ("short", "paper")  # the scale "smoke" shows that experiments run, and nothing of the paper
+INTRODUCTION = f"""# Reproduction
+
+Made by `{COMMAND}.document` from the JSON of single runs, `benchmarks/results/reproduction/runs/`; nothing is filled in
+by hand. Names are the paper's. `{COMMAND} --list` says what each costs, and what is left.
+
+**Verdicts follow one rule** (`benchmarks/paper/verdicts.py`). A claim is a ratio of numbers that is below (or above) a
+bound. It is decided only at the length of training that the claim is about, with at least {MIN_SEEDS} seeds, and where
+the logarithm of the ratio is away from that of the bound by more than twice its standard deviation over seeds. All else
+is undecided, with what would decide it.
+
+Squared errors are sums over an image of intensities in [0, 1], means over the whole test set; means over seeds with
+their standard deviation. Seconds do not compare speed: other programs ran on the machine.
+"""
 
 
-def load_results(folder: Path) -> dict[str, dict[str, dict[str, dict]]]:
-    """Return scale to experiment to dataset to what `reproduce` wrote into a folder."""
-    results: dict[str, dict[str, dict[str, dict]]] = {scale: {} for scale in SCALES}
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text())
-        results[result["scale"]].setdefault(result["experiment"], {})[result["dataset"]] = result
-    return results
+def epochs_at_hand(experiment: Experiment, dataset: str, records: Records) -> list[Protocol]:
+    """Return the protocols of an experiment on a dataset that any records are of, the paper's length first."""
+    own = experiment.protocol(dataset)
+    others = records.epochs(dataset) - {own.epochs} if experiment.steps is None else set()
+    protocols = [own] + [experiment.protocol(dataset, epochs=epochs) for epochs in sorted(others, reverse=True)]
+    return [protocol for protocol in protocols if arms_of(experiment, protocol, records)]
 
 
-def _claims(results) -> list[str]:
-    rows = [["claim", *(f"verdict ({scale})" for scale in SHOWN if results[scale]), "the numbers"]]
+def _ratio(finding: Finding) -> str:
+    if finding.ratio is None:
+        return ""
+    return f"{finding.ratio:.3g}" + (f" (×/÷ {finding.factor:.2f})" if finding.factor else "")
+
+
+def _claims(records: Records) -> str:
+    """Return the table of verdicts: a row per comparison that has numbers, the first with the verdict on its claim."""
+    rows = [["claim, verdict", "comparison", "paper", "ours (×/÷ twice its deviation)", "length", "seeds", "verdict"]]
     for claim in CLAIMS:
-        verdicts = {scale: verdict(claim, results[scale]) for scale in SHOWN if results[scale]}
-        best = next((v for v in reversed(verdicts.values()) if v.findings), None)
-        findings, words = best.findings if best else [], {True: "holds", False: "does not hold"}
-        numbers = [f"{dataset}: {words[bool(holds)]}, {number}" for dataset, holds, number in findings]
-        source = f" [{', '.join(claim.experiments)}]"
-        rows.append([claim.text + source, *(v.word for v in verdicts.values()), "<br>".join(numbers)])
-    return [markdown(rows)]
+        found = findings(claim, records)
+        first = f"{claim.text} ({claim.source}): **{overall(f for _, f in found)}**"
+        for comparison, f in found:
+            if f.ratio is not None:
+                paper = paper_ratio(comparison, f.dataset)
+                verdict = f.word + (f": {f.needed}" if f.needed else "")
+                words = [f"{f.dataset}: {f.words}", f"{paper:.3g}" if paper else ""]
+                rows.append([first, *words, _ratio(f), f.horizon, str(f.seeds), verdict])
+                first = ""
+        if missing := list(dict.fromkeys(f.dataset for _, f in found if f.ratio is None)):
+            rows.append([first, f"no runs yet: {', '.join(missing)}", "", "", "", "", ""])
+    return markdown(rows)
 
 
-def _hardware(result) -> str:
-    hardware = result["hardware"]
-    gpus = hardware.get("gpus")
-    cores = f"{hardware['affinity']} of {hardware['cores']} cores, {hardware['processor']}"
-    return ", ".join(gpus) if gpus else cores
+def _hardware(made_by) -> str:
+    hardware = made_by["hardware"]
+    return ", ".join(hardware["gpus"]) if hardware.get("gpus") else f"{hardware['processor']}, CPU"
 
 
-def _result(result, folder: str) -> list[str]:
-    name = stem(result["experiment"], result["scale"], result["dataset"])
-    first = next(iter(result["arms"].values()))["seeds"][0]
-    command = result["command"].replace("gon reproduce", COMMAND)  # its name when that result was made
-    title = EXPERIMENTS[result["experiment"]].title
-    images = f"{first['num_train']:,} of {NUM_EXAMPLES[result['dataset']][0]:,} training images"
-    seeds = f"{images}, {result['num_seeds']} seed{'s' * (result['num_seeds'] > 1)}"
-    return [
-        f"**{result['dataset']}**, {result['scale']}: {result['protocol']}; {seeds}. {_hardware(result)}, "
-        f"{result['date'][:10]}, commit {result['commit'][:12]}. [JSON]({folder}/{name}.json), `{command}`\n",
-        markdown(table(result)),
-        f"![{title}: {result['dataset']}]({folder}/{name}.png)\n",
-    ]
-
-
-def document(results_folder: Path, link: str = "../benchmarks/results/reproduction") -> str:
-    """Return the text of docs/reproduction.md.
-
-    Args:
-        results_folder: with the JSON.
-        link: the same folder from the document's place.
-    """
-    results = load_results(results_folder)
+def _section(experiment: Experiment, protocol: Protocol, records: Records) -> list[str]:
+    arms = arms_of(experiment, protocol, records)
+    found = [arm.record for seeds in arms.values() for arm in seeds]
+    configs = {label: seeds[0].record.config for label, seeds in arms.items()}
+    commits = sorted({record.made_by["commit"][:12] for record in found})
+    dates = sorted({record.made_by["date"][:10] for record in found})
+    hardware = sorted({_hardware(record.made_by) for record in found})
+    own = protocol == experiment.protocol(protocol.dataset)
+    length = protocol.horizon if own else f"{protocol.horizon}, not the paper's length"
+    command = f"{COMMAND} {experiment.name} --dataset {protocol.dataset}{'' if own else f' --epochs {protocol.epochs}'}"
+    missing = [label for label in experiment.arms(protocol) if label not in arms]
+    made = f"{', '.join(hardware)}; {' to '.join(dates[:: len(dates) - 1 or 1])}; commit {', '.join(commits)}"
     lines = [
-        "# Reproduction\n",
-        f"Made by `{COMMAND}.document` from the JSON of `{COMMAND}`; nothing is filled in by hand. "
-        'A row of the paper is reproduced only at the scale "paper" (500 epochs, three seeds). The scale "short" is '
-        "one seed on two CPU cores, of 1,000 steps for all methods unless a result says otherwise: enough to decide "
-        f"about large effects, but not about small ones. `{COMMAND} --list` describes each experiment.\n",
-        "Squared errors are sums over an image, on the whole test set, intensities in [0, 1]; a few "
-        "hundred training images are held out for the curves. **CIFAR-10 here is its first 10,000 training images** "
-        "where a result says 9,500 of 50,000. Seconds do not compare speed: other programs ran on the machines.\n",
-        "The text of the paper's figures was not at hand when this was written. Tables 1 and 2 have the paper's "
-        "comparisons and numbers. For figures 2a to 2c, 11, 14, 15, 16 and 17, it is second-hand which comparison has "
-        "which number.\n",
-        "## The paper's claims\n",
-        *_claims(results),
-        "\n## Tables and figures\n",
+        f"**{protocol.dataset}**, {length}: {protocol_in_words(configs)}; {found[0].metrics['num_train']:,} training "
+        f"images, {found[0].metrics['num_test']:,} test images. {made}. `{command}`\n",
+        markdown(table(experiment, protocol.dataset, arms)),
     ]
+    if missing:
+        lines.append(f"Not run yet: {', '.join(missing)}.\n")
+    picture = path_of(experiment, protocol, FOLDER)
+    if picture.exists():
+        lines.append(f"![{experiment.title}: {protocol.dataset}, {protocol.horizon}]({LINK}/{picture.name})\n")
+    return lines
+
+
+def document(records: Records) -> str:
+    """Return the text of docs/reproduction.md."""
+    lines = [INTRODUCTION, "## The paper's claims\n", _claims(records), "\n## Tables and figures\n"]
     for name, experiment in EXPERIMENTS.items():
         lines.append(f"### {name}: {experiment.title}\n")
-        lines.append(f"The paper: {experiment.claim} Not stated in the paper; we use: {experiment.unsaid}\n")
-        found = [result for scale in reversed(SHOWN) for result in results[scale].get(name, {}).values()]
-        for result in found:
-            lines += _result(result, link)
-        if not found:
-            lines.append(f"Not reproduced yet. `{COMMAND} {name} --scale paper --seeds 3`\n")
+        lines.append(f"{'Why' if name.startswith('control') else 'The paper'}: {experiment.says}\n")
+        for title, words in (
+            ("Not stated in the paper, and our choice", experiment.unsaid),
+            ("Departures", experiment.departure),
+        ):
+            if words:
+                lines.append(f"{title}: {words}\n")
+        sections = [
+            line
+            for dataset in experiment.datasets
+            for protocol in epochs_at_hand(experiment, dataset, records)
+            for line in _section(experiment, protocol, records)
+        ]
+        lines += sections or [f"Not run yet: `{COMMAND} {name} --seeds 0 1 2`\n"]
     return "\n".join(lines)
 
 
 def main():
     """Write the document."""
-    PATH.write_text(document(FOLDER))
+    PATH.write_text(document(Records(FOLDER / "runs")))
     print(PATH)
 
 

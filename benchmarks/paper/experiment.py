@@ -1,37 +1,36 @@
-"""What a reproduction is: arms to train and compare, metrics to take of each, and how to show them.
+"""What a reproduction is: arms to train and compare, what to measure of each, and how to show them.
 
-An experiment declares; `reproduce` trains its arms, each a run's folder like any other, and writes
+An experiment declares; `reproduce` trains what has no record yet, each arm a run's folder like any other, and writes
 
-    <results>/<name>_<scale>_<dataset>.json    all metrics, with the paper's and where ours come from
-    <results>/<name>_<scale>_<dataset>.md      its table
-    <results>/<name>_<scale>_<dataset>.png     its plot
+    <results>/runs/<run>.json                    a record of each run, as it is finished
+    <results>/<name>_<dataset>_<horizon>.png     the plot, of all records that there are
 
-Two experiments that train the same configuration share its folder; one that was interrupted goes on where it was.
+Tables and verdicts are made from the records. A run that was interrupted goes on where it was.
 """
 
 import dataclasses
 import functools
-import hashlib
-import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from benchmarks import report
-from gon_jax.data import Dataset, missing
+from benchmarks.paper.protocol import Protocol
+from benchmarks.paper.records import Record, Records, read_run, stem
+from gon_jax._files import read_json, write_json
+from gon_jax.data import NUM_EXAMPLES, Dataset, missing
+from gon_jax.data.catalog import locate
 from gon_jax.metrics import pca_errors
 from gon_jax.runs import Config, Run, load_run, train
 from gon_jax.runs.config import DataConfig
-from gon_jax.runs.folder import METRIC, read_summary
+from gon_jax.runs.folder import read_summary
 
-Scale = Literal["smoke", "short", "paper"]
-SCALES: tuple[Scale, ...] = get_args(Scale)
 Table = list[list[str]]  # rows of cells, the first the header
 
 
@@ -54,12 +53,17 @@ class Interrupted(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One trained configuration of an experiment, of one seed; what was measured of it, once that is done."""
+    """One trained configuration of an experiment, of one seed.
+
+    Attributes:
+        label: that of the experiment.
+        record: what is kept of it.
+        folder: the run's; on another machine than the one that trained it, there is none.
+    """
 
     label: str
+    record: Record
     folder: Path
-    summary: Mapping[str, Any]
-    measured: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def run(self) -> Run:
@@ -69,161 +73,212 @@ class Arm:
     @property
     def dataset(self) -> Dataset:
         """What it was trained on."""
-        return load(self.run.config.data)
-
-    def curve(self, name: str = METRIC) -> tuple[list[int], list[float]]:
-        """Return steps and values of a metric of metrics.jsonl: the validation error, or "loss"."""
-        rows = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
-        points = [(row["step"], row[name]) for row in rows if name in row]
-        return tuple(map(list, zip(*points, strict=True))) if points else ([], [])
+        return load(self.record.config.data)
 
 
 Arms = dict[str, list[Arm]]  # label to one arm per seed
+Measure = Callable[[Arm], dict[str, float]]
 
 
 class Experiment(NamedTuple):
-    """The declaration of one of the paper's tables or figures.
+    """The declaration of one of the paper's tables or figures, or of a control of ours.
 
     Attributes:
-        name: "table1", "fig2a", ...
+        name: "table1", "fig2a", ...; a control's begins with "control".
         title: what is compared, in one line.
-        datasets: the paper's, or those of them that make sense, by our names; the first is the default.
-        arms: `(dataset, scale) -> label -> Config`, the seeds aside.
+        says: what the paper says of it, in our words.
+        datasets: the paper's, or those of them that make sense where it names none; the first is the default.
+        arms: `Protocol -> label -> Config`, the seeds aside.
         plot: `(path, Arms, title) -> None`.
-        columns: what the table shows of each arm: a metric's name in the summary or in `measure`, to its header.
-        measure: `Arm -> dict`, metrics beyond the summary's; numbers and lists, for JSON.
+        epochs, steps: the paper's length, one of the two.
+        epochs_of: dataset to epochs, where it has another length.
+        columns: what the table shows of each arm: a number's name in its record, to its header.
+        measure: `Arm -> dict` of numbers beyond the summary's, or None.
+        draws: the plot shows what a trained model makes, so it takes the run's folder.
         paper: `dataset -> label -> value`, what the paper prints, of the first column; empty where it prints none.
-        claim: the paper's words on it, in ours.
         unsaid: what the paper does not state, as we chose it.
+        departure: what the paper states, and we do otherwise.
     """
 
     name: str
     title: str
+    says: str
     datasets: tuple[str, ...]
-    arms: Callable[[str, Scale], dict[str, Config]]
+    arms: Callable[[Protocol], dict[str, Config]]
     plot: Callable[[Path, Arms, str], None]
     columns: dict[str, str]
-    measure: Callable[[Arm], dict] = lambda arm: {}
+    epochs: int | None = None
+    steps: int | None = None
+    epochs_of: Mapping[str, int] = {}
+    measure: Measure | None = None
+    draws: bool = False
     paper: dict[str, dict[str, float]] = {}
-    claim: str = ""
     unsaid: str = ""
+    departure: str = ""
+
+    def protocol(self, dataset: str, *, epochs: int | None = None, smoke: bool = False, **options) -> Protocol:
+        """Return the protocol of the paper's length, or of another number of epochs.
+
+        Args:
+            dataset: one of its datasets.
+            epochs: in place of the paper's.
+            smoke: as for `Protocol`.
+            **options: of `Protocol`.
+        """
+        if smoke:
+            return Protocol("digits", smoke=True)
+        if epochs is None:
+            epochs = self.epochs_of.get(dataset, self.epochs)
+        return Protocol(dataset, epochs, None if epochs else self.steps, **options)
 
 
-def stem(name: str, scale: Scale, dataset: str) -> str:
-    """Return the name of a result's files, without suffix.
+def path_of(experiment: Experiment, protocol: Protocol, results: Path) -> Path:
+    """Return the path of a plot.
 
-    >>> stem("fig8", "short", "lsun/bedroom")
-    'fig8_short_lsun_bedroom'
+    >>> from benchmarks.paper import EXPERIMENTS
+    >>> experiment = EXPERIMENTS["fig8"]
+    >>> path_of(experiment, experiment.protocol("mnist"), Path("results")).name
+    'fig8_mnist_6000_steps.png'
     """
-    return f"{name}_{scale}_{dataset.replace('/', '_')}"
-
-
-def folder_of(config: Config, runs: Path) -> Path:
-    """Return the folder of a configuration's run: the same for the same configuration."""
-    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()
-    return runs / f"{config.data.dataset.replace('/', '_')}-{config.model.name}-{digest[:12]}"
+    words = f"{experiment.name} {protocol.dataset} {protocol.horizon}".replace(",", "").replace("/", "_")
+    return results / (words.replace(" ", "_") + ".png")
 
 
 def train_arm(
-    label: str, config: Config, runs: Path, *, progress: bool = True, should_stop: Callable[[], bool] | None = None
+    label: str,
+    config: Config,
+    runs: Path,
+    records: Records,
+    measure: Measure | None = None,
+    *,
+    draws: bool = False,
+    progress: bool = True,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Arm:
-    """Train a configuration, or finish it, or find it finished.
+    """Train a configuration, or finish it, or find it finished; measure it, and write its record.
+
+    Args:
+        label, config, measure, draws: of an experiment's arm.
+        runs: folder of the runs' folders.
+        records: of the runs that are finished.
+        progress: show progress bars.
+        should_stop: asked after each report whether to save and stop.
 
     Raises:
         Interrupted: when `should_stop` says so, after the state was saved.
     """
-    folder = folder_of(config, runs)
-    summary = read_summary(folder)
-    if summary is None:
-        begun = (folder / "checkpoints").is_dir()
-        summary = train(
-            config,
-            folder,
-            dataset=load(config.data),
-            pca=pca_of(config.data, math.prod(config.latent_shape)),
-            resume=begun,
-            overwrite=folder.exists() and not begun,
-            pictures=False,
-            progress=progress,
-            should_stop=should_stop,
-        )
-    if summary is None:
-        raise Interrupted(folder)
-    return Arm(label, folder, summary)
+    folder, record = runs / stem(config), records.find(config)
+    here = read_summary(folder) is not None
+    if record is None or not (here or (_measured(record, measure) and not draws)):
+        if not here:
+            made_by, begun = report.provenance(), (folder / "checkpoints").is_dir()
+            summary = train(
+                config,
+                folder,
+                dataset=load(config.data),
+                pca=pca_of(config.data, math.prod(config.latent_shape)),
+                resume=begun,
+                overwrite=folder.exists() and not begun,
+                pictures=False,
+                progress=progress,
+                should_stop=should_stop,
+            )
+            if summary is None:
+                raise Interrupted(folder)
+            write_json(folder / "made_by.json", made_by)
+        record = read_run(folder)
+        records.add(record)
+    arm = Arm(label, record, folder)
+    if measure is not None and not _measured(arm.record, measure):
+        measured = arm.record.measured | {measure.__name__: measure(arm)}
+        arm = dataclasses.replace(arm, record=dataclasses.replace(arm.record, measured=measured))
+        records.add(arm.record)
+    return arm
+
+
+def _measured(record, measure):
+    return measure is None or measure.__name__ in record.measured
 
 
 def reproduce(
     experiment: Experiment,
-    dataset: str,
-    scale: Scale,
+    protocol: Protocol,
     *,
-    num_seeds: int,
+    seeds: Iterable[int],
     results: Path,
     runs: Path,
+    labels: tuple[str, ...] = (),
     progress: bool = True,
     should_stop: Callable[[], bool] = lambda: False,
-) -> dict:
-    """Train and measure all arms of an experiment on one dataset; write table, plot and JSON.
+) -> tuple[Arms, str | None]:
+    """Train and measure arms of an experiment; write their records and the plot of all records that there are.
 
     Args:
         experiment: which.
-        dataset: one of its datasets; "digits" at the scale "smoke".
-        scale: see `benchmarks.paper.scales`.
-        num_seeds: seeds 0, 1, ...
-        results: folder of the result's three files.
+        protocol: of that experiment.
+        seeds: of each arm; all arms of the first seed come first.
+        results: folder of records and plots.
         runs: folder of the runs.
+        labels: of the arms to train; empty is all of them.
         progress: show progress bars.
         should_stop: asked after each report of a run, and before each run, whether to save and stop.
 
     Returns:
-        What the JSON holds: with "status" "data absent", and the reason, where the dataset is not at hand.
+        All arms that are there now, of any seed; and, where the dataset is not at hand, the reason, in one line.
 
     Raises:
         Interrupted: when `should_stop` says so; the same call goes on.
+        ValueError: for labels that there are not.
     """
-    path = results / stem(experiment.name, scale, dataset)
-    header = {"experiment": experiment.name, "title": experiment.title, "scale": scale, "dataset": dataset}
-    if reason := missing(dataset):
-        return header | {"status": "data absent", "reason": reason}
-    made_by = report.provenance()
-    arms: Arms = {}
-    metrics: dict[str, list[dict]] = {}
-    configs = experiment.arms(dataset, scale)
-    jobs = [(label, config, seed) for label, config in configs.items() for seed in range(num_seeds)]
-    for i, (label, config, seed) in enumerate(jobs, 1):
+    num_images = images_at_hand(protocol.dataset)
+    if num_images not in (None, NUM_EXAMPLES.get(protocol.dataset, [None])[0]):  # a part of it
+        protocol = dataclasses.replace(protocol, num_images=num_images)
+    configs = experiment.arms(protocol)
+    if unknown := [label for label in labels if label not in configs]:
+        raise ValueError(f"expected arms of {', '.join(configs)}, got {', '.join(unknown)}")
+    reason, records = missing(protocol.dataset), Records(results / "runs")
+    options = {"progress": progress and not protocol.smoke, "should_stop": should_stop, "draws": experiment.draws}
+    jobs = [(seed, label) for seed in seeds for label in (labels or configs)] if reason is None else []
+    for i, (seed, label) in enumerate(jobs, 1):
         if should_stop():
-            raise Interrupted(path)
+            raise Interrupted(results)
         if progress:
-            tqdm.write(f"{path.name}: {i} of {len(jobs)}, {label}, seed {seed}", file=sys.stderr)
-        options = {"progress": progress and scale != "smoke", "should_stop": should_stop}
-        arm = train_arm(label, config.replace(seed=seed), runs, **options)
-        metrics.setdefault(label, []).append(row := _metrics(arm, experiment))
-        arms.setdefault(label, []).append(dataclasses.replace(arm, measured=row))
-    result = header | {
-        "status": "done",
-        "num_seeds": num_seeds,
-        "protocol": protocol(configs),
-        "arms": {label: {"config": configs[label].to_dict(), "seeds": rows} for label, rows in metrics.items()},
-        "columns": experiment.columns,
-        "paper": experiment.paper.get(dataset, {}),
-        "claim": experiment.claim,
-        "unsaid": experiment.unsaid,
+            words = f"{experiment.name} ({protocol.horizon}, {protocol.dataset}): {i} of {len(jobs)}"
+            tqdm.write(f"{words}, {label}, seed {seed}", file=sys.stderr)
+        train_arm(label, configs[label].replace(seed=seed), runs, records, experiment.measure, **options)
+    arms = arms_of(experiment, protocol, records, runs)
+    shown = {label: found for label, found in arms.items() if not experiment.draws or _is_here(found[0])}
+    if shown:
+        results.mkdir(parents=True, exist_ok=True)
+        title = f"{experiment.name} ({protocol.horizon}, {protocol.dataset})"
+        experiment.plot(path_of(experiment, protocol, results), shown, title)
+    return arms, reason
+
+
+def _is_here(arm):
+    return read_summary(arm.folder) is not None
+
+
+def images_at_hand(name: str) -> int | None:
+    """Return how many training images a prepared dataset has, which may be a part of it; `None` for another one."""
+    if name not in NUM_EXAMPLES or missing(name):
+        return None
+    splits = read_json(locate(name, download=False) / "dataset_info.json")["splits"]
+    lengths = next(split["shardLengths"] for split in splits if split["name"] == "train")
+    return min(NUM_EXAMPLES[name][0], sum(map(int, lengths)))
+
+
+def arms_of(experiment: Experiment, protocol: Protocol, records: Records, runs: Path = Path("runs/paper")) -> Arms:
+    """Return the arms of an experiment that have a record, in its order, each with all its seeds."""
+    configs = experiment.arms(protocol)
+    arms = {
+        label: [Arm(label, record, runs / stem(record.config)) for record in records.seeds(config)]
+        for label, config in configs.items()
     }
-    results.mkdir(parents=True, exist_ok=True)
-    experiment.plot(path.with_suffix(".png"), arms, f"{experiment.name} ({scale}, {dataset})")
-    path.with_suffix(".md").write_text(markdown(table(result)))
-    report.write(path.name, result, made_by, results)
-    return made_by | result
+    return {label: found for label, found in arms.items() if found}
 
 
-def _metrics(arm: Arm, experiment: Experiment) -> dict:
-    """Return what the JSON keeps of an arm: its summary's numbers, the validation curve, and what is measured."""
-    numbers = {name: value for name, value in arm.summary.items() if isinstance(value, int | float)}
-    steps, errors = arm.curve()
-    return numbers | {"steps": steps, METRIC: errors} | experiment.measure(arm)
-
-
-def protocol(configs: Mapping[str, Config]) -> str:
+def protocol_in_words(configs: Mapping[str, Config]) -> str:
     """Return what all arms have in common, in words."""
 
     def of(*names):
@@ -237,34 +292,45 @@ def protocol(configs: Mapping[str, Config]) -> str:
     return words + (f", images {sizes}x{sizes}" if sizes.isdigit() else "")
 
 
-def values(result: dict, label: str, name: str) -> list[float]:
-    """Return a metric of an arm, one value per seed; empty where it isn't there."""
-    return [row[name] for row in result["arms"][label]["seeds"] if row.get(name) is not None]
-
-
 def cell(numbers: list[float]) -> str:
-    """Return the mean, and the range of several.
+    """Return the mean, and the sample standard deviation of several.
 
-    >>> cell([1.0, 2.0]), cell([74321]), cell([])
-    ('1.5 (1 to 2)', '74,321', '')
+    >>> cell([1.0, 2.0]), cell([74321]), cell([74321, 74321]), cell([])
+    ('1.5 ± 0.71', '74,321', '74,321', '')
     """
     if not numbers:
         return ""
-    shown = [
-        f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
-        for value in (numbers if len(numbers) == 1 else [float(np.mean(numbers)), min(numbers), max(numbers)])
-    ]
-    return shown[0] if len(shown) == 1 or shown[1] == shown[2] else f"{shown[0]} ({shown[1]} to {shown[2]})"
+    if all(isinstance(value, int) for value in numbers) and len(set(numbers)) == 1:
+        return f"{numbers[0]:,}"
+    deviation = np.std(numbers, ddof=1) if len(numbers) > 1 else 0
+    return f"{np.mean(numbers):.3g}" + (f" ± {deviation:.2g}" if deviation else "")
 
 
-def table(result: dict) -> Table:
-    """Return the table of a result: one row per arm, the paper's value at the end where it prints one."""
-    with_paper = bool(result["paper"])
-    rows = [["", *result["columns"].values(), *(["paper"] if with_paper else [])]]
-    for label in result["arms"]:
-        row = [label, *(cell(values(result, label, name)) for name in result["columns"])]
-        rows.append(row + ([f"{result['paper'][label]:g}" if label in result["paper"] else ""] if with_paper else []))
+def table(experiment: Experiment, dataset: str, arms: Arms) -> Table:
+    """Return the table of an experiment: one row per arm, and one of PCA, where errors are compared.
+
+    The last column is what the paper prints, where it does.
+    """
+    paper = experiment.paper.get(dataset, {})
+    columns = {name: words for name, words in experiment.columns.items() if not name.startswith("pca.")}
+    rows = [["", "seeds", *columns.values(), *(["paper"] if paper else [])]]
+    for label, seeds in arms.items():
+        numbers = [[v for arm in seeds if (v := _value(arm, name)) is not None] for name in columns]
+        row = [label, str(len(seeds)), *map(cell, numbers)]
+        rows.append(row + ([f"{paper[label]:g}" if label in paper else ""] if paper else []))
+    if any(name.endswith("squared_error_batch") for name in columns):
+        of_size = {
+            arm.record["latent_size"]: arm.record["pca.squared_error"] for seeds in arms.values() for arm in seeds
+        }
+        for size, error in sorted(of_size.items()):
+            rows.append([f"PCA, {size} components", "", f"{error:.3g}", *[""] * (len(rows[0]) - 3)])
     return rows
+
+
+def _value(arm, name):
+    """Return a number of an arm for the table; none by batch statistics for GLO, whose new latents all start alike."""
+    by_batch = name.endswith("_batch") or name == "gap"
+    return None if by_batch and arm.record.config.model.name == "glo" else arm.record[name]
 
 
 def markdown(rows: Table) -> str:

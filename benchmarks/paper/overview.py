@@ -1,37 +1,40 @@
-"""What `python -m benchmarks.paper --list` says: each experiment, its cost, and what has been reproduced so far."""
+"""What `python -m benchmarks.paper --list` says: each experiment, its cost, and how much of it is there."""
 
-from pathlib import Path
+from benchmarks.paper import EXPERIMENTS, Records
+from benchmarks.paper.claims import seconds_per_step
+from benchmarks.paper.verdicts import MIN_SEEDS
 
-from benchmarks.paper import EXPERIMENTS
-from benchmarks.paper.document import load_results
 
-
-def overview(results_folder: Path) -> str:
-    """Return one paragraph per experiment.
+def overview(records: Records) -> str:
+    """Return a paragraph per experiment.
 
     Args:
-        results_folder: with the JSON of results, if there are any.
+        records: what there is.
     """
-    results = load_results(results_folder)
-    lines = ["name     what is compared; its runs, training steps and datasets; what has been reproduced", ""]
+    lines = [
+        "name: what is compared",
+        "   dataset: length of training; runs there are, of three seeds each; what is left",
+    ]
     for name, experiment in EXPERIMENTS.items():
-        first = experiment.datasets[0]
-        arms = experiment.arms(first, "short")
-        steps = sum(config.training.num_steps for config in arms.values())
-        paper = sum(config.training.num_steps for config in experiment.arms(first, "paper").values())
-        lines.append(f"{name:<8} {experiment.title}")
-        cost = f"{len(arms)} run{'s' * (len(arms) > 1)} per seed: short {steps:,} steps, paper {paper:,}"
-        lines.append(f"         {cost}; {' '.join(experiment.datasets)}")
-        done = []
-        for scale, of_scale in results.items():
-            for dataset, result in of_scale.get(name, {}).items():
-                seconds = sum(
-                    row["seconds_training"] + row["seconds_compile"]
-                    for arm in result["arms"].values()
-                    for row in arm["seeds"]
-                )
-                seeds = f"{result['num_seeds']} seed{'s' * (result['num_seeds'] > 1)}"
-                minutes = f"{seconds / 60:.0f} min" if seconds >= 60 else "under 1 min"
-                done.append(f"{dataset} ({scale}, {seeds}, {minutes})")
-        lines.append(f"         reproduced: {', '.join(done) if done else 'nothing yet'}")
+        lines += ["", f"{name}: {experiment.title}"]
+        for dataset in experiment.datasets:
+            protocol = experiment.protocol(dataset)
+            configs = experiment.arms(protocol).values()
+            done = [min(MIN_SEEDS, len(records.seeds(config))) for config in configs]
+            runs = f"{sum(done)} of {MIN_SEEDS * len(done)} runs"
+            lines.append(f"   {dataset}: {protocol.horizon}; {runs}{_left(configs, done, records)}")
     return "\n".join(lines)
+
+
+def _left(configs, done, records):
+    missing = [(MIN_SEEDS - num, config) for num, config in zip(done, configs, strict=True) if num < MIN_SEEDS]
+    if not missing:
+        return "; complete"
+    steps = sum(num * config.training.num_steps for num, config in missing)
+    times = [(num * config.training.num_steps, seconds_per_step(config, records)) for num, config in missing]
+    known = [(n, seconds) for n, seconds in times if seconds]
+    hours = sum(n * seconds for n, seconds in known) / 3600
+    if not known:
+        return f"; {steps:,} steps left"
+    more = "" if len(known) == len(times) else ", and runs of which none was timed yet"
+    return f"; {steps:,} steps left, about {hours:.1f} hours on one core{more}"
