@@ -3,6 +3,8 @@
 python -m benchmarks.paper.document
 """
 
+import json
+
 from benchmarks import report
 from benchmarks.paper import EXPERIMENTS, Experiment, Protocol, Records
 from benchmarks.paper.claims import CLAIMS, findings, paper_ratio
@@ -11,6 +13,7 @@ from benchmarks.paper.verdicts import MIN_SEEDS, Finding, overall
 
 FOLDER = report.RESULTS / "reproduction"
 PATH = report.RESULTS.parents[1] / "docs" / "reproduction.md"
+LOGS = report.RESULTS.parent / "published_logs.json"
 LINK = "../benchmarks/results/reproduction"  # from the document's place
 COMMAND = "python -m benchmarks.paper"
 INTRODUCTION = f"""# Reproduction
@@ -90,6 +93,21 @@ def _section(experiment: Experiment, protocol: Protocol, records: Records) -> li
     return lines
 
 
+def _published() -> str:
+    """Return what others measured of the authors' architecture, as a table."""
+    logs = json.loads(LOGS.read_text())
+    after = logs["after_500_epochs"]
+    rows = [["squared error per test image after 500 epochs", "MNIST", "Fashion-MNIST", "CIFAR-10"]]
+    for size, methods in after.items():
+        if size.startswith("latent"):
+            for method, of_dataset in methods.items():
+                numbers = [f"{of_dataset[name][1]:.3g}" for name in ("mnist", "fashion_mnist", "cifar10")]
+                rows.append([f"{method}, {size}", *numbers])
+    source = f"[{logs['repository'].rsplit('/', 1)[1]}]({logs['repository']}) ({after['file']} at {logs['commit'][:7]})"
+    words = f"Measured by others, in another language: {source}, one seed each. "
+    return words + f"Sources: [published_logs.json](../benchmarks/published_logs.json).\n\n{markdown(rows)}"
+
+
 def document(records: Records) -> str:
     """Return the text of docs/reproduction.md."""
     lines = [INTRODUCTION, "## The paper's claims\n", _claims(records), "\n## Tables and figures\n"]
@@ -108,6 +126,8 @@ def document(records: Records) -> str:
             for protocol in epochs_at_hand(experiment, dataset, records)
             for line in _section(experiment, protocol, records)
         ]
+        if name == "table1":
+            sections.append(_published())
         lines += sections or [f"Not run yet: `{COMMAND} {name} --seeds 0 1 2`\n"]
     return "\n".join(lines)
 

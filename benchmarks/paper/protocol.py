@@ -3,7 +3,7 @@
 The paper states datasets, numbers of epochs or steps, the optimizer, and that convolutional GONs have four layers with
 batch normalization and ELU. It does not state latent size, width, batch size and learning rate of Tables 1 and 2 and
 most figures. We use latent 256, width 16, batch 64 and learning rate 2e-4, those of the per-epoch logs that others
-published of the authors' architecture (`benchmarks/results/published_logs.json` has their source), unless an experiment
+published of the authors' architecture (`benchmarks/published_logs.json` has their source), unless an experiment
 says otherwise.
 """
 
