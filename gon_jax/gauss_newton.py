@@ -18,17 +18,9 @@ import jax.numpy as jnp
 
 from gon_jax.base import Decoder, LikelihoodFn, Params, match_output
 from gon_jax.likelihoods import squared_error
-from gon_jax.linearization import (
-    AffineEncoder,
-    apply_matrix,
-    at_origin,
-    check_shared,
-    cotangents,
-    decoder_jacobian,
-    jacobian_at,
-)
+from gon_jax.linearization import AffineEncoder, apply_matrix, at_origin, decoder_jacobian, jacobian_at
 
-__all__ = ["encode_least_squares", "least_squares_encoder"]
+__all__ = ["least_squares_encoder"]
 
 
 def _normal(jacobian, weight):
@@ -64,6 +56,12 @@ def least_squares_encoder(
 
     Raises:
         ValueError: for a decoder that is not independent, or a likelihood without Fisher information.
+
+    >>> linear = Decoder(lambda w, z, stats=None: (z @ w, None), None, (1,), independent=True)
+    >>> encoder = least_squares_encoder(linear, jnp.array([[1.0, 0.0, 2.0]]), jnp.zeros(1), damping=2.0)
+    >>> v = -2 * jnp.ones((1, 3))  # of x = 1 and F(0) = 0
+    >>> round(float(encoder.encode(v)[0, 0]), 5)  # 3 / (5 + damping / 2)
+    0.5
     """
     if not decoder.independent:
         raise ValueError(
@@ -92,38 +90,3 @@ def least_squares_encoder(
         return apply_matrix(mean_matrix, mean[None])[0]
 
     return AffineEncoder(origin, output, partial(apply_matrix, matrix), apply_to_mean, matrix)
-
-
-def encode_least_squares(
-    decoder: Decoder,
-    params: Params,
-    x: jax.Array,
-    origin: jax.Array,
-    *,
-    likelihood: LikelihoodFn = squared_error,
-    damping: float | jax.Array = 1.0,
-    relative_damping: float | jax.Array = 0.0,
-    mean_cotangent: jax.Array | None = None,
-) -> jax.Array:
-    """Encode a batch by one damped Gauss-Newton step from a shared origin.
-
-    Args:
-        decoder, params, likelihood, damping, relative_damping: as for `least_squares_encoder`.
-        x, origin, mean_cotangent: as for `gon_jax.linearization.encode_shared`.
-
-    Returns:
-        Latents, `[B, *latent]`.
-
-    Raises:
-        ValueError: as for `least_squares_encoder`.
-
-    >>> linear = Decoder(lambda w, z, stats=None: (z @ w, None), None, (1,), independent=True)
-    >>> z = encode_least_squares(linear, jnp.array([[1.0, 0.0, 2.0]]), jnp.ones((1, 3)), jnp.zeros(1), damping=2.0)
-    >>> round(float(z[0, 0]), 5)  # 3 / (5 + damping / 2)
-    0.5
-    """
-    check_shared(decoder, x, origin)
-    encoder = least_squares_encoder(
-        decoder, params, origin, likelihood=likelihood, damping=damping, relative_damping=relative_damping
-    )
-    return encoder.encode(cotangents(likelihood, encoder.output, x), mean_cotangent)

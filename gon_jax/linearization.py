@@ -29,7 +29,6 @@ __all__ = [
     "AffineEncoder",
     "apply_matrix",
     "at_origin",
-    "check_shared",
     "Strategy",
     "choose_strategy",
     "cotangents",
@@ -155,7 +154,8 @@ class AffineEncoder(NamedTuple):
 
         Args:
             v: from `cotangents`.
-            mean_cotangent: `[...]`, used under batch statistics; by default the mean of `v`.
+            mean_cotangent: `[...]`, used under batch statistics, so that a latent does not depend on its batch; by
+                default the mean of `v`.
         """
         if self.apply_to_mean is None:
             return self.origin - self.apply(v)
@@ -264,13 +264,6 @@ def gradient_encoder(
     return AffineEncoder(origin, output, apply, None if live is None else apply_to_mean, matrix)
 
 
-def check_shared(decoder: Decoder, x: jax.Array, origin: jax.Array) -> None:
-    """Refuse data and an origin that do not go with a decoder, as `encode_shared` says."""
-    check_batch(x, jnp.broadcast_to(origin, (x.shape[0], *origin.shape)))
-    if decoder.latent_shape != origin.shape:
-        raise ValueError(f"expected an origin of the decoder's latent shape {decoder.latent_shape}, got {origin.shape}")
-
-
 def encode_shared(
     decoder: Decoder,
     params: Params,
@@ -280,7 +273,6 @@ def encode_shared(
     likelihood: LikelihoodFn = squared_error,
     step_size: float | jax.Array = 1.0,
     strategy: Strategy | None = None,
-    mean_cotangent: jax.Array | None = None,
 ) -> jax.Array:
     """Encode a batch from one shared origin: equal to `encode`, values and derivatives, at a fraction of its cost.
 
@@ -291,8 +283,6 @@ def encode_shared(
         origin: `[*latent]`, shared by all examples.
         likelihood, step_size: as for `encode`.
         strategy: one of `strategy_costs`; `None` takes the cheapest.
-        mean_cotangent: `[...]`, used under batch statistics in place of this batch's mean of v, so that an example's
-            latent does not depend on its batch.
 
     Returns:
         Latents, `[B, *latent]`.
@@ -305,13 +295,13 @@ def encode_shared(
     >>> encode_shared(linear, jnp.array([[1.0, 0.0, 2.0]]), jnp.ones((1, 3)), jnp.zeros(1), step_size=0.5)
     Array([[3.]], dtype=float32)
     """
-    check_shared(decoder, x, origin)
+    z0 = jnp.broadcast_to(origin, (x.shape[0], *origin.shape))
+    check_batch(x, z0)
+    if decoder.latent_shape != origin.shape:
+        raise ValueError(f"expected an origin of the decoder's latent shape {decoder.latent_shape}, got {origin.shape}")
     decoder = match_output(decoder, likelihood)
     strategy = choose_strategy(decoder, params, x.shape[0], strategy)
     if strategy == "definition":
-        if mean_cotangent is not None:
-            raise ValueError("expected no mean_cotangent with strategy 'definition', got one; it takes the batch's")
-        z0 = jnp.broadcast_to(origin, (x.shape[0], *origin.shape))
         return encode(decoder.output, params, x, z0, likelihood=likelihood, step_size=step_size)
     encoder = gradient_encoder(decoder, params, origin, step_size=step_size, strategy=strategy)
-    return encoder.encode(cotangents(likelihood, encoder.output, x), mean_cotangent)
+    return encoder.encode(cotangents(likelihood, encoder.output, x))

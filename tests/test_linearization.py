@@ -11,7 +11,7 @@ from gon_jax.checks import compare_with_definition
 from gon_jax.decoders import conv_decoder, from_function
 from gon_jax.encoding import encode
 from gon_jax.freezing import freeze
-from gon_jax.gauss_newton import encode_least_squares, least_squares_encoder
+from gon_jax.gauss_newton import least_squares_encoder
 from gon_jax.likelihoods import Likelihood, bernoulli, gaussian, squared_error
 from gon_jax.linearization import (
     choose_strategy,
@@ -208,6 +208,11 @@ def test_decoder_is_traced_a_few_times_only():
 
 
 # -- least squares -------------------------------------------------------------------------------------------------
+
+
+def encode_least_squares(decoder, params, x, origin, likelihood=squared_error, **options):
+    encoder = least_squares_encoder(decoder, params, origin, likelihood=likelihood, **options)
+    return encoder.encode(cotangents(likelihood, encoder.output, x))
 
 
 def test_least_squares_of_a_linear_decoder_is_the_posterior_mean_of_ppca():
