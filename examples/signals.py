@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gon_jax.data import DATASETS, SAMPLE_RATE, register, resize
+from gon_jax.data import DATASETS, register, resize
 from gon_jax.plotting.canvas import new_figure, save_figure
 from gon_jax.plotting.image_grids import image_grid, save_rows, to_pixels
 from gon_jax.runs.pictures import SIGNAL_PLOTS
 from gon_jax.runs.presets import PRESETS
 
+SAMPLE_RATE = 8000  # Hz, of the tones, and assumed of all sound that is drawn
 TIMBRES = ("string", "bar", "reed", "flute")
 SOLIDS = ("box", "ellipsoid", "cylinder", "cone", "torus")
 _LOWEST, _NUM_PITCHES, _NUM_TRAIN, _NUM_TEST = 130.81, 25, 1000, 200  # C3 in Hz; every semitone of two octaves

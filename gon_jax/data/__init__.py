@@ -3,7 +3,7 @@
 from gon_jax.data.arrays import check_data, resize
 from gon_jax.data.batches import epoch_order, to_unit
 from gon_jax.data.catalog import NUM_EXAMPLES, missing, prepare, search_path
-from gon_jax.data.datasets import DATASETS, SAMPLE_RATE, Dataset, Split, load, register
+from gon_jax.data.datasets import DATASETS, Dataset, Split, load, register
 from gon_jax.data.degradations import DEGRADATIONS, gray, low_resolution, noisy
 from gon_jax.data.folders import read_images
 
@@ -11,7 +11,6 @@ __all__ = [
     "DATASETS",
     "DEGRADATIONS",
     "NUM_EXAMPLES",
-    "SAMPLE_RATE",
     "Dataset",
     "Split",
     "check_data",

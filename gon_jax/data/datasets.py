@@ -11,9 +11,7 @@ import numpy as np
 from gon_jax.data.arrays import check_size, convert_part, kind_of, resize
 from gon_jax.data.folders import ARRAY_SUFFIXES, read_arrays, read_folder
 
-__all__ = ["DATASETS", "SAMPLE_RATE", "Dataset", "Loader", "Parts", "Split", "load", "register", "unknown"]
-
-SAMPLE_RATE = 8000  # Hz, of all audio
+__all__ = ["DATASETS", "Dataset", "Loader", "Parts", "Split", "load", "register", "unknown"]
 
 
 class Split(NamedTuple):
@@ -34,7 +32,6 @@ class Dataset(NamedTuple):
     validation: Split | None  # unless examples were asked to be held out
     test: Split
     kind: str = "images"  # or "audio", "voxels", "video"
-    sample_rate: int | None = None  # of audio, in Hz
 
 
 Parts = Sequence[tuple[np.ndarray, np.ndarray | None]]  # data and labels of train and of test, or of both together
@@ -82,7 +79,7 @@ def load(
 
     Args:
         name: one of `DATASETS`; or the path of a `.npy` or `.npz` file of images `[N, H, W]` or `[N, H, W, C]`, or of
-            signals as in `Split` (sound of 8,000 Hz), uint8 or floats in [0, 1], under the keys `images` or `x`,
+            signals as in `Split`, uint8 or floats in [0, 1], under the keys `images` or `x`,
             `labels` or `y`, or `x_train`, `x_test`, `y_train`, `y_test`; or the path of a folder of pictures, searched
             recursively in sorted order, gray if all are, else RGB, labeled by the immediate subfolders if every
             picture is in one, train and test apart if it has folders `train` and `test`.
@@ -128,8 +125,7 @@ def load(
         raise ValueError(f"expected num_validation from 0 to {num_examples - 1}, got {num_validation}: {why}")
     num_train = num_examples - num_validation
     validation = _take(train, slice(num_train, None)) if num_validation else None
-    sample_rate = SAMPLE_RATE if kind == "audio" else None
-    return Dataset(str(name), _take(train, slice(num_train)), validation, test, kind, sample_rate)
+    return Dataset(str(name), _take(train, slice(num_train)), validation, test, kind)
 
 
 def unknown(name: str) -> ValueError:

@@ -1,6 +1,6 @@
 """Curves, distributions and classes of latents, drawn by matplotlib. Every path ends in `.png`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,6 @@ def save_scatter(
     z: np.ndarray,
     labels: np.ndarray,
     *,
-    names: Sequence[str] | None = None,
     regions: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
     title: str | None = None,
 ) -> None:
@@ -120,8 +119,7 @@ def save_scatter(
 
     Args:
         z: latents [N, 2]; those that are not finite are left out.
-        labels: classes [N], integers below 20.
-        names: of the classes; by default their numbers.
+        labels: classes [N], integers from 0 to 19.
         regions: xs [W], ys [H], and the predicted class [H, W] at each point of that grid.
         title: above all.
 
@@ -141,10 +139,9 @@ def save_scatter(
     if predicted.shape != (len(ys), len(xs)):
         raise ValueError(f"expected regions [{len(ys)}, {len(xs)}], as their ys and xs, got shape {predicted.shape}")
     low, high = min(labels.min(), predicted.min(initial=0)), max(labels.max(), predicted.max(initial=0))
-    names = [str(label) for label in range(1 + high)] if names is None else list(names)
-    if low < 0 or high >= min(len(names), 20):
-        raise ValueError(f"expected classes from 0 to {min(len(names), 20) - 1}, each with a name, got {low} to {high}")
-    colors = np.array(color_sequences["petroff10" if len(names) <= 10 else "tab20"])  # petroff10 suits the color-blind
+    if low < 0 or high > 19:
+        raise ValueError(f"expected classes from 0 to 19, got {low} to {high}")
+    colors = np.array(color_sequences["petroff10" if high < 10 else "tab20"])  # petroff10 suits the color-blind
     figure = new_figure(6.4, 4.5)
     axes = figure.add_subplot(aspect="equal", adjustable="box" if regions else "datalim")
     if regions:
@@ -154,8 +151,8 @@ def save_scatter(
     axes.scatter(z[shown, 0], z[shown, 1], s=size, c=colors[labels[shown]], linewidths=0)
     axes.set(xlabel="latent, dimension 1", ylabel="latent, dimension 2")
     axes.tick_params(labelsize=9)
-    handles = [Line2D([], [], color=color, marker="o", linestyle="") for color in colors[: len(names)]]
-    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=9)
+    handles = [Line2D([], [], color=color, marker="o", linestyle="") for color in colors[: high + 1]]
+    figure.legend(handles, list(map(str, range(high + 1))), loc="outside right center", frameon=False, fontsize=9)
     if title:
         figure.suptitle(title, fontsize=12)
     save_figure(path, figure)

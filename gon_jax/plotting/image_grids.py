@@ -120,7 +120,7 @@ def save_labeled(
 
 
 def save_rows(
-    path: str | Path, rows: Mapping[str, np.ndarray], num_columns: int, first: Sequence[str] | None = None
+    path: str | Path, rows: Mapping[str, np.ndarray], num_columns: int = 10, first: Sequence[str] | None = None
 ) -> None:
     """Write images {label: uint8 [N, H, W, channels]} in blocks of columns, the first block with labels of its own."""
     labels, images = list(rows), np.stack(list(rows.values()))
@@ -136,7 +136,6 @@ def save_reconstructions(
     reconstructions: Mapping[str, np.ndarray],
     *,
     errors: Mapping[str, np.ndarray | float] | None = None,
-    num_columns: int = 10,
 ) -> None:
     """Write originals above their reconstructions, in blocks of rows with labels at the left.
 
@@ -144,7 +143,6 @@ def save_reconstructions(
         images: the originals [N, H, W, channels].
         reconstructions: label to images of the same shape, such as {"GON": ..., "PCA": ...}.
         errors: label to the error of each image [N], or of the test set; the mean stands under the label, once.
-        num_columns: images in a row of a block.
 
     >>> x = np.zeros((20, 8, 8, 1))
     >>> save_reconstructions("reconstructions.png", x, {"GON": x}, errors={"GON": 0.42})
@@ -155,18 +153,15 @@ def save_reconstructions(
             got = f"{np.shape(x)} from {name!r}: probably another selection, size or number of channels"
             raise ValueError(f"expected reconstructions of the images' shape {np.shape(images)}, got {got}")
     first = [f"{name}\nerror {np.mean(errors[name]):.3g}" if name in errors else name for name in rows]
-    save_rows(path, {name: to_pixels(x) for name, x in rows.items()}, num_columns, first)
+    save_rows(path, {name: to_pixels(x) for name, x in rows.items()}, first=first)
 
 
-def save_inpainting(
-    path: str | Path, images: np.ndarray, known: np.ndarray, completed: np.ndarray, *, num_columns: int = 10
-) -> None:
+def save_inpainting(path: str | Path, images: np.ndarray, known: np.ndarray, completed: np.ndarray) -> None:
     """Write originals, what was known of them (the rest in magenta, which no gray is), and their completion.
 
     Args:
         images, completed: originals and completions, each [N, H, W, channels].
         known: booleans [N, H, W].
-        num_columns: images in a row of a block.
 
     >>> x = np.ones((5, 8, 8, 1))
     >>> save_inpainting("inpainting.png", x, np.arange(8) < np.full([5, 8, 1], 4), x)
@@ -177,7 +172,7 @@ def save_inpainting(
         raise ValueError(f"expected images and completed [N, H, W, channels] and known [N, H, W], got shapes {got}")
     images, completed = (np.broadcast_to(x, (*known.shape, 3)) for x in (images, completed))
     seen = np.where(known[..., None], images, np.array(_HIDDEN, np.uint8))
-    save_rows(path, {"original": images, "known": seen, "completed": completed}, num_columns)
+    save_rows(path, {"original": images, "known": seen, "completed": completed})
 
 
 def save_superresolution(path: str | Path, images: np.ndarray, x_hat: np.ndarray) -> None:
@@ -212,9 +207,9 @@ def save_interpolation(path: str | Path, grid: np.ndarray) -> None:
     save_labeled(path, [(image_grid(grid), [])], header=header)
 
 
-def save_samples(path: str | Path, samples: np.ndarray, num_columns: int | None = None) -> None:
-    """Write samples [N, H, W, channels] as a grid, by default about square.
+def save_samples(path: str | Path, samples: np.ndarray) -> None:
+    """Write samples [N, H, W, channels] as a grid, about square.
 
     >>> save_samples("samples.png", np.zeros((64, 8, 8, 1)))
     """
-    save_labeled(path, [(image_grid(samples, num_columns), [])])
+    save_labeled(path, [(image_grid(samples), [])])
