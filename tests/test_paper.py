@@ -25,7 +25,7 @@ from gon_jax.models import gon_classifier
 PAPER = "table1 table2 fig2a fig2b fig2c fig3a fig3b fig3c fig4a fig4b fig4c fig4d fig4e fig5 fig6a fig6b fig6c fig6d"
 PAPER += " fig6e fig7a fig7b fig7c fig7d fig7e fig8 fig9a fig9b fig10a fig10b fig10c fig11a fig11b fig12 fig13 fig14"
 PAPER += " fig15a fig15b fig15c fig15d fig15e fig16a fig16b fig16c fig17"
-CONTROLS = "control_steps control_sizes control_grid control_noise"
+CONTROLS = "control_steps control_sizes control_grid control_noise control_encoding"
 DRAWN_ALIKE = ("fig3b", "fig3c", "fig10b", "fig10c", "fig16b", "fig16c")  # panels whose first is run
 SMOKE = [n for n in (f"{PAPER} {CONTROLS}").split() if n not in DRAWN_ALIKE and not n.endswith(("b", "c", "d", "e"))]
 SMOKE += ["fig2b", "fig2c", "fig11b"]

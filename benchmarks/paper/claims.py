@@ -134,6 +134,22 @@ CLAIMS = (
         _FIVE,
     ),
     Claim(
+        "GLO takes orders of magnitude longer to encode",
+        "Section 4.1",
+        lambda dataset: (
+            _below(
+                "control_encoding",
+                "GLO",
+                "GON",
+                number="milliseconds_to_encode",
+                bound=100.0,
+                above=True,
+                words="time to encode, GLO / GON, above 100",
+            ),
+        ),
+        ("coil20",),
+    ),
+    Claim(
         "Ten joint steps are no better than one",
         "Table 1",
         _table_1(("GON", "10 steps"), bound=1.05, words="GON / 10 steps, below 1.05"),
