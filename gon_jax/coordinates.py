@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-__all__ = ["check_coordinates", "check_mask", "grid", "morton_order", "stratified_subset"]
+__all__ = ["check_coordinates", "grid", "morton_order", "stratified_subset"]
 
 
 def _check_sizes(sizes):
@@ -83,27 +83,4 @@ def check_coordinates(coordinates: jax.Array, num_dimensions: int | None = None)
         raise ValueError(
             f"expected points of {num_dimensions} dimensions, [*spatial, {num_dimensions}], got {shape}; the last axis "
             "holds a point's coordinates, as in gon_jax.coordinates.grid"
-        )
-
-
-def check_mask(mask: jax.Array, spatial: tuple[int, ...]) -> None:
-    """Refuse what is not a boolean mask `[*spatial]` or `[B, *spatial]`, True where known, or leaves an example empty.
-
-    >>> check_mask(jnp.zeros((8, 8), bool), (8, 8))  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ...
-    ValueError: expected a mask that leaves some points, got one without a single True; ...
-    """
-    shape, spatial, dtype = jnp.shape(mask), tuple(spatial), jnp.result_type(mask)
-    if dtype != jnp.bool_ or spatial not in (shape, shape[1:]):
-        raise ValueError(
-            f"expected a boolean mask {spatial} or [B, *{spatial}], got {dtype} {shape}; True is a known point, and "
-            "there is no channel axis"
-        )
-    known = jnp.reshape(mask, (-1, *spatial)).any(axis=tuple(range(1, len(spatial) + 1)))
-    if not (known.size and known.all()):
-        which = "" if shape == spatial else f" in examples {jnp.flatnonzero(~known)[:4].tolist()}"
-        raise ValueError(
-            f"expected a mask that leaves some points, got one without a single True{which}; True is a point that is "
-            "known (an inverted mask?)"
         )

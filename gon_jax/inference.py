@@ -20,7 +20,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from gon_jax.base import Model, Variables
-from gon_jax.coordinates import check_mask, grid
+from gon_jax.coordinates import grid
 from gon_jax.data import Split, check_data, to_unit
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
@@ -312,11 +312,16 @@ def inpaint(model: Model, variables: Variables, data: Data, known: Array) -> np.
     """Complete examples, with an implicit model: decode the latents of what is known, `[N, *spatial]` booleans.
 
     Raises:
-        ValueError: for a model that is not implicit, or an example of which nothing is known.
+        ValueError: for a model that is not implicit, another mask, or an example of which nothing is known.
     """
     _check_implicit(model)
-    x = data_dict(model, data)["x"]
-    check_mask(jnp.asarray(known), x.shape[:-1])
+    x, known = data_dict(model, data)["x"], np.asarray(known)
+    if known.shape != x.shape[:-1] or known.dtype != bool:
+        got = f"{known.dtype} {known.shape}; True is a known point, and there is no channel axis"
+        raise ValueError(f"expected a boolean mask {x.shape[:-1]}, got {got}")
+    if not (some := known.reshape(len(x), -1).any(axis=1)).all():
+        got = f"no True in examples {np.flatnonzero(~some)[:4].tolist()}; is the mask inverted?"
+        raise ValueError(f"expected a mask that leaves some points of every example, got {got}")
     return np.asarray(model.jit(_complete)(variables, x, known.astype(np.float32)))
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax.coordinates import check_coordinates, check_mask, grid, morton_order, stratified_subset
+from gon_jax.coordinates import check_coordinates, grid, morton_order, stratified_subset
 
 
 def test_grid_is_inclusive_and_in_row_column_order():
@@ -121,27 +121,3 @@ def test_coordinates_that_fit():
     check_coordinates(grid(4))
     check_coordinates(np.zeros((3, 4, 2), np.float64), 2)
     jax.jit(lambda points: check_coordinates(points, 2))(grid(3, 3))
-
-
-@pytest.mark.parametrize(
-    "mask, words",
-    [
-        (jnp.zeros((4, 3), bool), "single True; "),
-        (jnp.ones((4, 3)), "boolean"),
-        (jnp.ones((3, 4), bool), r"\(4, 3\).*\(3, 4\)"),
-        (jnp.ones((4, 3, 1), bool), "channel"),
-        (jnp.stack([jnp.ones((4, 3), bool), jnp.zeros((4, 3), bool)]), r"examples \[1\]"),
-        (jnp.zeros((0, 4, 3), bool), "single True"),
-    ],
-)
-def test_masks_that_leave_nothing_are_refused(mask, words):
-    with pytest.raises(ValueError, match=words) as caught:
-        check_mask(mask, (4, 3))
-    assert "\n" not in str(caught.value) and "got" in str(caught.value)
-
-
-def test_masks_that_leave_something():
-    one = np.zeros((4, 3), bool)
-    one[1, 2] = True
-    check_mask(one, (4, 3))
-    check_mask(np.stack([one, ~one]), (4, 3))

@@ -195,6 +195,15 @@ def test_other_resolutions_and_hidden_parts_of_an_implicit_model():
     images = np.where(known[..., None], IMAGES[:5], 0)  # what is hidden is not looked at
     completed = [inpaint(model, variables, x, known) for x in (images, IMAGES[:5])]
     np.testing.assert_allclose(*completed, atol=1e-6)
+    nothing = np.where(np.arange(5)[:, None, None] == 1, False, known)
+    for mask, words in (
+        (known.astype(np.float32), r"boolean mask \(5, 8, 8\), got float32"),
+        (known[..., None], "no channel axis"),
+        (known[0], r"mask \(5, 8, 8\), got bool \(8, 8\)"),
+        (nothing, r"no True in examples \[1\]; is the mask inverted"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            inpaint(model, variables, IMAGES[:5], mask)
     for function, argument in ((superresolve, 16), (inpaint, known)):
         with pytest.raises(ValueError, match="expected an implicit model"):
             function(*trained("gon"), IMAGES[:5], argument)
