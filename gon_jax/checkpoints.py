@@ -28,6 +28,7 @@ class Checkpoints:
     Args:
         folder: the run's folder; the checkpoints are in its `checkpoints/`.
         metric: what the best checkpoint is lowest in, the latest of equal ones; NaN and unreadable ones come last.
+        highest: what it is highest in instead, as of an accuracy.
         create: for writers: make the folder, without which others get a FileNotFoundError, and remove what an
             interrupted save left.
 
@@ -41,8 +42,15 @@ class Checkpoints:
         ((200, 300), 200, {'latent_dim': 16})
     """
 
-    def __init__(self, folder: str | Path, *, metric: str = "validation.squared_error", create: bool = False):
-        self.folder, self.metric = Path(folder).absolute() / "checkpoints", metric
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        metric: str = "validation.squared_error",
+        highest: bool = False,
+        create: bool = False,
+    ):
+        self.folder, self.metric, self.highest = Path(folder).absolute() / "checkpoints", metric, highest
         if not create and not self.folder.is_dir():
             got = f"no folder {self.folder}: the path is probably wrong, or no training has saved there yet"
             raise FileNotFoundError(f"expected a run with checkpoints in {folder}, got {got}")
@@ -62,13 +70,13 @@ class Checkpoints:
 
     @property
     def best_step(self) -> int | None:
-        """The step whose checkpoint has the lowest metric; None without checkpoints."""
+        """The step whose checkpoint is the best by the metric; None without checkpoints."""
         return min(reversed(self.steps), key=self._score, default=None)
 
     def _score(self, step):
         with contextlib.suppress(OSError):
-            score = self.read_metrics(step).get(self.metric, math.inf)
-            return math.inf if math.isnan(score) else score
+            value = self.read_metrics(step).get(self.metric, math.nan)
+            return math.inf if math.isnan(value) else -value if self.highest else value
         return math.inf
 
     def save(self, step: int, state: Any, config: dict, metrics: dict[str, float]) -> None:

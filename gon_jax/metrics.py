@@ -10,7 +10,7 @@ Arguments that several functions share, beside those of `gon_jax.inference`:
 
 import math
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,8 @@ from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import Array, Data, data_dict, encode_batch, frozen_encoder, in_batches
 from gon_jax.likelihoods import bits_per_dim, dequantize, sum_per_example
 
-__all__ = ["accuracy", "evaluate", "evaluate_bound", "pca_errors", "pca_reconstructions", "psnr", "squared_errors"]
+__all__ = ["accuracy", "evaluate", "evaluate_bound", "pca_errors", "pca_reconstructions", "psnr", "selection_metric"]
+__all__ += ["squared_errors"]
 
 Evaluation = Literal["running", "batch"]
 
@@ -54,20 +55,27 @@ def evaluate(
     evaluation: Evaluation = "running",
     batch_size: int = 64,
     encoder: FrozenEncoder | None = None,
+    seed: int = 0,
+    num_samples: int = 1,
+    bits: bool | None = None,
     progress: str | None = None,
 ) -> dict[str, float]:
-    """Return the mean reconstruction error.
+    """Return the metrics that a model has: its reconstruction error, and those of a bound or a classifier.
 
     Args:
         model, variables, evaluation, batch_size, encoder, progress: as above; an encoder is for "running".
         data: as above; reconstructions are compared with "target" `[N, ...]` where there is one, else with "x".
+        seed: of the draws of a bound.
+        num_samples, bits: of a bound, as for `evaluate_bound`.
 
     Returns:
         `squared_error`: mean over examples of the summed squared error, in squared intensity; `psnr`: mean over
-        examples of the peak signal-to-noise ratio, in decibels.
+        examples of the peak signal-to-noise ratio, in decibels; what `evaluate_bound` returns, for a model with a
+        bound; `accuracy`, for a classifier and data with labels "y".
 
     Raises:
-        ValueError: for data as in `data_dict`, an unknown evaluation, or an encoder with "batch".
+        ValueError: for data as in `data_dict`, an unknown evaluation, or an encoder with "batch"; as `evaluate_bound`
+            and `accuracy` do.
 
     >>> from gon_jax.models import gon
     >>> from gon_jax.decoders import conv_decoder
@@ -75,7 +83,13 @@ def evaluate(
     >>> sorted(evaluate(model, model.init(jax.random.key(0)), np.ones((5, 8, 8, 1), np.uint8)))
     ['psnr', 'squared_error']
     """
-    data = data_dict(model, data)
+    data, others = data_dict(model, data), {}
+    shared: dict[str, Any] = {"evaluation": evaluation, "batch_size": batch_size, "progress": progress}
+    if model.capabilities.bound is not None:  # first, since it refuses bits per dimension of what isn't normalized
+        key = jax.random.key(seed)
+        others = evaluate_bound(model, variables, data, key, num_samples=num_samples, bits=bits, **shared)
+    if model.capabilities.classify is not None and "y" in data:
+        others["accuracy"] = accuracy(model, variables, data, **shared)
     batches = {"x": data["x"], "target": check_data(data.get("target", data["x"]), model.data_shape)}
     variables, options = _by(evaluation, variables, batch_size, progress)
     if evaluation == "running":
@@ -83,7 +97,23 @@ def evaluate(
     elif encoder is not None:
         raise ValueError("expected no encoder with evaluation 'batch', got one; each batch is encoded by itself")
     errors = in_batches(partial(model.jit(_errors), variables, encoder), batches, **options)
-    return {name: float(values.mean(dtype=np.float64)) for name, values in errors.items()}
+    return {name: float(values.mean(dtype=np.float64)) for name, values in errors.items()} | others
+
+
+def selection_metric(model: Model) -> str:
+    """Return the metric of `evaluate` by which a model is judged, and its best checkpoint chosen.
+
+    A classifier's is its "accuracy", the higher the better; of others the lower the better: "negative_elbo" of a model
+    with a bound, else "squared_error".
+
+    >>> from gon_jax.models import gon
+    >>> from gon_jax.decoders import conv_decoder
+    >>> selection_metric(gon(conv_decoder((8, 8, 1), (3,), base_channels=4)))
+    'squared_error'
+    """
+    if model.capabilities.classify is not None:
+        return "accuracy"
+    return "squared_error" if model.capabilities.bound is None else "negative_elbo"
 
 
 def _by(evaluation, variables, batch_size, progress):

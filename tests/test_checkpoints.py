@@ -60,6 +60,14 @@ def save_all(folder, errors, **kwargs):
             checkpoints.save(step, make_state(step=step, seed=step), CONFIG | {"at": step}, {METRIC: error}, **kwargs)
 
 
+def test_the_best_may_be_the_highest(tmp_path):
+    """Of an accuracy; the latest of equal ones, and NaN last."""
+    with Checkpoints(tmp_path, metric="validation.accuracy", highest=True, create=True) as checkpoints:
+        for step, accuracy in enumerate([float("nan"), 0.5, 0.9, 0.9, 0.4, float("nan")]):
+            checkpoints.save(step, make_state(step=step), CONFIG, {"validation.accuracy": accuracy, METRIC: step})
+        assert checkpoints.steps == (3, 5) and checkpoints.best_step == 3
+
+
 @contextlib.contextmanager
 def raises_one_line(kind, pattern):
     with pytest.raises(kind, match=pattern) as info:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gon_jax.cli import main
-from gon_jax.runs import load_run
+from gon_jax.runs import load_run, pictures
 from gon_jax.runs import run as run_module
 from gon_jax.runs.pictures import draw
 
@@ -180,10 +180,41 @@ def test_a_run_with_latents_goes_on_where_it_was(gon, place):
     assert resumed["test.squared_error"] == pytest.approx(whole["test.squared_error"], rel=1e-6)
 
 
-@pytest.mark.parametrize("name, pictures", [("classifier", {"classes", "loss"}), ("translation", {"reconstructions"})])
-def test_pictures_of_relatives(place, tmp_path, monkeypatch, name, pictures):
+@pytest.mark.parametrize("name, expected", [("classifier", {"classes", "loss"}), ("translation", {"reconstructions"})])
+def test_pictures_of_relatives(place, tmp_path, monkeypatch, name, expected):
     monkeypatch.chdir(place)
     run = load_run(place / name)
     summary = json.loads((place / name / "summary.json").read_text())
     draw(tmp_path, run, run.dataset(), {"training": ([1, 2], [2.0, 1.0])}, summary, progress=False)
-    assert pictures <= {path.stem for path in tmp_path.glob("*.png")}
+    assert expected <= {path.stem for path in tmp_path.glob("*.png")}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "training", "validation"),
+    [
+        ("gon", {}, "squared error per image", "squared error per image"),
+        ("gon", {"likelihood": "bernoulli"}, "nats per image", "squared error per image"),
+        ("translation", {}, "squared error per image", "squared error per image"),
+        ("vgon", {}, "nats per image", "nats per image"),
+        ("vgon", {"best_by": "validation.squared_error"}, "nats per image", "squared error per image"),  # an older run
+        ("classifier", {}, "loss per image", "accuracy"),
+    ],
+)
+def test_the_validation_curve_is_in_its_own_unit(place, tmp_path, monkeypatch, name, changes, training, validation):
+    """In the panel of the training loss where that has the same unit."""
+    monkeypatch.chdir(place)
+    seen, run, summary = {}, load_run(place / name), json.loads((place / name / "summary.json").read_text())
+    drawn = [pictures.plotting.save_curves]
+
+    def save_curves(path, curves, ylabel, below=None, **options):
+        seen.update({label: ylabel for label in curves} | {label: below[0] for label in (below or [0, []])[1]})
+        drawn[0](path, curves, ylabel, below=below, **options)
+
+    monkeypatch.setattr(pictures.plotting, "save_curves", save_curves)
+    for other in ("save_reconstructions", "save_interpolation", "save_samples", "save_scatter"):
+        monkeypatch.setattr(pictures.plotting, other, lambda *_, **__: None)
+    curves = {"training": ([1, 2], [2.0, 1.0]), "validation": ([1, 2], [0.5, 0.7])}
+    draw(tmp_path, run, run.dataset(), curves, summary | changes, progress=False)
+    assert seen == {"training": training, "validation": validation}
+    with Image.open(tmp_path / "loss.png") as picture:
+        assert picture.size == (980, 560 if training == validation else 980)

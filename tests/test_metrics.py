@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 
 from gon_jax.base import Model, Variables
-from gon_jax.decoders import conv_decoder
+from gon_jax.decoders import conv_decoder, conv_encoder
 from gon_jax.inference import frozen_encoder
 from gon_jax.likelihoods import squared_error
-from gon_jax.metrics import accuracy, evaluate, pca_errors, pca_reconstructions, psnr, squared_errors
-from gon_jax.models import gon, gon_classifier
+from gon_jax.metrics import (
+    accuracy,
+    evaluate,
+    evaluate_bound,
+    pca_errors,
+    pca_reconstructions,
+    psnr,
+    selection_metric,
+    squared_errors,
+)
+from gon_jax.models import autoencoder, glo, gon, gon_classifier, translation_gon, vae, vgon
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
 X = jnp.asarray(IMAGES / 255, jnp.float32)
@@ -41,6 +50,38 @@ def test_every_example_counts_the_same(evaluation):
     squares = ((x - 0.25) ** 2).sum((1, 2, 3))
     np.testing.assert_allclose(metrics["squared_error"], squares.mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["psnr"], (-10 * np.log10(squares / 16)).mean(), rtol=1e-5)
+
+
+DECODER, ENCODER = (make((8, 8, 1), (3,), base_channels=2) for make in (conv_decoder, conv_encoder))
+
+
+@pytest.mark.parametrize(
+    ("model", "metric", "others"),
+    [
+        (gon(DECODER), "squared_error", set()),
+        (glo(DECODER, num_steps=2), "squared_error", set()),
+        (autoencoder(DECODER, ENCODER), "squared_error", set()),
+        (translation_gon(DECODER), "squared_error", set()),
+        (vgon(DECODER), "negative_elbo", {"nll", "kl", "num_samples"}),
+        (vae(DECODER, ENCODER), "negative_elbo", {"nll", "kl", "num_samples"}),
+        (gon_classifier(DECODER, 10), "accuracy", set()),
+        (gon_classifier(DECODER, 10, reconstruction_weight=1.0), "accuracy", set()),
+    ],
+)
+def test_each_model_is_judged_by_its_own_metric_among_all_that_it_has(model, metric, others):
+    """As the functions for each part compute them; draws of a bound are the same in every call."""
+    assert selection_metric(model) == metric
+    variables, data = model.init(jax.random.key(0)), {"x": IMAGES[:9], "y": np.arange(9)}
+    metrics = evaluate(model, variables, data, batch_size=4)
+    assert metrics.keys() == {"squared_error", "psnr", metric} | others
+    if metric == "negative_elbo":
+        bound = evaluate_bound(model, variables, data, jax.random.key(0))
+        assert {name: metrics[name] for name in bound} == pytest.approx(bound, rel=1e-5)
+        assert metrics == evaluate(model, variables, data, batch_size=4)
+        assert evaluate(model, variables, data, seed=1)["nll"] != metrics["nll"]
+    if metric == "accuracy":
+        assert metrics["accuracy"] == accuracy(model, variables, data)
+        assert evaluate(model, variables, IMAGES[:9]).keys() == {"squared_error", "psnr"}
 
 
 def test_unknown_evaluation():

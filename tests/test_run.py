@@ -22,7 +22,7 @@ from gon_jax.runs.config import REGISTRIES, DataConfig, TrainingConfig
 from gon_jax.runs.folder import PICTURES, read_config, read_summary
 from gon_jax.runs.model_configs import ModelConfig
 from gon_jax.runs.options import Positive, register
-from gon_jax.training import NonFiniteLossError
+from gon_jax.training import NonFiniteLossError, loop
 
 TINY = dict(
     dataset="digits", image_size=None, num_validation=20, latent_shape=(3,), base_channels=2, num_steps=6, batch_size=16
@@ -111,6 +111,51 @@ def test_a_finished_run_holds_all_that_is_promised(finished):
     with Checkpoints(finished) as checkpoints:
         assert checkpoints.best_step == best == summary["best_step"] and checkpoints.steps == tuple(sorted({best, 6}))
     assert load_run(finished).step == best and load_run(finished, "last").step == 6
+
+
+CURVES = {"squared_error": [1.0, 2.0, 3.0], "negative_elbo": [2.0, 1.0, 3.0], "accuracy": [0.1, 0.2, 0.2]}
+
+
+@pytest.fixture
+def known_metrics(monkeypatch):
+    """Metrics of the validations at steps 2, 4, 6, by which models choose differently."""
+    steps = iter(range(100))
+    monkeypatch.setattr(loop, "evaluate", lambda *_: {n: v[i % 3] for i in [next(steps)] for n, v in CURVES.items()})
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "best"),
+    [("gon", "squared_error", 2), ("vgon", "negative_elbo", 4), ("classifier", "accuracy", 6)],
+)
+def test_the_best_is_that_by_the_models_own_metric(tmp_path, undrawn, known_metrics, name, metric, best):
+    """When a run goes on, too."""
+    options, folder = TINY | {"model": name}, tmp_path / "run"
+    summary = train(config(options), folder, progress=False)
+    assert summary["best_step"] == best == load_run(folder).step and summary["best_by"] == f"validation.{metric}"
+    options["num_steps"] = 8
+    summary = train(config(options), folder, resume=True, progress=False)
+    assert summary["best_by"] == f"validation.{metric}"
+    assert summary["best_step"] == (8 if name == "gon" else best)  # of equal squared errors the latest
+
+
+def test_a_run_of_an_older_version_goes_on_by_the_squared_error(tmp_path, undrawn, known_metrics):
+    options, folder = TINY | {"model": "classifier"}, tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "selection_metric", lambda model: "squared_error")
+        train(config(options), folder, progress=False)
+    for path in [folder / "config.json", *folder.glob("checkpoints/*/config/metadata")]:
+        values = json.loads(path.read_text())
+        assert values.pop("best_by") == "validation.squared_error"
+        path.write_text(json.dumps(values))
+    assert load_run(folder).step == 2
+    summary = train(config(options | {"num_steps": 10}), folder, resume=True, progress=False)  # 8 is 2's equal
+    assert (summary["best_step"], summary["best_by"]) == (8, "validation.squared_error")
+    assert load_run(folder).step == 8
+
+
+def test_without_validation_nothing_chooses(tmp_path, undrawn):
+    summary = train(config(TINY | {"num_validation": 0}), tmp_path / "run", progress=False)
+    assert summary["best_step"] == 6 and summary["best_by"] is None
 
 
 def test_pca_is_that_of_numpy(finished):

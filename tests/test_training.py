@@ -15,8 +15,9 @@ import pytest
 from gon_jax.base import Model, Variables
 from gon_jax.decoders import conv_decoder
 from gon_jax.likelihoods import squared_error
-from gon_jax.models import gon
-from gon_jax.training import NonFiniteLossError, fit, init_state, make_optimizer, train_step
+from gon_jax.metrics import evaluate
+from gon_jax.models import gon, gon_classifier, vgon
+from gon_jax.training import NonFiniteLossError, fit, init_state, loop, make_optimizer, train_step
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
 
@@ -211,6 +212,25 @@ def test_reports(small):
     assert result.seconds_training > 0 and result.seconds_compile > 0 and not result.interrupted
 
 
+@pytest.mark.parametrize(
+    ("make_model", "metric"), [(gon, "squared_error"), (vgon, "negative_elbo"), (gon_classifier, "accuracy")]
+)
+def test_validation_reports_what_the_model_is_judged_by(make_model, metric, monkeypatch):
+    """In the report, the history and the bar; and the same whenever it is computed."""
+    shown, reports = [], []
+    monkeypatch.setattr(loop.tqdm, "set_postfix", lambda bar, values: shown.append(values))
+    decoder = conv_decoder((8, 8, 1), (3,), base_channels=2)
+    model = make_model(decoder, 4) if make_model is gon_classifier else make_model(decoder)
+    data = {"x": IMAGES, "y": np.arange(20, dtype=np.int32) % 4}
+    options = {"validation": data, "validate_every": 2, "batch_size": 4, "progress": False}
+    result = fit(model, data, 4, jax.random.key(0), on_report=reports.append, **options)
+    expected = evaluate(model, result.state.variables, data)
+    assert reports[-1].validation == {name: value for name, value in expected.items() if name != "num_samples"}
+    assert result.history[-1][f"validation.{metric}"] == expected[metric]
+    assert [values.keys() for values in shown] == [{"loss", f"validation.{metric}"}] * 2
+    assert shown[-1][f"validation.{metric}"] == f"{expected[metric]:.4g}"
+
+
 def test_should_stop_ends_after_a_whole_step(small):
     """It is asked before the first step, and then at each report before `on_report`."""
     reports, answers = [], [False, False, True]
@@ -287,6 +307,13 @@ def test_bad_input_is_refused_before_any_work(small, images, options, words):
     with pytest.raises(ValueError, match=words) as caught:
         fit(untouchable, images, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_classifier_is_not_validated_without_labels():
+    model = dataclasses.replace(gon_classifier(conv_decoder((8, 8, 1), (3,), base_channels=2), 4), init=None)
+    data = {"x": IMAGES, "y": np.arange(20) % 4}
+    with pytest.raises(ValueError, match='labels of the validation data as "y", .*got x; .*accuracy'):
+        fit(model, data, 4, jax.random.key(0), validation=IMAGES[:6], batch_size=4)
 
 
 def test_a_state_with_another_average_is_refused(small):

@@ -18,6 +18,7 @@ def save_curves(
     *,
     log: bool = True,
     reference: Mapping[str, float] | None = None,
+    below: tuple[str, Mapping[str, tuple[np.ndarray, np.ndarray]]] | None = None,
 ) -> None:
     """Plot curves against the training step, with dashed lines for values to compare with.
 
@@ -27,29 +28,33 @@ def save_curves(
         ylabel: the quantity with its unit, such as "squared error per image".
         log: a logarithmic y axis.
         reference: label to value, such as {"PCA, 16 components": 5.2}.
+        below: ylabel and curves of another quantity, for a second panel, on a linear axis.
 
     >>> save_curves("loss.png", {"training": ([1, 2, 3], [9, 3, 1])}, "squared error per image")
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(7, 4)
-    axes = figure.add_subplot()
-    for name, (steps, values) in curves.items():
-        steps, values = np.asarray(steps, float), np.asarray(values, float)
-        if steps.shape != values.shape or steps.ndim != 1:
-            raise ValueError(f"expected as many steps as values of {name!r}, got {steps.shape} and {values.shape}")
-        shown = np.isfinite(values) & ((values > 0) | (not log))
-        style = {"linewidth": 1.8, "marker": "o", "markersize": 4} if shown.sum() <= 50 else {"linewidth": 1.2}
-        axes.plot(steps[shown], values[shown], label=name, **style)
-    for index, (name, value) in enumerate((reference or {}).items()):
-        axes.axhline(value, label=name, color="0.35", linewidth=1.4, linestyle=("--", ":", "-.")[index % 3])
-    if log:
-        log_axis(axes)
+    panels = [(ylabel, curves, log, reference or {}), *([(*below, False, {})] if below else [])]
+    figure = new_figure(7, 1 + 3 * len(panels))
+    all_axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    for axes, (ylabel, curves, log, lines) in zip(all_axes, panels, strict=True):
+        for name, (steps, values) in curves.items():
+            steps, values = np.asarray(steps, float), np.asarray(values, float)
+            if steps.shape != values.shape or steps.ndim != 1:
+                raise ValueError(f"expected as many steps as values of {name!r}, got {steps.shape} and {values.shape}")
+            shown = np.isfinite(values) & ((values > 0) | (not log))
+            style = {"linewidth": 1.8, "marker": "o", "markersize": 4} if shown.sum() <= 50 else {"linewidth": 1.2}
+            axes.plot(steps[shown], values[shown], label=name, **style)
+        for index, (name, value) in enumerate(lines.items()):
+            axes.axhline(value, label=name, color="0.35", linewidth=1.4, linestyle=("--", ":", "-.")[index % 3])
+        if log:
+            log_axis(axes)
+        axes.set(ylabel=ylabel)
+        if curves or lines:
+            axes.legend(frameon=False)
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set(xlabel="training step", ylabel=ylabel)
-    if curves or reference:
-        axes.legend(frameon=False)
+    axes.set(xlabel="training step")
     save_figure(path, figure)
 
 

@@ -26,23 +26,30 @@ SIGNALS = tuple(path.replace("png", suffix) for path in PICTURES[:3] for suffix 
 # All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
 WRITTEN = ("summary.json", *PICTURES, "superresolution.png", "classes.png", *SIGNALS, "encoder.npz", "metrics.jsonl")
 WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
-METRIC = "validation.squared_error"
+METRIC = "validation.squared_error"  # by which older versions chose the best checkpoint of any model
 
 
 class SavedConfig(NamedTuple):
-    """What config.json and every checkpoint hold: the configuration, and the data's shape and number."""
+    """What config.json and every checkpoint hold: the configuration, the data's shape and number.
+
+    And `best_by`, the metric that the best checkpoint is chosen by: a run that goes on keeps to what it began with.
+    """
 
     config: Config
     data_shape: tuple[int, ...]
     num_train: int | None = None
+    best_by: str = METRIC
 
     def options(self) -> dict[str, Any]:
         """Return all of it by flat names."""
-        return self.config.options() | {"data_shape": self.data_shape, "num_train": self.num_train}
+        return self.config.options() | self._others()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON holds."""
-        return self.config.to_dict() | {"data_shape": list(self.data_shape), "num_train": self.num_train}
+        return self.config.to_dict() | self._others() | {"data_shape": list(self.data_shape)}
+
+    def _others(self):
+        return {name: value for name, value in self._asdict().items() if name != "config"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SavedConfig":
@@ -52,9 +59,10 @@ class SavedConfig(NamedTuple):
             KeyError, TypeError, ValueError: for something else.
         """
         values, flat = dict(values), "format" not in values
-        num_train, data_shape = values.pop("num_train", None), values.pop("image_shape" if flat else "data_shape")
-        config = from_flat(values, tuple(data_shape)) if flat else Config.from_dict(values)
-        return cls(config, tuple(data_shape), num_train)
+        others = {name: values.pop(name) for name in ("num_train", "best_by") if name in values}
+        data_shape = tuple(values.pop("image_shape" if flat else "data_shape"))
+        config = from_flat(values, data_shape) if flat else Config.from_dict(values)
+        return cls(config, data_shape, **others)
 
 
 def read_config(folder: Path) -> SavedConfig:
@@ -84,8 +92,8 @@ def read_summary(folder: Path) -> dict | None:
     return read_json(path) if path.is_file() else None
 
 
-def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> tuple[int, ...] | None:
-    """Refuse a folder that holds something, unless told what to do with it; return the data shape of one to resume."""
+def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> SavedConfig | None:
+    """Refuse a folder that holds something, unless told what to do with it; return what a run to resume has saved."""
     if resume and overwrite:
         raise ValueError("expected --resume or --overwrite, got both; the one keeps what the other removes")
     if resume:
@@ -100,7 +108,7 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
                 f"expected the configuration that {folder} was trained with, got {name}={ours} instead of {theirs}"
                 f"{longer}; resume with the same options, or train into another folder"
             )
-        return saved.data_shape
+        return saved
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"expected a folder for the run, got the file {folder}; choose another")
     if folder.exists() and any(folder.iterdir()):
@@ -150,8 +158,8 @@ class Log:
         self._file.close()
         self._events.close()
 
-    def curves(self) -> dict[str, tuple[list[int], list[float]]]:
-        """Return steps and values of the training loss, and of the validation error where there is one."""
+    def curves(self, metric: str) -> dict[str, tuple[list[int], list[float]]]:
+        """Return steps and values of the training loss, and of a validation metric where there is one."""
         rows = {"training": [(row["step"], row["loss"]) for row in self.rows]}
-        rows["validation"] = [(row["step"], row[METRIC]) for row in self.rows if METRIC in row]
+        rows["validation"] = [(row["step"], row[metric]) for row in self.rows if metric in row]
         return {name: ([x for x, _ in points], [y for _, y in points]) for name, points in rows.items() if points}

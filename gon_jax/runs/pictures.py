@@ -74,7 +74,7 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
         folder: the run's.
         run: a `gon_jax.runs.Run`, of `dataset`.
         dataset: what was trained on.
-        curves: name to steps and values: the training loss, the validation error.
+        curves: name to steps and values: the training loss, the validation metric that the best is chosen by.
         summary: the run's metrics.
         progress: show a progress bar.
     """
@@ -124,13 +124,16 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
         plotting.save_scatter(path, z, test.labels[:3000], title=title)
 
     def loss(path):
-        if summary["likelihood"] == "squared_error" and summary["model"] not in ("vgon", "vae", "classifier"):
-            words = f"PCA, {latent_size} components (test)"
-            reference = {} if translation else {words: summary["pca.squared_error"]}
-            plotting.save_curves(path, curves, f"squared error per {one}", reference=reference)
-        else:  # the validation metric is another quantity
-            unit = "loss" if classifies else "nats"
-            plotting.save_curves(path, {"training": curves["training"]}, f"{unit} per {one}", log=False)
+        error, nats = f"squared error per {one}", f"nats per {one}"
+        by_error = summary["likelihood"] == "squared_error" and model.capabilities.bound is None and not classifies
+        trained_by = error if by_error else f"loss per {one}" if classifies else nats
+        names = {"validation.accuracy": "accuracy", "validation.negative_elbo": nats}
+        judged_by, below, shown = names.get(summary["best_by"], error), None, dict(curves)
+        if judged_by != trained_by and "validation" in shown:  # another quantity
+            below = judged_by, {"validation": shown.pop("validation")}
+        words = f"PCA, {latent_size} components (test)"
+        reference = {words: summary["pca.squared_error"]} if by_error and not translation else {}
+        plotting.save_curves(path, shown, trained_by, log=by_error, reference=reference, below=below)
 
     classifies = model.capabilities.classify is not None
     # what isn't gray or RGB has no picture

@@ -20,10 +20,10 @@ from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Dataset, check_data, load
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import frozen_encoder
-from gon_jax.metrics import Evaluation, accuracy, evaluate, evaluate_bound, pca_errors
+from gon_jax.metrics import Evaluation, evaluate, pca_errors, selection_metric
 from gon_jax.runs.config import Config, DataConfig, TrainingConfig, first_difference
 from gon_jax.runs.encoder_file import read_encoder, write_encoder
-from gon_jax.runs.folder import METRIC, Log, SavedConfig, check_folder, read_config, read_summary, remove_run
+from gon_jax.runs.folder import Log, SavedConfig, check_folder, read_config, read_summary, remove_run
 from gon_jax.runs.pictures import draw
 from gon_jax.training import Report, TrainState, fit, init_state
 
@@ -65,27 +65,16 @@ class Run(NamedTuple):
         return self.config.model.sources(images)
 
     def evaluate(
-        self, data: dict[str, np.ndarray], *, evaluation: Evaluation = "running", seed: int = 0, **options: Any
+        self, data: dict[str, np.ndarray], *, evaluation: Evaluation = "running", **options: Any
     ) -> dict[str, float]:
-        """Return the metrics of `gon_jax.metrics.evaluate`, and those of a bound and a classifier where there is one.
+        """Return the metrics of `gon_jax.metrics.evaluate`.
 
         Args:
             data: as `config.model.arrays` returns it.
-            evaluation: as for `gon_jax.metrics.evaluate`.
-            seed: of the draws of a bound.
-            **options: of `gon_jax.metrics.evaluate_bound`: `num_samples` and `bits`; and of all, `batch_size` and
-                `progress`.
+            evaluation, **options: of that function; the encoder is the run's.
         """
-        model, variables, bound = self.model, self.variables, {}
-        draws = {name: options.pop(name) for name in ("num_samples", "bits") if name in options}
-        options["evaluation"] = evaluation
-        if model.capabilities.bound is not None:  # first, since it refuses bits per dimension of what isn't normalized
-            bound = evaluate_bound(model, variables, data, jax.random.key(seed), **draws, **options)
         encoder = self.encoder if evaluation == "running" else None
-        metrics = evaluate(model, variables, data, encoder=encoder, **options) | bound
-        if model.capabilities.classify is not None and "y" in data:
-            metrics["accuracy"] = accuracy(model, variables, data, **options)
-        return metrics
+        return evaluate(self.model, self.variables, data, evaluation=evaluation, encoder=encoder, **options)
 
 
 def load_run(folder: str | Path, which: str = "best") -> Run:
@@ -93,7 +82,7 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
 
     Args:
         folder: a run's.
-        which: "best" (by validation error; without one, the last) or "last".
+        which: "best" (by `gon_jax.metrics.selection_metric` of the validation data; without any, the last) or "last".
 
     Raises:
         FileNotFoundError: if there is no run, or no checkpoint yet.
@@ -102,11 +91,16 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
     folder = Path(folder)
     saved = read_config(folder)
     model = saved.config.build(saved.data_shape)
-    with Checkpoints(folder, metric=METRIC) as checkpoints:
+    with _checkpoints(folder, saved) as checkpoints:
         state = _restore(checkpoints, model, saved, which)
     variables, step = state.variables, int(state.step)
     encoder = read_encoder(folder / "encoder.npz", variables, step, model.data_shape, model.latent_shape)
     return Run(folder, saved.config, model, variables, step, encoder or frozen_encoder(model, variables))
+
+
+def _checkpoints(folder: Path, saved: SavedConfig, *, create: bool = False) -> Checkpoints:
+    """Open a run's checkpoints, of which the best is that by its own metric."""
+    return Checkpoints(folder, metric=saved.best_by, highest=saved.best_by == "validation.accuracy", create=create)
 
 
 def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: str) -> TrainState:
@@ -168,14 +162,14 @@ def train(
         NonFiniteLossError: if training diverged; the last good checkpoint is kept.
     """
     folder, training = Path(folder), config.training
-    data_shape = check_folder(folder, config, resume, overwrite)
+    before = check_folder(folder, config, resume, overwrite)
     if resume and (summary := read_summary(folder)) is not None and summary["num_steps"] >= training.num_steps:
         return summary
 
     if config.data.image_size is not None:  # a wrong size or latent shape is told before images are read
         config.build((config.data.image_size, config.data.image_size, 1))
     dataset = dataset or config.data.load()
-    num_train = len(check_data(dataset.train.images, data_shape))
+    num_train = len(check_data(dataset.train.images, before and before.data_shape))
     model = config.build(dataset.train.images.shape[1:])
     if training.batch_size > num_train:
         raise ValueError(
@@ -186,12 +180,13 @@ def train(
     validation = None if dataset.validation is None else config.model.arrays(dataset.validation)
     if overwrite:
         remove_run(folder)
-    saved = SavedConfig(config, model.data_shape, num_train)
+    best_by = f"validation.{selection_metric(model)}" if before is None else before.best_by
+    saved = SavedConfig(config, model.data_shape, num_train, best_by)
     if not resume:
         write_json(folder / "config.json", saved.to_dict())  # before anything else: it makes the folder a run's
     save_every = training.validate_every or num_train // training.batch_size
 
-    with Checkpoints(folder, metric=METRIC, create=True) as checkpoints:
+    with _checkpoints(folder, saved, create=True) as checkpoints:
         state, seconds_before = None, 0.0
         if checkpoints.steps:
             state = _restore(checkpoints, model, saved, "last")
@@ -207,7 +202,7 @@ def train(
             metrics |= {f"validation.{name}": value for name, value in (report.validation or {}).items()}
             log.write(metrics)
             if report.step % save_every == 0 or report.step == training.num_steps or report.stopping:
-                scores = {METRIC: metrics.get(METRIC, np.nan), "seconds_training": metrics["seconds"]}
+                scores = {best_by: metrics.get(best_by, np.nan), "seconds_training": metrics["seconds"]}
                 checkpoints.save(report.step, report.state, saved.to_dict(), scores)
 
         try:
@@ -240,11 +235,12 @@ def train(
     summary = _summarize(run, dataset, pca, progress) | {
         "num_steps": int(result.state.step),
         "best_step": best_step,
+        "best_by": None if validation is None else best_by,
         "seconds_training": seconds_before + result.seconds_training,
         "seconds_compile": result.seconds_compile,
     }
     if pictures:
-        draw(folder, run, dataset, log.curves(), summary, progress=progress)
+        draw(folder, run, dataset, log.curves(best_by), summary, progress=progress)
     write_json(folder / "summary.json", summary)
     return summary
 

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from gon_jax.base import Model
 from gon_jax.inference import Data, data_dict
-from gon_jax.metrics import evaluate
+from gon_jax.metrics import evaluate, selection_metric
 from gon_jax.training.state import TrainState, init_state, make_optimizer
 from gon_jax.training.step import train_steps
 
@@ -26,7 +26,8 @@ class Report(NamedTuple):
         step: steps made so far.
         losses: training loss of each step since the last report.
         state: the state now; it is donated to the next call, so save it before returning and don't keep it.
-        validation: the metrics of `evaluate` where this was a step to validate at, else `None`.
+        validation: the metrics of `evaluate` where this was a step to validate at, else `None`; the one to stop early
+            by is that of `gon_jax.metrics.selection_metric`.
         seconds: time spent in training steps so far (compilation and validation not counted).
         stopping: this is the last report: all steps are made, or `should_stop` ended training.
     """
@@ -94,7 +95,7 @@ def fit(
         optimizer: any of optax's; by default `make_optimizer()`.
         latent_optimizer: of the latents of the training data, where the model keeps them; see `init_state`.
         batch_size: examples per step.
-        validation: data for `evaluate`, every `validate_every` steps and at the end.
+        validation: data for `evaluate`, every `validate_every` steps and at the end; with labels "y" for a classifier.
         validate_every: by default once per epoch.
         ema_decay: above 0, also average the parameters; the average is then what is evaluated.
         stats_decay: of the averages of batch statistics.
@@ -118,6 +119,12 @@ def fit(
     """
     data = data_dict(model, data)
     validation = None if validation is None else data_dict(model, validation)
+    metric = selection_metric(model)
+    if validation is not None and metric == "accuracy" and "y" not in validation:
+        raise ValueError(
+            f'expected labels of the validation data as "y", got {", ".join(validation)}; a classifier is judged by '
+            'its accuracy: give validation={"x": ..., "y": ...}'
+        )
     num_examples = len(data["x"])
     if not 1 <= batch_size <= num_examples:
         raise ValueError(f"expected a batch size from 1 to {num_examples}, the number of examples; got {batch_size}")
@@ -164,11 +171,12 @@ def fit(
             metrics = None
             if validation is not None and (step % validate_every == 0 or step == num_steps):
                 metrics = evaluate(model, state.variables, validation)
+                metrics.pop("num_samples", None)  # always 1
             row = {"step": step, "loss": float(losses.mean())}
             row |= {f"validation.{name}": value for name, value in (metrics or {}).items()}
             history.append(row)
             bar.update(count)
-            bar.set_postfix({n: f"{v:.4g}" for n, v in row.items() if n in ("loss", "validation.squared_error")})
+            bar.set_postfix({n: f"{v:.4g}" for n, v in row.items() if n in ("loss", f"validation.{metric}")})
             stopping = step == num_steps or (should_stop is not None and should_stop())
             if on_report is not None:
                 on_report(Report(step, losses, state, metrics, seconds_training, stopping))
