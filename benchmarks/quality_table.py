@@ -4,45 +4,62 @@ python -m benchmarks.quality_table
 """
 
 import io
-import json
 import pathlib
 
 from benchmarks import report
+from benchmarks.tables import load_all, markdown, sources
 
-EPOCHS = (1, 2, 5, 10)
+EPOCHS = (1, 2, 5, 10, 20, 50)
 PUBLISHED = {  # logs of the authors' architecture that others published, one seed
-    "mnist": (3.61, 1.56, 0.942, 0.708),
-    "fashion_mnist": (4.69, 3.12, 2.00, 1.45),
+    "mnist": {1: 3.61, 2: 1.56, 5: 0.942, 10: 0.708},
+    "fashion_mnist": {1: 4.69, 2: 3.12, 5: 2.00, 10: 1.45},
 }
 SIDES = {"jax": "gon_jax", "torch": "the authors' algorithm in PyTorch"}
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
+def results(dataset: str, side: str) -> dict[str, dict]:
+    """Return the results of all seeds, by the name of their file."""
+    return load_all(f"quality_{dataset}_{side}_seed*")
+
+
 def curves(dataset: str, side: str, key: str = "test_squared_error") -> list[list[float]]:
-    """Return one list per epoch, the errors of all seeds."""
-    runs = json.loads((report.RESULTS / f"quality_{dataset}_{side}.json").read_text())["runs"]
-    return [list(errors) for errors in zip(*([point[key] for point in run["curve"]] for run in runs), strict=True)]
+    """Return one list per epoch, the errors of the seeds that have got so far."""
+    runs = [[point[key] for point in result["curve"]] for result in results(dataset, side).values()]
+    return [[run[i] for run in runs if i < len(run)] for i in range(max(map(len, runs), default=0))]
 
 
 def cell(errors: list[float]) -> str:
-    """Return mean and range, as in '0.95 (0.93 to 0.97)'."""
-    return f"{sum(errors) / len(errors):.3g} ({min(errors):.3g} to {max(errors):.3g})"
+    """Return mean and range, as in '0.95 (0.93 to 0.97)'; of one seed, its error."""
+    mean = f"{sum(errors) / len(errors):.3g}"
+    return f"{mean} ({min(errors):.3g} to {max(errors):.3g})" if len(errors) > 1 else mean
 
 
 def table() -> str:
-    """Return the Markdown table."""
-    lines = ["| | " + " | ".join(f"epoch {e}" for e in EPOCHS) + " |", "|---|" + "---|" * len(EPOCHS)]
+    """Return the Markdown table; a cell of fewer seeds than its row has says so."""
+    lines = []
     for dataset, name in NAMES.items():
         rows = {words: curves(dataset, side) for side, words in SIDES.items()}
         rows["gon_jax, averaged statistics"] = curves(dataset, "jax", "test_squared_error_running")
-        cells = {words: [cell(errors[e - 1]) for e in EPOCHS] for words, errors in rows.items()}
-        cells["published logs, one seed"] = [f"{value:.3g}" for value in PUBLISHED[dataset]]
-        lines += [f"| {name}, {words} | " + " | ".join(values) + " |" for words, values in cells.items()]
-    return "\n".join(lines)
+        for words, of_epochs in rows.items():
+            if not of_epochs:
+                continue
+            count = len(of_epochs[0])
+            lines.append([f"{name}, {words}", str(count)])
+            for errors in (of_epochs[epoch - 1] if epoch <= len(of_epochs) else [] for epoch in EPOCHS):
+                fewer = f", {len(errors)} of {count} seeds" if 0 < len(errors) < count else ""
+                lines[-1].append(cell(errors) + fewer if errors else "")
+        cells = [f"{PUBLISHED[dataset][epoch]:.3g}" if epoch in PUBLISHED[dataset] else "" for epoch in EPOCHS]
+        lines.append([f"{name}, published logs", "1", *cells])
+    reached = [i for i in range(len(EPOCHS)) if any(line[2 + i] for line in lines)]
+    rows = [["", "seeds", *(f"epoch {epoch}" for epoch in EPOCHS)], *lines]
+    found = {name: result for dataset in NAMES for side in SIDES for name, result in results(dataset, side).items()}
+    shown = markdown([[*row[:2], *(row[2 + i] for i in reached)] for row in rows])
+    return f"{shown}\n\n{sources(found, mixed=True)}"
 
 
 def draw() -> pathlib.Path:
-    """Draw every seed's curve of both sides, and the published points."""
+    """Draw mean and range of both sides' curves, over the epochs that all seeds have, and the published points."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -50,10 +67,14 @@ def draw() -> pathlib.Path:
     for axes, (dataset, name) in zip(figure.subplots(1, 2), NAMES.items(), strict=True):
         for (side, words), color in zip(SIDES.items(), ("C0", "C1"), strict=True):
             errors = curves(dataset, side)
+            errors = [e for e in errors if len(e) == len(errors[0])]
+            if not errors:
+                continue
             epochs = range(1, len(errors) + 1)
             axes.fill_between(epochs, [min(e) for e in errors], [max(e) for e in errors], color=color, alpha=0.25, lw=0)
-            axes.plot(epochs, [sum(e) / len(e) for e in errors], color=color, label=f"{words}, {len(errors[0])} seeds")
-        axes.plot(EPOCHS, PUBLISHED[dataset], "k.", label="published logs, one seed")
+            seeds = f"{len(errors[0])} seeds" if len(errors[0]) > 1 else "one seed"
+            axes.plot(epochs, [sum(e) / len(e) for e in errors], color=color, label=f"{words}, {seeds}")
+        axes.plot(*zip(*PUBLISHED[dataset].items(), strict=True), "k.", label="published logs, one seed")
         axes.set(yscale="log", title=name, xlabel="epoch", ylabel="squared error per test image")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
