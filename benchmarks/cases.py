@@ -63,7 +63,7 @@ class Case(NamedTuple):
         return 1e-8 * self.loss_divisor
 
 
-CONV, IMPLICIT = Case("conv", "conv"), Case("implicit", "siren", image_size=28)
+CONV, IMPLICIT = Case("conv", "conv"), Case("implicit", "siren", image_size=28, agreement_steps=5)
 VGON = Case("vgon", "vgon", latent_size=48, base_channels=32)
 VGON_SHARED = VGON._replace(name="vgon-shared", shared_noise=True)
 
@@ -86,7 +86,8 @@ SMOKE = (
 )
 CASES = {case.name: case for case in (CONV, *itertools.chain(*GROWTH.values()), IMPLICIT, VGON, VGON_SHARED, *SMOKE)}
 QUICK = ("conv", "implicit")
-FULL = ("conv", "conv-batch-512", "conv-latent-256", "conv-64px", "conv-128px", "implicit")
+FULL = ("conv", "conv-batch-512", "conv-latent-256", "conv-64px", "conv-128px", "implicit", "vgon", "vgon-shared")
+TUNED = ("conv", "implicit", "vgon-shared")  # where all tunings of PyTorch are timed
 
 
 def images(case: Case, seed: int = 0) -> np.ndarray:
@@ -103,7 +104,7 @@ def noise(case: Case, seed: int = 0) -> np.ndarray:
     return drawn.astype(np.float32)
 
 
-def _layers(case: Case) -> list[tuple[int, int, int]]:
+def layers(case: Case) -> list[tuple[int, int, int]]:
     """Return each layer's number of inputs, outputs, and positions at which an example applies it."""
     if case.kind == "siren":
         widths = [2 + case.latent_size, *[case.hidden_dim] * case.num_layers, case.channels]
@@ -124,20 +125,20 @@ def weights(case: Case, seed: int = 0, shift: float = 0.1) -> dict[str, np.ndarr
     def uniform(bound, *shape):
         return rng.uniform(-bound, bound, shape).astype(np.float32)
 
-    drawn, layers = {}, _layers(case)
+    drawn, all_layers = {}, layers(case)
     if case.kind == "vgon":
         k = case.latent_size
         shapes = {f"{name}.{what}": shape for name in LINEAR for what, shape in (("weight", (k, k)), ("bias", (k,)))}
         drawn = {name: uniform(k**-0.5, *shape) for name, shape in shapes.items()}
         return drawn | {f"decoder.{n}": w for n, w in weights(case._replace(kind="conv"), seed, shift).items()}
-    for i, (fan_in, fan_out, _) in enumerate(layers):
+    for i, (fan_in, fan_out, _) in enumerate(all_layers):
         if case.kind == "siren":
             bound = 1 / fan_in if i == 0 else (6 / fan_in) ** 0.5 / 30
             drawn |= {f"{i}.weight": uniform(bound, fan_out, fan_in), f"{i}.bias": uniform(fan_in**-0.5, fan_out)}
             continue
         bound = (16 * fan_out) ** -0.5
         drawn |= {f"{3 * i}.weight": uniform(bound, fan_in, fan_out, 4, 4), f"{3 * i}.bias": uniform(bound, fan_out)}
-        if i < len(layers) - 1:
+        if i < len(all_layers) - 1:
             drawn |= {f"{3 * i + 1}.weight": np.ones(fan_out, np.float32), f"{3 * i + 1}.bias": uniform(shift, fan_out)}
     return drawn
 
@@ -153,7 +154,7 @@ def flax_params(case: Case, drawn: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def _conv_params(case, drawn):
     params = {}
-    for i in range(len(_layers(case))):
+    for i in range(len(layers(case))):
         kernel = np.ascontiguousarray(drawn[f"{3 * i}.weight"].transpose(0, 2, 3, 1))
         params[f"TransposedConv_{i - 1}" if i else "Project_0"] = {"kernel": kernel, "bias": drawn[f"{3 * i}.bias"]}
         if f"{3 * i + 1}.weight" in drawn:
@@ -164,7 +165,7 @@ def _conv_params(case, drawn):
 def _siren_params(case, drawn):
     return {
         f"Dense_{i}": {"kernel": np.ascontiguousarray(drawn[f"{i}.weight"].T), "bias": drawn[f"{i}.bias"]}
-        for i in range(len(_layers(case)))
+        for i in range(len(layers(case)))
     }
 
 
@@ -175,7 +176,7 @@ def decoder_flops(case: Case) -> int:
     """
     taps = 1 if case.kind == "siren" else 16
     linear = 2 * len(LINEAR) * case.latent_size**2 if case.kind == "vgon" else 0
-    return linear + sum(2 * taps * fan_in * fan_out * positions for fan_in, fan_out, positions in _layers(case))
+    return linear + sum(2 * taps * fan_in * fan_out * positions for fan_in, fan_out, positions in layers(case))
 
 
 def choose_form(case: Case) -> str:
@@ -209,7 +210,9 @@ class Side(NamedTuple):
         values: what all sides must agree on: the losses of the first steps (squared error of an image), or latents.
         run: `run(n)` makes n steps, or encodes n batches, to completion.
         peak_bytes: the most bytes alive during one of them; see the sides for how each framework is asked.
-        gemm: multiply two float32 matrices 2048 x 2048 once, to completion.
+        products: ways to multiply two float32 matrices, by name: `products[name](n)()` multiplies two n x n once, to
+            completion.
+        own_product: the name of the one whose peak this side is measured against.
         form: how the encoder is computed, a key of `step_flops`; `None` where that doesn't apply.
         notes: what else the framework says.
     """
@@ -218,6 +221,7 @@ class Side(NamedTuple):
     values: list[float]
     run: Any
     peak_bytes: Any
-    gemm: Any
+    products: dict[str, Any]
+    own_product: str
     form: str | None
     notes: dict[str, Any]

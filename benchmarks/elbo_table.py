@@ -6,9 +6,10 @@ python -m benchmarks.elbo_table
 import statistics
 
 from benchmarks import report
-from benchmarks.quality_table import EPOCHS, SIDES, cell
-from benchmarks.step_time_table import load, markdown, number
+from benchmarks.quality_table import SIDES, cell
+from benchmarks.tables import load, markdown, number, sources
 
+EPOCHS = (1, 2, 5, 10)
 PUBLISHED = (240, 219, 191, 173)  # logs of the authors' architecture that others published, one seed
 
 
@@ -82,9 +83,10 @@ TABLES = {  # mark in the page: table, and the results that it is made from
 def page_with(text: str) -> str:
     """Return the page's text with the tables of the results there are."""
     for mark, (table, names) in TABLES.items():
-        results = [load(name) for name in names]
-        if all(results):
-            text = report.page_with(text, mark, table(*results))
+        results = {name: load(name) for name in names}
+        if all(results.values()):
+            of = sources(results, mixed=True)  # errors, which no machine changes
+            text = report.page_with(text, mark, f"{table(*results.values())}\n\n{of}")
     return text
 
 

@@ -3,13 +3,12 @@
 python -m benchmarks.estimators_table
 """
 
-import json
 import statistics
 
 import numpy as np
 
 from benchmarks import report
-from benchmarks.step_time_table import markdown
+from benchmarks.tables import load_all, markdown, sources
 
 DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10 (10,000 images)"}
 NORMS = {"batch": "batch norm", "none": "no norm"}
@@ -53,11 +52,12 @@ def table(result: dict) -> str:
 
 def page_with(text: str) -> str:
     """Return the page's text with the table of the results there are, in one file or several."""
-    results = [json.loads(path.read_text()) for path in sorted(report.RESULTS.glob("estimators*.json"))]
+    found = load_all("estimators*")
+    results = list(found.values())
     keys = ("dataset", "latent_size", "norm", "estimator", "seed")
     runs = {tuple(run[key] for key in keys): run for result in results for run in result["runs"]}  # the later file's
     table_of_all = table({"num_steps": results[0]["num_steps"], "runs": list(runs.values())})
-    return report.page_with(text, "estimators", table_of_all)
+    return report.page_with(text, "estimators", f"{table_of_all}\n\n{sources(found, mixed=True)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The sides in JAX: our definition and our fast form, training or encoding.
+"""The sides in JAX: plain JAX, our definition and our fast form, training or encoding.
+
+Ours makes all steps of a call in one program, as `gon_jax.fit` does; plain JAX is one call for each.
 
 Bytes alive during a step: arguments, temporaries and results of the compiled program, as XLA's own analysis gives
 them; a result that reuses the memory of an argument counts once.
@@ -11,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gon_jax
-from benchmarks import cases
+from benchmarks import cases, plain_jax
 from benchmarks.cases import Case, Side
 from gon_jax.base import Model, Variables
 from gon_jax.coordinates import grid
@@ -21,7 +23,7 @@ from gon_jax.linearization import Strategy, choose_strategy
 from gon_jax.models import gon, vgon
 from gon_jax.training import init_state, make_optimizer, train_step
 
-STRATEGIES = {"jax-definition": "definition", "jax-fast": None, "jax-frozen": None}
+STRATEGIES = {"jax-plain": "definition", "jax-definition": "definition", "jax-fast": None, "jax-frozen": None}
 
 
 def make_decoder(case: Case) -> gon_jax.Decoder:
@@ -108,14 +110,46 @@ def compile_encoding(model: Model, frozen: bool, params, data):
     return compiled, run
 
 
+def compile_plain(task: str, case: Case):
+    """Return the compiled program of a step (or of encoding a batch) in plain JAX, and `run(n)`, as the others."""
+    params, data = plain_jax.make_params(case, cases.weights(case)), make_batches(case, "definition")
+    batches = list(zip(*data.values(), strict=True))
+    optimizer, step = plain_jax.make_step(case)
+    opt_state, made = optimizer.init(params), 0
+    if task == "train":
+        compiled = jax.jit(step, donate_argnums=(0, 1)).lower(params, opt_state, *batches[0]).compile()
+    else:
+        encode, _ = plain_jax.make_functions(case)
+        compiled = jax.jit(encode).lower(params, *batches[0]).compile()
+
+    def run(num):
+        nonlocal params, opt_state, made
+        results = []
+        for _ in range(num):
+            batch, made = batches[made % len(batches)], made + 1
+            if task == "train":
+                params, opt_state, result = compiled(params, opt_state, *batch)
+            else:
+                result = compiled(params, *batch)
+            results.append(result)
+        return np.array(jax.block_until_ready(results)) if task == "train" else jax.block_until_ready(result)
+
+    return compiled, run
+
+
 def make(task: str, name: str, case: Case, device: str) -> Side:
     """Build and compile a side; `task` is "train" or "encode"."""
     setup(device)
     params = jax.tree.map(jnp.asarray, cases.flax_params(case, cases.weights(case)))
     strategy = STRATEGIES[name]
     model, data = make_model(case, strategy), make_batches(case, strategy)
+    apart = 0  # bytes of data that are no arguments of the program
     start = time.perf_counter()
-    if task == "train":
+    if name == "jax-plain":
+        compiled, run = compile_plain(task, case)
+        form = "definition" if task == "train" else None
+        apart = sum(a.nbytes for a in jax.tree.leaves(data)) * (cases.NUM_BATCHES - 1) // cases.NUM_BATCHES
+    elif task == "train":
         compiled, run = compile_training(model, case, params, data)
         form = form_of(case, params, strategy)
     else:
@@ -126,7 +160,19 @@ def make(task: str, name: str, case: Case, device: str) -> Side:
 
     memory = compiled.memory_analysis()
     kinds = ("argument", "temp", "output")
-    peak = sum(getattr(memory, f"{kind}_size_in_bytes") for kind in kinds) - memory.alias_size_in_bytes
-    notes = {"xla_flops": (compiled.cost_analysis() or {}).get("flops")}
-    square, product = jnp.ones((2048, 2048)), jax.jit(jnp.matmul)
-    return Side(seconds, values, run, lambda: peak, lambda: product(square, square).block_until_ready(), form, notes)
+    peak = sum(getattr(memory, f"{kind}_size_in_bytes") for kind in kinds) - memory.alias_size_in_bytes + apart
+
+    def multiplication(n):
+        a, product = jax.random.uniform(jax.random.key(0), (n, n)), jax.jit(jnp.dot)
+        return lambda: product(a, a).block_until_ready()
+
+    return Side(
+        seconds_compile=seconds,
+        values=values,
+        run=run,
+        peak_bytes=lambda: peak,
+        products={"jnp.dot": multiplication},
+        own_product="jnp.dot",
+        form=form,
+        notes={"xla_flops": (compiled.cost_analysis() or {}).get("flops")},
+    )

@@ -4,12 +4,14 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy", "tensorflow-datasets", "pillow", "scikit-learn")
+VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS")
 ROOT = Path(__file__).parents[1]
 
 
@@ -60,12 +62,14 @@ def provenance(command: str | None = None) -> dict:
     """Return command, commit, versions, hardware and date of this process, as a dict for JSON.
 
     Args:
-        command: by default this process's, as a command of this project.
+        command: by default this process's, as one types it in a shell, with the variables of the environment that
+            change how fast it runs.
     """
     if command is None:
         module = sys.modules["__main__"].__spec__  # None for a script
-        first = f"python -m {module.name.removesuffix('.__main__')}" if module else Path(sys.argv[0]).name
-        command = " ".join([first, *sys.argv[1:]])
+        program = ["-m", module.name.removesuffix(".__main__")] if module else [Path(sys.argv[0]).name]
+        variables = [f"{name}={shlex.quote(os.environ[name])}" for name in VARIABLES if name in os.environ]
+        command = " ".join([*variables, shlex.join(["python", *program, *sys.argv[1:]])])
     return {
         "command": command,
         "commit": commit_of(),

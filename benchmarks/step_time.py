@@ -1,13 +1,14 @@
 """Time a training step, or encoding, of both frameworks on the same weights and data, after they agree.
 
-    python -m benchmarks.step_time                    # two cases, a few minutes: runs/bench and the table
-    python -m benchmarks.step_time --full             # all cases and growth: benchmarks/results/step_time_cpu.json
-    python -m benchmarks.step_time --encoding --full  # latents a second: benchmarks/results/encoding_cpu.json
-    python -m benchmarks.step_time --full --cases vgon vgon-shared  # some cases, in a file of their own
+    python -m benchmarks.step_time                      # two cases, a few minutes: runs/bench and the tables
+    python -m benchmarks.step_time --full --cases conv  # a case and all its sides: results/step_time_conv_cpu.json
+    python -m benchmarks.step_time --full               # every case, each in its file: about an hour
+    python -m benchmarks.step_time --full --encoding    # latents a second: results/encoding_conv_cpu.json
     python -m benchmarks.step_time --full --sides jax-fast --cases conv --against ../before  # beside another checkout
 
 Every side is a process of its own, with all threads; one works at a time. All sides first make the same steps (or
 latents), which must agree to 1e-3; then rounds alternate between them, each of as many steps as fill it, to completion.
+At the end each multiplies matrices of several sizes by its own library: the peak that its steps are measured against.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import json
 import pathlib
 import statistics
 import sys
+import traceback
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -24,24 +26,25 @@ from tqdm.auto import tqdm
 from benchmarks import cases, report
 from benchmarks.cases import CASES, Case
 from benchmarks.provenance import commit_of
+from benchmarks.sides import BASES, FULL, GROWTH, QUICK, TUNED, admitted, environment, split
 from benchmarks.workers import ROOT, Worker, serve, timed
 
-SIDES = {
-    "train": (
-        "torch-eager",
-        "torch-compiled",
-        "torch-compiled-channels-last",
-        "torch-compiled-shared",
-        "jax-definition",
-        "jax-fast",
-    ),
-    "encode": ("torch-eager", "jax-definition", "jax-fast", "jax-frozen"),
-}
-QUICK_SIDES = ("torch-eager", "torch-compiled", "jax-definition", "jax-fast")
-FULL_SIDES = ("torch-eager", "torch-compiled", "torch-compiled-shared", "jax-definition", "jax-fast")
-GROWTH_SIDES = ("torch-eager", "jax-fast")
 TOLERANCE = 1e-3
-GEMM_FLOPS = 2 * 2048**3
+PRODUCT_SIZES = {"cpu": (256, 512, 1024, 2048), "gpu": (1024, 2048, 4096, 8192)}
+PRODUCT_SECONDS, PRODUCT_REPEATS = 0.2, 8  # of each size, at least
+
+
+def product_rates(products, device: str) -> dict[str, dict[str, float]]:
+    """Return operations per second of square float32 products: name to size to the best of several."""
+    rates = {}
+    for name, make in products.items():
+        rates[name] = {}
+        for n in PRODUCT_SIZES[device]:
+            multiply, seconds = make(n), []
+            while len(seconds) <= PRODUCT_REPEATS or sum(seconds[1:]) < PRODUCT_SECONDS:  # the first may compile
+                seconds.append(timed(multiply)[0])
+            rates[name][str(n)] = 2 * n**3 / min(seconds)
+    return rates
 
 
 def work(task: str, name: str, case: Case, device: str) -> None:
@@ -54,12 +57,18 @@ def work(task: str, name: str, case: Case, device: str) -> None:
             from benchmarks import torch_sides as sides
         else:
             from benchmarks import jax_sides as sides
-        side = sides.make(task, name, case, device)
-        return {"seconds_compile": side.seconds_compile, "form": side.form, "values": side.values} | side.notes
+        try:
+            side = sides.make(task, name, case, device)
+        except Exception as error:  # a compiler has many kinds
+            if not name.startswith("torch-compiled"):
+                raise
+            traceback.print_exc()
+            return {"failed": f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"}
+        built = {"seconds_compile": side.seconds_compile, "form": side.form, "own_product": side.own_product}
+        return built | side.notes | {"values": side.values}
 
     def finish():
-        gemm = GEMM_FLOPS / min(timed(side.gemm)[0] for _ in range(8))
-        return {"peak_bytes": int(side.peak_bytes()), "gemm_flops_per_second": gemm}
+        return {"peak_bytes": int(side.peak_bytes()), "products": product_rates(side.products, device)}
 
     serve({"prepare": prepare, "time": lambda steps: timed(side.run, steps), "finish": finish})
 
@@ -88,6 +97,8 @@ def check_agreement(name: str, values: dict[str, list[float]]) -> dict[str, floa
 def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: str, other: pathlib.Path = ROOT) -> dict:
     """Return what was measured of a case: see the keys of its sides.
 
+    A side that PyTorch fails to compile has its error as "failed", and nothing else.
+
     Args:
         task: "train" or "encode".
         case, sides: what to time; the first side is the reference of agreement.
@@ -101,11 +112,16 @@ def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: s
         for side in sides:
             bar.set_postfix_str(f"{side} builds")
             name, _, commit = side.partition("@")
-            arguments, roots = [task, name, case, device], (other,) if commit else ()
-            workers[side] = stack.enter_context(Worker("benchmarks.step_time", arguments, device, *roots))
-            results[side] = workers[side].ask("prepare")
-            values[side] = results[side].pop("values")
+            options = {"environment": environment(side)} | ({"root": other} if commit else {})
+            worker = stack.enter_context(Worker("benchmarks.step_time", [task, name, case, device], device, **options))
+            results[side] = worker.ask("prepare")
+            if "failed" in results[side]:
+                tqdm.write(f"{case.name}: {side} failed, {results[side]['failed']}", sys.stderr)
+            else:
+                workers[side], values[side] = worker, results[side].pop("values")
             bar.update()
+        if not workers:
+            raise RuntimeError(f"expected a side of {case.name} that can be built, got none; their errors are above")
         agreement = check_agreement(case.name, values)
 
         steps = {}
@@ -115,17 +131,17 @@ def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: s
                 steps[side] *= 4
                 taken, _ = worker.ask("time", steps=steps[side])
             steps[side] = max(1, round(steps[side] * seconds / taken))
-        milliseconds, others = {side: [] for side in sides}, dict.fromkeys(sides, 0.0)
+        milliseconds, others, turns = {side: [] for side in workers}, dict.fromkeys(workers, 0.0), list(workers)
         for i in range(rounds):
-            for side in (*sides[i % len(sides) :], *sides[: i % len(sides)]):
+            for side in (*turns[i % len(turns) :], *turns[: i % len(turns)]):
                 bar.set_postfix_str(side)
                 taken, cores = workers[side].ask("time", steps=steps[side])
                 others[side] = max(others[side], cores)
                 milliseconds[side].append(1e3 * taken / steps[side])
                 bar.update()
-        for side, result in results.items():
-            median = statistics.median(milliseconds[side])
-            result |= workers[side].ask("finish") | {
+        for side, worker in workers.items():
+            result, median = results[side], statistics.median(milliseconds[side])
+            result |= worker.ask("finish") | {
                 "steps_per_round": steps[side],
                 "rounds_ms": milliseconds[side],
                 "median_ms": median,
@@ -146,44 +162,23 @@ def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: s
     return {"case": case._asdict() | {"step_size": case.step_size}, "rounds": rounds, "sides": results}
 
 
-def add_gemm_fractions(result: dict) -> None:
-    """Add the machine's peak, the best product of any side, and what part of it each side's counted operations are."""
-    sides = [side for case in result["cases"].values() for side in case["sides"].values()]
-    peak = result["gemm_flops_per_second"] = max(side["gemm_flops_per_second"] for side in sides)
-    for side in sides:
-        if "flops" in side:
-            side["fraction_of_gemm_peak"] = side["flops"] / (1e-3 * side["median_ms"]) / peak
-
-
-def admitted(case: Case, sides) -> tuple[str, ...]:
-    """Return the sides that are not another side under a second name: with noise of its own, no example is fast."""
-    if case.kind != "vgon":
-        return tuple(sides)
-    others = ("torch-compiled-channels-last", "torch-compiled-shared", *([] if case.shared_noise else ["jax-fast"]))
-    return tuple(side for side in sides if side not in others)
-
-
-def plan(args) -> tuple[list[tuple[Case, tuple[str, ...]]], dict[str, list[str]]]:
-    """Return what to measure, cases and sides, and which cases show growth in what."""
-    task, growth = "encode" if args.encoding else "train", {}
-    default = SIDES["encode"] if args.encoding else FULL_SIDES if args.full else QUICK_SIDES
-    if unknown := set(args.sides or ()) - set(SIDES[task]):
-        raise ValueError(f"expected sides of {', '.join(SIDES[task])} for this task, got {', '.join(unknown)}")
-    sides = tuple(side for side in SIDES[task] if side in (args.sides or default))  # the first is the reference
+def plan(args) -> list[tuple[Case, tuple[str, ...]]]:
+    """Return what to measure: cases and sides."""
+    task = "encode" if args.encoding else "train"
     names = args.cases or (("conv",) if args.encoding else cases.FULL if args.full else cases.QUICK)
     if args.encoding and (variational := [name for name in names if CASES[name].kind == "vgon"]):
         raise ValueError(f"expected cases without noise to time encoding, got {', '.join(variational)}")
-    planned = {name: (CASES[name], admitted(CASES[name], sides)) for name in names}
+    planned = {}
     if args.full and not (args.encoding or args.cases):
-        growth = {field: [case.name for case in grown] for field, grown in cases.GROWTH.items()}
-        few = tuple(side for side in GROWTH_SIDES if side in sides)
-        planned = {name: (CASES[name], few) for name in sum(growth.values(), [])} | planned
-    if not args.full:
-        planned = {
-            name: (case._replace(agreement_steps=5) if case.name == "implicit" else case, sides)
-            for name, (case, sides) in planned.items()
-        }
-    return list(planned.values()), growth
+        planned = {case.name: GROWTH for grown in cases.GROWTH.values() for case in grown}
+    for name in names:
+        tuned = args.full and name in cases.TUNED and args.device == "cpu"
+        few = FULL if args.full else QUICK
+        planned[name] = BASES["encode"] if args.encoding else TUNED[CASES[name].kind] if tuned else few
+    if args.sides:
+        order = {base: i for i, base in enumerate(BASES[task])}  # the first is the reference
+        planned = dict.fromkeys(planned, tuple(sorted(args.sides, key=lambda side: order.get(split(side)[0], 0))))
+    return [(CASES[name], admitted(task, CASES[name], sides)) for name, sides in planned.items()]
 
 
 def main(argv=None):
@@ -191,20 +186,19 @@ def main(argv=None):
     parser.add_argument("--full", action="store_true", help="all cases and sides, and growth with each size")
     parser.add_argument("--encoding", action="store_true", help="time encoding in place of training")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--sides", nargs="+", help=", ".join(dict.fromkeys(sum(SIDES.values(), ()))))
-    parser.add_argument("--rounds", type=int, help="how often each side is timed (5; 7 with --full)")
-    parser.add_argument("--seconds", type=float, help="length of a round of one side (1.5; 3 with --full)")
+    parser.add_argument("--sides", nargs="+", help="in place of the case's own; see benchmarks/sides.py")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each side is timed")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a round of one side")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--against", type=pathlib.Path, help="another checkout, to time the same sides of")
     parser.add_argument("--results", type=pathlib.Path, help="folder of the JSON (runs/bench; --full: the project's)")
     args = parser.parse_args(argv)
-    rounds, seconds = args.rounds or (7 if args.full else 5), args.seconds or (3.0 if args.full else 1.5)
     folder = args.results or (report.RESULTS if args.full else ROOT / "runs" / "bench")
-    planned, growth = plan(args)
+    planned = plan(args)
     if not importlib.util.find_spec("torch"):
         if any(side.startswith("torch") for side in args.sides or ()):
             parser.error("expected torch for the sides asked for, got none: pip install -e '.[benchmark]'")
-        tqdm.write("no torch here, so ours alone: pip install -e '.[benchmark]' brings the other sides", sys.stderr)
+        tqdm.write("no torch here, so JAX alone: pip install -e '.[benchmark]' brings the other sides", sys.stderr)
         planned = [(case, tuple(s for s in sides if not s.startswith("torch"))) for case, sides in planned]
 
     if args.against is not None:
@@ -212,24 +206,26 @@ def main(argv=None):
             parser.error(f"expected a checkout of this project for --against, got {args.against}")
         commit = commit_of(args.against)[:7]
         planned = [(case, (*sides, *(f"{side}@{commit}" for side in sides))) for case, sides in planned]
-    made_by = report.provenance()
+    made_by, other = report.provenance(), (args.against or ROOT).absolute()
     task, what = ("encode", "encoding of a batch") if args.encoding else ("train", "a training step")
-    result = {"what": what, "device": args.device, "seconds_per_round": seconds, "growth": growth, "cases": {}}
+    head = {"what": what, "device": args.device, "seconds_per_round": args.seconds}
+    prefix, measured = "encoding" if args.encoding else "step_time", {}
     for case, sides in planned:
-        other = (args.against or ROOT).absolute()
-        result["cases"][case.name] = measure(task, case, sides, rounds, seconds, args.device, other)
-        add_gemm_fractions(result)
-        names = ["encoding" if args.encoding else "step_time", *(args.cases or []), args.device]
+        result = measure(task, case, sides, args.rounds, args.seconds, args.device, other)
+        measured[case.name] = made_by | head | result
         if args.against is not None:
-            names = ["step_time_against", args.device]
-        path = report.write("_".join(names), result, made_by, folder)
+            both = head | {"cases": {name: {"case": m["case"], "sides": m["sides"]} for name, m in measured.items()}}
+            path = report.write(f"{prefix}_against_{args.device}", both, made_by, folder)
+        else:
+            path = report.write(f"{prefix}_{case.name}_{args.device}", head | result, made_by, folder)
+        tqdm.write(str(path))
 
-    from benchmarks.step_time_table import against_table, cases_table, encoding_table
+    from benchmarks import step_time_table as tables
 
     if args.against is not None:
-        print(against_table(result), path, sep="\n\n")
+        print(tables.against_table(both))
     else:
-        print(encoding_table(result) if args.encoding else cases_table(result), path, sep="\n\n")
+        print(tables.encoding_table(measured) if args.encoding else tables.step_time_tables(measured))
 
 
 if __name__ == "__main__":

@@ -32,9 +32,11 @@ def coordinates(image_size: int) -> torch.Tensor:
 class Siren(nn.ModuleList):
     """The authors' implicit decoder, `[B, k, 1, 1]` to `[B, H W, channels]`: each point is joined to its latent."""
 
-    def __init__(self, latent_size: int, image_size: int, channels: int, hidden_dim: int, num_layers: int):
+    def __init__(
+        self, latent_size: int, image_size: int, channels: int, hidden_dim: int, num_layers: int, linear=nn.Linear
+    ):
         widths = [2 + latent_size, *[hidden_dim] * num_layers, channels]
-        super().__init__(nn.Linear(*pair) for pair in zip(widths[:-1], widths[1:], strict=True))
+        super().__init__(linear(*pair) for pair in zip(widths[:-1], widths[1:], strict=True))
         self.register_buffer("points", coordinates(image_size), persistent=False)
 
     def forward(self, z):

@@ -1,4 +1,6 @@
-"""The sides in PyTorch: the authors' algorithm as it stands, compiled, and compiled with our algebra.
+"""The sides in PyTorch: the authors' algorithm as it stands, compiled, and compiled with our algebra; a frozen encoder.
+
+Each of the first three with the options of `benchmarks.sides`, which tune PyTorch and change no result.
 
 Bytes alive during a step: parameters, Adam's moments, buffers and data, and what torch.profiler sees allocated on top
 during one step, at the moment when that is most (on a GPU, the allocator's own count). Memory that a library
@@ -12,17 +14,19 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.func import grad, grad_and_value, jvp, vjp, vmap
+from torch.func import grad, grad_and_value, jacrev, jvp, vjp, vmap
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import cases, torch_gon
+from benchmarks import cases, onednn, torch_gon
 from benchmarks.cases import Case, Side
+from benchmarks.sides import split
 
-SIDES = {  # form of the encoder (None is the one with the fewest operations), memory format of images and kernels
-    "torch-compiled": ("definition", torch.contiguous_format),
-    "torch-compiled-channels-last": ("definition", torch.channels_last),
-    "torch-compiled-shared": (None, torch.contiguous_format),
-}
+FORMS = {"torch-compiled": "definition", "torch-compiled-shared": None}  # None is the one with the fewest operations
+
+
+def memory_format(options: frozenset[str]) -> torch.memory_format:
+    """Return the memory format of images and kernels."""
+    return torch.channels_last if "channels-last" in options else torch.contiguous_format
 
 
 class Eager:
@@ -30,27 +34,33 @@ class Eager:
 
     form = "definition"
 
-    def __init__(self, case: Case, weights: dict[str, np.ndarray], device: str):
-        self.case = case
+    def __init__(self, case: Case, weights: dict[str, np.ndarray], device: str, options: frozenset[str] = frozenset()):
+        self.case, self.memory_format = case, memory_format(options)
         if case.kind != "siren":
             make = torch_gon.decoder if case.kind == "conv" else torch_gon.Variational
             network = make(case.latent_size, case.base_channels, case.channels, case.image_size)
         else:
             sizes = case.image_size, case.channels, case.hidden_dim, case.num_layers
-            network = torch_gon.Siren(case.latent_size, *sizes)
+            linear = onednn.Linear if "onednn" in options else torch.nn.Linear
+            network = torch_gon.Siren(case.latent_size, *sizes, linear)
         missing, unexpected = network.load_state_dict({n: torch.tensor(w) for n, w in weights.items()}, strict=False)
         if unexpected or {name.split(".")[-1] for name in missing} & {"weight", "bias"}:
             raise ValueError(f"expected the weights of {case.name}, got too many: {unexpected}, too few: {missing}")
-        self.network = network.to(device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=case.learning_rate)
+        self.network = network.to(device, memory_format=self.memory_format)
+        fused = True if "fused" in options else None  # None lets torch choose
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=case.learning_rate, fused=fused)
+
+    def _format(self, x):
+        return x.contiguous(memory_format=self.memory_format) if x.ndim == 4 else x
 
     def step(self, x, *noise):
-        case = self.case
+        case, x = self.case, self._format(x)
         if noise:
             return torch_gon.update_variational(self.network, self.optimizer, x, *noise, case.step_size)
         return torch_gon.update(self.network, self.optimizer, x, case.latent_size, case.step_size, case.loss_divisor)
 
     def encode(self, x):
+        x = self._format(x)
         return torch_gon.encode(self.network, x, self.case.latent_size, self.case.step_size, attached=False)
 
     def errors(self, x, *noise):
@@ -105,13 +115,13 @@ def variational(params, x, z, noise):
     return entropies + 0.5 * (mean.square() + logvar.exp() - logvar - 1).sum(1)
 
 
-def siren(points, params, z):
+def siren(points, params, z, linear=F.linear):
     """Decode `[B, 1, k]`, or a latent for each point `[1, N, k]`, to `[B, N, C]`; the first layer takes z apart."""
     first = params["0.weight"]
-    x = F.linear(points, first[:, :2], params["0.bias"]) + F.linear(z, first[:, 2:])
+    x = linear(points, first[:, :2], params["0.bias"]) + linear(z, first[:, 2:])
     layer = 1
     while f"{layer}.weight" in params:
-        x = F.linear(torch.sin(30 * x), params[f"{layer}.weight"], params[f"{layer}.bias"])
+        x = linear(torch.sin(30 * x), params[f"{layer}.weight"], params[f"{layer}.bias"])
         layer += 1
     return x
 
@@ -148,13 +158,12 @@ def siren_by_shared_origin(decode, num_points, z0, step_size, params, x):
 class Compiled:
     """One compiled function for loss, gradient and Adam's update in place; on a GPU its launches are one graph."""
 
-    def __init__(self, case: Case, weights, device: str, form: str | None, memory_format=torch.contiguous_format):
-        self.case, self.form = case, form or cases.choose_form(case)
-        contiguous = memory_format == torch.contiguous_format
+    def __init__(self, case: Case, weights, device: str, form: str | None, options: frozenset[str] = frozenset()):
+        self.case, self.form, self.options = case, form or cases.choose_form(case), options
         known = {"siren": ("definition", "pointwise"), "vgon": ("definition",)}.get(case.kind)
-        if known and not (contiguous and self.form in known):
-            raise ValueError(f"expected form {' or '.join(known)} of {case.kind}, got {self.form} and {memory_format}")
-        self.memory_format, self.graph, self.made = memory_format, None, 0
+        if known and self.form not in known:
+            raise ValueError(f"expected form {' or '.join(known)} of {case.kind}, got {self.form}")
+        self.memory_format, self.graph, self.made = memory_format(options), None, 0
         self.params = {n: self._format(torch.tensor(w, device=device)) for n, w in weights.items()}
         self.moments = [{n: torch.zeros_like(p) for n, p in self.params.items()} for _ in range(2)]
         self.count = torch.zeros((), device=device)
@@ -165,12 +174,19 @@ class Compiled:
             z0, self.decode, shared = None, None, None
         else:
             z0, points = torch.zeros(1, 1, case.latent_size, device=device), torch_gon.coordinates(case.image_size)
-            self.decode = partial(siren, points.to(device))
+            linear = {"linear": onednn.linear} if "onednn" in options else {}
+            self.decode = partial(siren, points.to(device), **linear)
             shared = partial(siren_by_shared_origin, self.decode, case.pixels)
         encode = partial(by_definition, self.decode) if self.form == "definition" else shared
         self._encode = partial(encode, z0, case.step_size)
-        mode = "max-autotune-no-cudagraphs" if device == "cuda" else None
-        self._step = torch.compile(self._plain_step, fullgraph=True, mode=mode)
+        autotune = device == "cuda" or "max-autotune" in options
+        self.mode = "max-autotune-no-cudagraphs" if autotune else None
+        self._compiled_step = self._compiled_encode = None
+
+    def compile(self, function, *args):
+        """Return a function compiled for arguments like these."""
+        function = onednn.plain(function, *args) if "onednn" in self.options else function
+        return torch.compile(function, fullgraph=True, mode=self.mode)
 
     def _format(self, tensor):
         return tensor.contiguous(memory_format=self.memory_format) if tensor.ndim == 4 else tensor
@@ -192,27 +208,64 @@ class Compiled:
             params[name].sub_(self.case.learning_rate * first[name] / (1 - 0.9**count) / root)
         return loss
 
+    def _step(self, *batch):
+        args = self.params, *self.moments, self.count, *batch
+        if self._compiled_step is None:
+            self._compiled_step = self.compile(self._plain_step, *args)
+        return self._compiled_step(*args)
+
     def step(self, *batch):
         batch, self.made = [self._format(t) for t in batch], self.made + 1
         if not batch[0].is_cuda or self.made < 4:  # the first steps compile, and warm up what a capture may not hold
-            return self._step(self.params, *self.moments, self.count, *batch)
+            return self._step(*batch)
         if self.graph is None:
             self.graph, self.batch = torch.cuda.CUDAGraph(), [t.clone() for t in batch]
             with torch.cuda.graph(self.graph):
-                self.loss = self._step(self.params, *self.moments, self.count, *self.batch)
+                self.loss = self._step(*self.batch)
         for kept, new in zip(self.batch, batch, strict=True):
             kept.copy_(new)
         self.graph.replay()
         return self.loss.clone()
 
-    def encode(self, x):
+    def plain_encode(self, x):
         return self._encode(self.params, self._format(x))
+
+    def encode(self, x):
+        if self._compiled_encode is None:
+            self._compiled_encode = self.compile(self._encode, self.params, self._format(x))
+        return self._compiled_encode(self.params, self._format(x))
 
     def errors(self, *batch):
         return self._errors(self.params, *map(self._format, batch))
 
     def tensors(self):
-        return [*self.params.values(), *(m for moment in self.moments for m in moment.values())]
+        return [*self.params.values(), *(m for moment in self.moments for m in moment.values()), self.count]
+
+
+class Frozen(Compiled):
+    """An encoder as arrays, z = b + x M: M is the decoder's Jacobian at the origin by `torch.func`, computed once.
+
+    Under batch statistics those of the origin are held, and the mean cotangent is that of the given images.
+    """
+
+    def __init__(self, case: Case, weights, device: str, x: torch.Tensor):
+        super().__init__(case, weights, device, "definition")
+        step_size, size = case.step_size, case.latent_size
+        z0 = torch.zeros(1, 1, size, device=device) if case.kind == "siren" else x.new_zeros(1, size, 1, 1)
+        decode = partial(self.decode, self.params)
+        held = partial(conv, self.params, norm=held_norm({})) if case.kind == "conv" else decode
+        output = held(z0)
+        jacobian = jacrev(held)(z0).reshape(-1, size)
+        mean = 2 * (output - x.mean(0, keepdim=True))
+        pulled_mean = vjp(decode, z0)[1](mean)[0].flatten()
+        self.matrix = 2 * step_size * jacobian
+        self.bias = -step_size * ((2 * output - mean).flatten() @ jacobian + pulled_mean)
+
+    def encode(self, x):
+        return torch.addmm(self.bias, x.flatten(1), self.matrix)
+
+    def tensors(self):
+        return [self.matrix, self.bias]
 
 
 def setup(device: str) -> str:
@@ -225,7 +278,12 @@ def setup(device: str) -> str:
 
 def make_trainer(name: str, case: Case, weights, device: str) -> Eager | Compiled:
     """Return a side's trainer, with `step`, `encode` and `errors` of batches in torch's layout."""
-    return Eager(case, weights, device) if name == "torch-eager" else Compiled(case, weights, device, *SIDES[name])
+    base, options = split(name)
+    if base == "torch-frozen":
+        return Frozen(case, weights, device, to_batches(case, device)[0][0])
+    if base == "torch-eager":
+        return Eager(case, weights, device, options)
+    return Compiled(case, weights, device, FORMS[base], options)
 
 
 def to_torch(case: Case, images: np.ndarray) -> torch.Tensor:
@@ -265,7 +323,6 @@ def make(task: str, name: str, case: Case, device: str) -> Side:
     device = setup(device)
     trainer = make_trainer(name, case, cases.weights(case), device)
     batches = to_batches(case, device)
-    square = torch.rand(2048, 2048, device=device)
     made = 0
 
     def one():
@@ -279,13 +336,18 @@ def make(task: str, name: str, case: Case, device: str) -> Side:
         synchronize(device)
         return result
 
-    def gemm():
-        square @ square
-        synchronize(device)
+    def multiplication(product, n):
+        a = torch.rand(n, n, device=device)
+
+        def multiply():
+            product(a, a)
+            synchronize(device)
+
+        return multiply
 
     start = time.perf_counter()
     first = run(1)
-    seconds = 0.0 if name == "torch-eager" else time.perf_counter() - start
+    seconds = 0.0 if split(name)[0] not in FORMS else time.perf_counter() - start
     if task == "train":
         losses = [first, *(one() for _ in range(case.agreement_steps - 1))]
         values = [loss.item() * case.loss_divisor for loss in losses]
@@ -293,4 +355,16 @@ def make(task: str, name: str, case: Case, device: str) -> Side:
         values = first.flatten().tolist()
     form = trainer.form if task == "train" else None
     data = [tensor for batch in batches for tensor in batch]
-    return Side(seconds, values, run, lambda: peak_bytes(one, [*trainer.tensors(), *data], device), gemm, form, {})
+    products = {"torch.mm": partial(multiplication, torch.mm)}
+    if device == "cpu" and torch.backends.mkldnn.is_available():
+        products["oneDNN"] = partial(multiplication, onednn.product)
+    return Side(
+        seconds_compile=seconds,
+        values=values,
+        run=run,
+        peak_bytes=lambda: peak_bytes(one, [*trainer.tensors(), *data], device),
+        products=products,
+        own_product="oneDNN" if "onednn" in split(name)[1] else "torch.mm",
+        form=form,
+        notes={"threads": torch.get_num_threads()},
+    )

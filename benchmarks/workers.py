@@ -40,12 +40,21 @@ class Worker:
         module, arguments: the command.
         device: "cpu" or "gpu".
         root: the checkout whose code it runs.
+        environment: variables to set.
     """
 
-    def __init__(self, module: str, arguments, device: str, root: pathlib.Path = ROOT):
+    def __init__(
+        self,
+        module: str,
+        arguments,
+        device: str,
+        *,
+        root: pathlib.Path = ROOT,
+        environment: dict[str, str] | None = None,
+    ):
         self.cache = tempfile.TemporaryDirectory()
         self.what = f"{module} {json.dumps(arguments)}"
-        environment = os.environ | {
+        variables = os.environ | {
             "PYTHONPATH": str(root),
             "JAX_PLATFORMS": "cuda" if device == "gpu" else "cpu",
             "JAX_ENABLE_COMPILATION_CACHE": "false",
@@ -53,9 +62,10 @@ class Worker:
             "TRITON_CACHE_DIR": self.cache.name,
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several sides share a GPU
         }
+        variables |= environment or {}
         command = [sys.executable, "-m", module, "--worker", json.dumps(arguments)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen(command, cwd=root, env=environment, text=True, **pipes)
+        self.process = subprocess.Popen(command, cwd=root, env=variables, text=True, **pipes)
 
     def ask(self, request: str, **arguments):
         """Send a request and wait for its answer.
