@@ -140,8 +140,7 @@ def _variational(protocol: Protocol):
 
 def plot_bounds(path: Path, arms: Arms, title: str) -> None:
     """Write one panel of the held-out bound."""
-    name = "validation.negative_elbo"
-    found = curves(arms, name) or curves(arms)
+    found = curves(arms, "validation.negative_elbo")
     plots.save_panels(path, {title: found}, xlabel=EPOCH, ylabel="-ELBO per held-out image, nats")
 
 

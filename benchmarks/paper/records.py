@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks import report
 from gon_jax.runs import Config
+from gon_jax.runs.folder import read_config
 
 Curve = tuple[list[int], list[float]]  # steps, values
 NOT_KEPT = ("versions", "device", "dataset", "model", "likelihood")  # of a summary: they are elsewhere in the record
@@ -80,12 +81,10 @@ def stem(config: Config) -> str:
 def read_run(folder: Path) -> Record:
     """Return the record of a finished run's folder, with the provenance that lies beside it."""
     made_by = json.loads((folder / "made_by.json").read_text())
-    config = json.loads((folder / "config.json").read_text())
-    config = {name: value for name, value in config.items() if name not in ("data_shape", "num_train")}
     summary = json.loads((folder / "summary.json").read_text())
     metrics = {n: v for n, v in summary.items() if n not in NOT_KEPT and isinstance(v, int | float)}
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return Record(Config.from_dict(config), made_by, metrics, curves_of(rows))
+    return Record(read_config(folder).config, made_by, metrics, curves_of(rows))
 
 
 def curves_of(rows: list[dict[str, float]]) -> dict[str, Curve]:
