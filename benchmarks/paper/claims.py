@@ -8,7 +8,6 @@ from benchmarks.paper.controls import LEARNING_RATES, NUM_LATENTS, STEP_SIZES
 from benchmarks.paper.errors import ACTIVATIONS, ERROR, SIGMAS, STEP_FACTORS, TRAINING_ERROR
 from benchmarks.paper.experiment import arms_of
 from benchmarks.paper.latents import GON, NORMALITY, PLANAR, VAE
-from benchmarks.paper.protocol import Protocol
 from benchmarks.paper.records import Records
 from benchmarks.paper.verdicts import Comparison, Finding, Term
 
