@@ -22,7 +22,7 @@ def perturbed(params, double, scale=0.2):
     return tree.unflatten([a + scale * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)])
 
 
-@pytest.mark.parametrize(("norm", "latent_shape"), [("batch", (3,)), ("none", (4, 4, 3))])
+@pytest.mark.parametrize(("norm", "latent_shape"), [("batch", (3,)), ("none", (4, 4, 3)), ("batch", (2, 2, 3))])
 def test_encoder_is_pytorchs(norm, latent_shape, double):
     torch = pytest.importorskip("torch")
     encoder = conv_encoder((16, 16, 2), latent_shape, base_channels=2, norm=norm)
@@ -58,7 +58,7 @@ def test_initialization_is_pytorchs():
         assert jnp.abs(params[layer]["bias"] * np.sqrt(fan)).max() <= 1
 
 
-@pytest.mark.parametrize("latent_shape", [(3,), (4, 4, 3), (8, 8, 2)])
+@pytest.mark.parametrize("latent_shape", [(3,), (2, 2, 3), (4, 4, 3), (8, 8, 2)])
 def test_tied_layers_are_the_decoders_transposed(latent_shape, double):
     """Linear and without biases, both are one matrix: <F z, y> = <z, F^T y>."""
     options = {"base_channels": 2, "norm": "none", "activation": lambda x: x}

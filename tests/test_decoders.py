@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gon_jax import encode, encode_shared
 from gon_jax.decoders import conv_decoder
 from gon_jax.decoders.layers import BatchNorm
 from gon_jax.ops import transposed_conv as transposed
@@ -77,12 +78,35 @@ def test_any_power_of_two(size):
     assert widths == [2 * size // 2 // at for at in (4 * 2**i for i in range(len(widths)))] and widths[-1] == 2
 
 
-@pytest.mark.parametrize("h", [4, 8, 16])
+@pytest.mark.parametrize("h", [2, 4, 8, 16])
 def test_spatial_latents_drop_the_first_layers(h):
     decoder = conv_decoder((32, 32, 1), (h, h, 6), base_channels=4, norm="none")
     params = jax.eval_shape(decoder.init, jax.random.key(0))
-    assert len(params) == {4: 3, 8: 2, 16: 1}[h]
+    assert len(params) == {2: 4, 4: 3, 8: 2, 16: 1}[h]
     assert jax.eval_shape(decoder.output, params, jnp.zeros((2, h, h, 6))).shape == (2, 32, 32, 1)
+
+
+def test_latents_of_2x2_have_the_widths_of_vectors():
+    """(k + 1) channels: 64 to 64, 32, 16 and 1, kernels of 16, biases and, but for the last, scale and shift."""
+    decoder = conv_decoder((32, 32, 1), (2, 2, 64))
+    params = decoder.init(jax.random.key(0))
+    layers = [(64, 64), (64, 32), (32, 16), (16, 1)]
+    expected = sum(16 * c_in * c_out + 3 * c_out for c_in, c_out in layers) - 2
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected == 107_089
+    output, stats = decoder.apply(params, jnp.ones((3, 2, 2, 64)))
+    assert output.shape == (3, 32, 32, 1) and [s["mean"].size for s in stats.values()] == [64, 32, 16]
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_latents_of_2x2_are_encoded_by_the_definition(norm, x64, double):
+    decoder = conv_decoder((16, 16, 1), (2, 2, 3), base_channels=2, norm=norm)
+    params = double(decoder.init(jax.random.key(0)))
+    x, origin = jax.random.uniform(jax.random.key(1), (5, 16, 16, 1)), jnp.zeros((2, 2, 3))
+    expected = encode(decoder.output, params, x, jnp.zeros((5, 2, 2, 3)))
+    assert jnp.abs(expected).max() > 1e-3
+    for strategy in ("pullback", "jacobian"):
+        z = encode_shared(decoder, params, x, origin, strategy=strategy)
+        np.testing.assert_allclose(z, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +115,7 @@ def test_spatial_latents_drop_the_first_layers(h):
         ({"image_shape": (28, 28, 1)}, "resize"),
         ({"image_shape": (32, 64, 1)}, "square"),
         ({"image_shape": (512, 512, 1)}, "256"),
+        ({"latent_shape": (1, 1, 3)}, "latent_shape"),
         ({"latent_shape": (4, 8, 3)}, "latent_shape"),
         ({"latent_shape": (32, 32, 3)}, "latent_shape"),
         ({"latent_shape": (3, 3)}, "latent_shape"),

@@ -5,7 +5,8 @@ Layers, with w the base width and H the image size (H = 32 gives the authors' 4w
     z (k) -> 4x4 -> 8x8 -> ... -> H/2 (w channels) -> H (image channels)
 
 each a transposed convolution of kernel 4, normalized and activated but for the last. The first is a matrix product
-(1x1 to 4x4). A spatial latent `[h, w, c]` enters at its own size and drops the layers below it.
+(1x1 to 4x4). A spatial latent `[h, w, c]` enters at its own size and drops the layers below it; from 2x2
+to 4x4 is a layer like the later ones.
 """
 
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def conv_decoder(
 
     Args:
         image_shape: `(H, H, C)`, H a power of two from 8 to 256.
-        latent_shape: `(k,)`, or `(h, h, c)` with h a power of two from 4 to H / 2.
+        latent_shape: `(k,)`, or `(h, h, c)` with h a power of two from 2 to H / 2.
         base_channels: width at half the image size; it doubles with every halving of the size, down to 4x4.
         norm: "batch" (as the authors), "group" or "none". With "batch" the decoder has batch statistics.
         activation: a name, or a function that acts element by element.
@@ -88,10 +89,10 @@ def conv_decoder(
     sizes = [2**i for i in range(3, 9)]
     if height != width or height not in sizes:
         raise ValueError(f"expected square images with a size of {sizes}, got image_shape={image_shape}; resize them")
-    spatial = [(h, h) for h in [4, *sizes] if h < height]
+    spatial = [(h, h) for h in [2, 4, *sizes] if h < height]
     if len(latent_shape) != 1 and (len(latent_shape) != 3 or latent_shape[:2] not in spatial):
         raise ValueError(
-            f"expected latent_shape (k,) or (h, h, c) with h a power of two from 4 to {height // 2}, got {latent_shape}"
+            f"expected latent_shape (k,) or (h, h, c) with h a power of two from 2 to {height // 2}, got {latent_shape}"
         )
     counts = (*image_shape, *latent_shape, base_channels)
     if not all(isinstance(count, int) and count >= 1 for count in counts):
