@@ -5,7 +5,7 @@ python -m benchmarks.paper.document
 
 import json
 
-from benchmarks import report
+from benchmarks import published_logs, report
 from benchmarks.paper import EXPERIMENTS, Experiment, Protocol, Records
 from benchmarks.paper.claims import CLAIMS, findings, paper_ratio
 from benchmarks.paper.experiment import arms_of, markdown, path_of, protocol_in_words, table
@@ -13,7 +13,7 @@ from benchmarks.paper.verdicts import MIN_SEEDS, Finding, overall
 
 FOLDER = report.RESULTS / "reproduction"
 PATH = report.RESULTS.parents[1] / "docs" / "reproduction.md"
-LOGS = report.RESULTS.parent / "published_logs.json"
+LOGS = published_logs.PATH
 LINK = "../benchmarks/results/reproduction"  # from the document's place
 COMMAND = "python -m benchmarks.paper"
 INTRODUCTION = f"""# Reproduction
