@@ -13,10 +13,10 @@ import optax
 import pytest
 
 from gon_jax.base import Model, Variables
-from gon_jax.decoders import conv_decoder
+from gon_jax.decoders import conv_decoder, conv_encoder, from_function
 from gon_jax.likelihoods import squared_error
 from gon_jax.metrics import evaluate
-from gon_jax.models import gon, gon_classifier, vgon
+from gon_jax.models import autoencoder, glo, gon, gon_classifier, multi_step_gon, vgon
 from gon_jax.training import NonFiniteLossError, fit, init_state, loop, make_optimizer, train_step
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
@@ -27,7 +27,7 @@ def counting_model(num_examples):
     return Model(
         init=lambda key: Variables(jnp.zeros(num_examples)),
         loss=lambda variables, batch, key: (-variables.params[batch["index"]].sum(), None),
-        encode=None,
+        encode=lambda variables, x: x,
         decode=None,
         data_shape=(8, 8, 1),
         latent_shape=(1,),
@@ -277,6 +277,103 @@ def test_parameters_that_are_not_finite_are_never_reported(small):
     with pytest.raises(NonFiniteLossError, match="parameters that are not at step 1"):
         run(small, 4, optimizer=optax.sgd(float("inf")), report_every=1, on_report=reports.append)
     assert not reports
+
+
+def own_decoder(function):
+    """A decoder of latents of three numbers whose parameters are a matrix."""
+    init = lambda key: 0.1 * jax.random.normal(key, (3, 64))  # noqa: E731
+    return from_function(lambda w, z: function(w, z).reshape(-1, 8, 8, 1), init, (3,), independent=True)
+
+
+SMALL = {"image_shape": (8, 8, 1), "latent_shape": (3,), "base_channels": 2}
+FLAT = {  # decoders whose output does not depend on the latent, to first order at the origin
+    "kink": lambda: conv_decoder(**SMALL, activation=jax.nn.relu),
+    "even": lambda: own_decoder(lambda w, z: (z @ w) ** 2),
+    "zero": lambda: own_decoder(lambda w, z: 0 * (z @ w)),
+}
+
+
+@pytest.mark.parametrize(
+    "make_model",
+    [
+        *(lambda make=make: gon(make()) for make in FLAT.values()),
+        lambda: multi_step_gon(FLAT["kink"](), num_steps=2),
+        lambda: gon_classifier(FLAT["kink"](), 2, reconstruction_weight=1.0),
+        lambda: vgon(FLAT["zero"](), inner_noise="none", likelihood=squared_error),  # the same latent, but not 0
+    ],
+)
+def test_latents_that_do_not_depend_on_the_data_are_told(make_model):
+    """Where training starts, and there alone."""
+    model, data = make_model(), {"x": IMAGES, "y": np.arange(20, dtype=np.int32) % 2}
+    options = {"batch_size": 4, "progress": False}
+    with pytest.warns(
+        UserWarning, match="expected latents that depend on the data, got the same .*'relu' by name"
+    ) as caught:
+        state = fit(model, data, 1, jax.random.key(0), **options).state
+    assert len(caught) == 1 and "\n" not in str(caught[0].message)
+    fit(model, data, 2, state=state, **options)
+    with pytest.warns(UserWarning, match="the same"):
+        fit(model, data, 1, state=init_state(model, make_optimizer(), jax.random.key(0)), **options)
+
+
+@pytest.mark.parametrize(
+    "make_model",
+    [
+        lambda: gon(conv_decoder(**SMALL, activation="relu")),
+        lambda: gon(conv_decoder(**SMALL, activation=jax.nn.relu, norm="group")),
+        lambda: autoencoder(conv_decoder(**SMALL, activation=jax.nn.relu), conv_encoder(**SMALL)),
+        lambda: dataclasses.replace(glo(conv_decoder(**SMALL, activation=jax.nn.relu)), encode=None),
+    ],
+)
+def test_latents_that_do_or_are_not_gradients_are_not_warned_of(make_model):
+    model = make_model()
+    for images in (IMAGES, np.zeros_like(IMAGES)):  # equal images have equal latents
+        fit(model, images, 1, jax.random.key(0), batch_size=4, progress=False)
+
+
+def test_parameters_to_start_from_are_not_used_up(small):
+    """A model of trained parameters is trained on, twice: steps use their state up, and these are not theirs."""
+    variables = small.init(jax.random.key(1))
+    model = dataclasses.replace(small, init=lambda key: variables)
+    assert_same_bits(run(model, 2).state.params, run(model, 2).state.params)
+    assert_same_bits(variables, small.init(jax.random.key(1)))
+
+
+def test_the_first_latents_are_compiled_once_for_a_model(small):
+    traced = []
+
+    def encode(variables, x):
+        traced.append(x.shape)
+        return small.encode(variables, x)
+
+    model = dataclasses.replace(small, encode=encode)
+    state = run(model, 2).state
+    run(model, 2, seed=1)
+    run(model, 4, state=state)
+    assert len(traced) == 1 and traced[0][0] <= 8
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda w, z: jnp.linalg.norm(z, axis=1, keepdims=True) * w[:1],
+        lambda w, z: jnp.sqrt(jnp.abs(z)) @ w,
+        lambda w, z: z / (z * z).sum(1, keepdims=True) @ w,
+    ],
+    ids=["norm", "sqrt", "division"],
+)
+def test_first_latents_that_are_not_finite_are_refused_with_their_cause(function):
+    with pytest.raises(NonFiniteLossError, match="expected finite latents .*got nan; .*at z = 0") as caught:
+        run(gon(own_decoder(function)), 4)
+    assert "\n" not in str(caught.value) and "learning rate" not in str(caught.value)
+
+
+@pytest.mark.parametrize("report_every", [1, 3])
+def test_a_second_derivative_that_is_not_finite_at_the_origin_is_not_hidden_by_the_first(report_every):
+    """Latents and the first loss are finite, by the slope 1 of h + |h|^1.5; the gradient of the parameters isn't."""
+    model = gon(own_decoder(lambda w, z: (z @ w) + jnp.abs(z @ w) ** 1.5))
+    with pytest.raises(NonFiniteLossError, match="step [12]; .*learning rate.*derivative at z = 0"):
+        run(model, 4, report_every=report_every)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ def conv_decoder(
         latent_shape: `(k,)`, or `(h, h, c)` with h a power of two from 2 to H / 2.
         base_channels: width at half the image size; it doubles with every halving of the size, down to 4x4.
         norm: "batch" (as the authors), "group" or "none". With "batch" the decoder has batch statistics.
-        activation: a name, or a function that acts element by element.
+        activation: a name, or a function that acts element by element. At the origin it is taken at 0 with "batch":
+            a function with slope 0 there, as `jax.nn.relu`, leaves all latents 0. "relu" by name has slope 1/2.
         output_activation: by default what the likelihood reads: the sigmoid where that is a mean (intensities in
             [0, 1]), nothing where it is logits or other real numbers. Or one of "sigmoid", "tanh", "none".
 

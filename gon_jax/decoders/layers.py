@@ -28,8 +28,8 @@ Elementwise = Callable[[jax.Array], jax.Array]
 EPSILON = 1e-5
 _ACTIVATIONS: dict[str, Elementwise] = {
     "elu": activations.elu,
-    "relu": activations.Elementwise(jax.nn.relu),
-    "leaky_relu": activations.Elementwise(jax.nn.leaky_relu),
+    "relu": activations.relu,
+    "leaky_relu": activations.leaky_relu,
     "gelu": activations.Elementwise(jax.nn.gelu),
     "silu": activations.Elementwise(jax.nn.silu),
     "softplus": activations.Elementwise(jax.nn.softplus),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gon_jax.ops.bilinear import scale
 
-__all__ = ["Elementwise", "elu", "sigmoid", "tanh"]
+__all__ = ["Elementwise", "elu", "leaky_relu", "relu", "sigmoid", "tanh"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +51,19 @@ elu = Elementwise(lambda x: jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0)) - 1),
 >>> jax.grad(elu)(-1.0) == jnp.exp(-1.0)
 Array(True, dtype=bool)
 """
+
+relu = Elementwise(lambda x: jnp.maximum(x, 0))
+"""max(x, 0). At exactly 0 the slope is 1/2, the mean of both sides, which central differences give.
+
+At the origin batch normalization returns its shift, which starts at exactly 0. With slope 0 there, as `jax.nn.relu` has
+it, no latent would ever leave the origin, and training would never start.
+
+>>> jax.grad(relu)(0.0)
+Array(0.5, dtype=float32, weak_type=True)
+"""
+
+leaky_relu = Elementwise(lambda x: jnp.maximum(x, 0) + 0.01 * jnp.minimum(x, 0))
+"""x above 0, x / 100 below; the slope at exactly 0 is the mean of both, as for `relu`."""
 
 sigmoid = Elementwise(jax.nn.sigmoid, lambda y: y * (1 - y))
 tanh = Elementwise(jnp.tanh, lambda y: 1 - y * y)

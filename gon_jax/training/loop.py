@@ -1,6 +1,7 @@
 """`fit`, the loop around the steps: reports, validation, a progress bar."""
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,8 +11,8 @@ import numpy as np
 import optax
 from tqdm.auto import tqdm
 
-from gon_jax.base import Model
-from gon_jax.inference import Data, data_dict
+from gon_jax.base import Model, Variables
+from gon_jax.inference import Data, data_dict, encode_batch, spread_indices
 from gon_jax.metrics import evaluate, selection_metric
 from gon_jax.training.state import TrainState, init_state, make_optimizer
 from gon_jax.training.step import train_steps
@@ -59,7 +60,7 @@ class FitResult(NamedTuple):
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss or a parameter became infinite or not a number; the steps since the last report are lost."""
+    """A latent, the loss or a parameter is infinite or not a number; the steps since the last report are lost."""
 
 
 def fit(
@@ -107,7 +108,10 @@ def fit(
 
     Raises:
         ValueError: for data or options out of their range, before any work.
-        NonFiniteLossError: if the loss is no longer a finite number.
+        NonFiniteLossError: if the latents that training starts from, the loss or a parameter are not finite numbers.
+
+    Warns:
+        UserWarning: if the latents that training starts from do not depend on the data.
 
     >>> from gon_jax.models import gon
     >>> from gon_jax.decoders import conv_decoder
@@ -140,9 +144,12 @@ def fit(
     if state is not None:
         _check_state(model, state, num_examples, ema_decay)
     elif key is not None:
-        state = init_state(model, optimizer, key, num_examples=num_examples, **options)
+        init = model.jit(_init_state, quick=True, optimizer=optimizer, num_examples=num_examples, **options)
+        state = init(key)  # op by op, it takes several times as long
     else:
         raise ValueError("expected a key (jax.random.key(0), say) or a state to continue from, got neither")
+    if int(state.step) == 0:
+        _check_latents(model, state.params, data["x"])
     data = jax.device_put(data)
 
     options |= {"optimizer": optimizer, "batch_size": batch_size, "num_losses": report_every}
@@ -166,6 +173,7 @@ def fit(
                 raise NonFiniteLossError(
                     f"expected a finite loss and parameters, got {what} at step {step + min(good + 1, count)}; the "
                     "likely cause is a learning rate or latent step size that is too large: lower it, or clip gradients"
+                    + (f"; or, since it is the first step, {AT_ORIGIN}" if step == 0 and good < 2 else "")
                 )
             step += count
             metrics = None
@@ -181,6 +189,35 @@ def fit(
             if on_report is not None:
                 on_report(Report(step, losses, state, metrics, seconds_training, stopping))
     return FitResult(state, history, seconds_training, seconds_compile, interrupted=step < num_steps)
+
+
+AT_ORIGIN = (
+    "a norm, a square root or a division in the decoder whose derivative at z = 0 is not finite: add a small constant "
+    "inside it"
+)
+
+
+def _check_latents(model, params, x):
+    """Refuse latents to start from that are not finite, and warn of those of a decoder that is flat at the origin."""
+    if model.capabilities.init_latents is not None:  # of the training data, and no gradients
+        return
+    x = np.asarray(x[spread_indices(len(x), 8)])
+    z = np.asarray(model.jit(encode_batch, quick=True)(Variables(params), None, x))
+    if not np.isfinite(z).all():
+        bad = z[~np.isfinite(z)][0]
+        raise NonFiniteLossError(f"expected finite latents to start from, got {bad}; the likely cause is {AT_ORIGIN}")
+    if (z == z[:1]).all() and (x != x[:1]).any():
+        warnings.warn(
+            "expected latents that depend on the data, got the same for all before the first step, and training may "
+            "never start; the likely cause is an activation with slope 0 at 0, such as jax.nn.relu under batch "
+            "normalization with a shift of 0, or a last layer that starts at 0: take activation 'relu' by name or "
+            "'elu', or start from other parameters",
+            stacklevel=3,
+        )
+
+
+def _init_state(model, key, *, optimizer, **options):
+    return init_state(model, optimizer, key, **options)
 
 
 def _steps(model, state, data, num_steps, *, optimizer, **options):
