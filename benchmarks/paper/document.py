@@ -4,6 +4,7 @@ python -m benchmarks.paper.document
 """
 
 import json
+from collections import Counter
 
 from benchmarks import published_logs, report
 from benchmarks.paper import EXPERIMENTS, Experiment, Protocol, Records
@@ -32,11 +33,14 @@ their standard deviation. Seconds do not compare speed: other programs ran on th
 
 
 def epochs_at_hand(experiment: Experiment, dataset: str, records: Records) -> list[Protocol]:
-    """Return the protocols of an experiment on a dataset that any records are of, the paper's length first."""
+    """Return the protocols of an experiment on a dataset that records are of, the paper's length first."""
     own = experiment.protocol(dataset)
     others = records.epochs(dataset) - {own.epochs} if experiment.steps is None else set()
     protocols = [own] + [experiment.protocol(dataset, epochs=epochs) for epochs in sorted(others, reverse=True)]
-    return [protocol for protocol in protocols if arms_of(experiment, protocol, records)]
+    least = {
+        protocol: 1 if protocol == own else 2 for protocol in protocols
+    }  # one arm of another length compares nothing
+    return [protocol for protocol in protocols if len(arms_of(experiment, protocol, records)) >= least[protocol]]
 
 
 def _ratio(finding: Finding) -> str:
@@ -58,8 +62,11 @@ def _claims(records: Records) -> str:
                 words = [f"{f.dataset}: {f.words}", f"{paper:.3g}" if paper else ""]
                 rows.append([first, *words, _ratio(f), f.horizon, str(f.seeds), verdict])
                 first = ""
-        if missing := list(dict.fromkeys(f.dataset for _, f in found if f.ratio is None)):
-            rows.append([first, f"no runs yet: {', '.join(missing)}", "", "", "", "", ""])
+        missing = Counter(f.dataset for _, f in found if f.ratio is None)
+        if missing:
+            begun = {f.dataset for _, f in found if f.ratio is not None}
+            words = [f"{name} ({missing[name]} more)" if name in begun else name for name in missing]
+            rows.append([first, f"no runs yet: {', '.join(words)}", "", "", "", "", ""])
     return markdown(rows)
 
 
