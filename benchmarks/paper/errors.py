@@ -372,8 +372,8 @@ FIGURE_11B = FIGURE_11A._replace(
     title="latents z0 - grad from z0 drawn from N(0, sigma^2 I), at four step sizes",
     says="Losses are higher than with -grad alone.",
     arms=_origins("step", STEP_FACTORS),
-    departure="The paper has one step size, at which z0 hides the gradient: ours is the authors', and 10, 100 and 1,000 "
-    "times it. The verdict is on the best of the four for each sigma.",
+    departure="The paper has one step size, at which z0 hides the gradient: ours is the authors', and 10, 100 and "
+    "1,000 times it. The verdict is on the best of the four for each sigma.",
 )
 
 # -- Figure 16 -------------------------------------------------------------------------------------------------------
