@@ -105,7 +105,7 @@ def test_tied_autoencoder_is_its_reference(double):
         assert (g == 0).all() if idle else (g != 0).all()
 
 
-@pytest.mark.parametrize("options", [{}, {"tied": True, "latent_shape": (4, 4, 2)}])
+@pytest.mark.parametrize("options", [{}, {"tied": True, "latent_shape": (4, 4, 2)}, {"latent_shape": (2, 2, 3)}])
 def test_averages_of_one_batch_are_that_batchs_and_each_image_is_independent(options, double):
     sizes = SIZES | options
     tied = sizes.pop("tied", False)
@@ -133,6 +133,17 @@ def test_half_the_parameters():
     tied = autoencoder(decoder, conv_encoder((32, 32, 1), (256,), tied=True))
     counts = [count(decoder.init), *(count(lambda key, m=m: m.init(key).params) for m in (model, tied))]
     assert counts == [303_697, 607_649, 304_289]
+
+
+def test_an_encoder_to_2x2_mirrors_the_decoder():
+    """Kernels of 16 from 1 to 16, 32, 64 and 64 channels, biases and, but for the last, scale and shift."""
+    encoder = conv_encoder((32, 32, 1), (2, 2, 64))
+    params = jax.eval_shape(encoder.init, jax.random.key(0))
+    layers = [(1, 16), (16, 32), (32, 64), (64, 64)]
+    expected = sum(16 * c_in * c_out + 3 * c_out for c_in, c_out in layers) - 2 * 64
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected == 107_152
+    z, stats = jax.eval_shape(encoder.apply, params, jnp.zeros((3, 32, 32, 1)))
+    assert z.shape == (3, 2, 2, 64) and [s["mean"].size for s in stats.values()] == [16, 32, 64]
 
 
 def test_own_encoder():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax import encode, encode_shared
+from gon_jax import compare_with_definition, encode, encode_shared
 from gon_jax.data import load
 from gon_jax.decoders import conv_decoder
 from gon_jax.decoders.layers import BatchNorm, activation_fn
@@ -101,7 +101,7 @@ def test_latents_of_2x2_have_the_widths_of_vectors():
     assert output.shape == (3, 32, 32, 1) and [s["mean"].size for s in stats.values()] == [64, 32, 16]
 
 
-@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
 def test_latents_of_2x2_are_encoded_by_the_definition(norm, x64, double):
     decoder = conv_decoder((16, 16, 1), (2, 2, 3), base_channels=2, norm=norm)
     params = double(decoder.init(jax.random.key(0)))
@@ -111,6 +111,8 @@ def test_latents_of_2x2_are_encoded_by_the_definition(norm, x64, double):
     for strategy in ("pullback", "jacobian"):
         z = encode_shared(decoder, params, x, origin, strategy=strategy)
         np.testing.assert_allclose(z, expected, rtol=1e-9, atol=1e-12)
+    perturbed = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.key(a.size), a.shape), params)
+    assert max(compare_with_definition(decoder, perturbed, jax.random.key(2)).values()) < 1e-9  # of the gradients too
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,8 @@ def _check_latents(model, params, x):
         warnings.warn(
             "expected latents that depend on the data, got the same for all before the first step, and training may "
             "never start; the likely cause is an activation with slope 0 at 0, such as jax.nn.relu under batch "
-            "normalization with a shift of 0, or a last layer that starts at 0: take activation 'relu' by name or "
-            "'elu', or start from other parameters",
+            "normalization with a shift of 0, or a last layer that starts at 0: take activation 'relu' by name "
+            "(gon_jax.ops.activations.relu), 'elu', or start from other parameters",
             stacklevel=3,
         )
 
