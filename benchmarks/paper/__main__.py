@@ -12,8 +12,9 @@ import tyro
 
 from benchmarks.paper import EXPERIMENTS, Interrupted, Records, reproduce
 from benchmarks.paper.document import COMMAND, FOLDER
-from benchmarks.paper.experiment import markdown, path_of, table
+from benchmarks.paper.experiment import path_of, table
 from benchmarks.paper.overview import overview
+from benchmarks.tables import markdown
 from gon_jax.cli.commands import use_caches
 from gon_jax.cli.main import UsageError, close_match, parse
 from gon_jax.cli.signals import stop_requested
@@ -89,7 +90,7 @@ def _reproduce(
                 print(f"  data absent: {absent}")
                 status = 1
             if found:
-                print(markdown(table(experiment, protocol.dataset, found)), end="")
+                print(markdown(table(experiment, protocol.dataset, found)))
                 print(f"  {path_of(experiment, protocol, results)}")
     return status
 

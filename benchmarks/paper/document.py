@@ -9,12 +9,12 @@ from collections import Counter
 from benchmarks import published_logs, report
 from benchmarks.paper import EXPERIMENTS, Experiment, Protocol, Records
 from benchmarks.paper.claims import CLAIMS, findings, paper_ratio
-from benchmarks.paper.experiment import arms_of, markdown, path_of, protocol_in_words, table
+from benchmarks.paper.experiment import arms_of, path_of, protocol_in_words, table
 from benchmarks.paper.verdicts import MIN_SEEDS, Finding, overall
+from benchmarks.tables import markdown
 
 FOLDER = report.RESULTS / "reproduction"
 PATH = report.RESULTS.parents[1] / "docs" / "reproduction.md"
-LOGS = published_logs.PATH
 LINK = "../benchmarks/results/reproduction"  # from the document's place
 COMMAND = "python -m benchmarks.paper"
 INTRODUCTION = f"""# Reproduction
@@ -37,10 +37,8 @@ def epochs_at_hand(experiment: Experiment, dataset: str, records: Records) -> li
     own = experiment.protocol(dataset)
     others = records.epochs(dataset) - {own.epochs} if experiment.steps is None else set()
     protocols = [own] + [experiment.protocol(dataset, epochs=epochs) for epochs in sorted(others, reverse=True)]
-    least = {
-        protocol: 1 if protocol == own else 2 for protocol in protocols
-    }  # one arm of another length compares nothing
-    return [protocol for protocol in protocols if len(arms_of(experiment, protocol, records)) >= least[protocol]]
+    # Another length needs two arms: one alone compares nothing.
+    return [p for p in protocols if len(arms_of(experiment, p, records)) >= (1 if p == own else 2)]
 
 
 def _ratio(finding: Finding) -> str:
@@ -67,7 +65,7 @@ def _claims(records: Records) -> str:
             begun = {f.dataset for _, f in found if f.ratio is not None}
             words = [f"{name} ({missing[name]} more)" if name in begun else name for name in missing]
             rows.append([first, f"no runs yet: {', '.join(words)}", "", "", "", "", ""])
-    return markdown(rows)
+    return markdown(rows) + "\n"
 
 
 def _hardware(made_by) -> str:
@@ -90,7 +88,7 @@ def _section(experiment: Experiment, protocol: Protocol, records: Records) -> li
     lines = [
         f"**{protocol.dataset}**, {length}: {protocol_in_words(configs)}; {found[0].metrics['num_train']:,} training "
         f"images, {found[0].metrics['num_test']:,} test images. {made}. `{command}`\n",
-        markdown(table(experiment, protocol.dataset, arms)),
+        markdown(table(experiment, protocol.dataset, arms)) + "\n",
     ]
     if missing:
         lines.append(f"Not run yet: {', '.join(missing)}.\n")
@@ -102,7 +100,7 @@ def _section(experiment: Experiment, protocol: Protocol, records: Records) -> li
 
 def _published() -> str:
     """Return what others measured of the authors' architecture, as a table."""
-    logs = json.loads(LOGS.read_text())
+    logs = json.loads(published_logs.PATH.read_text())
     after = logs["after_500_epochs"]
     rows = [["squared error per test image after 500 epochs", "MNIST", "Fashion-MNIST", "CIFAR-10"]]
     for size, methods in after.items():
@@ -112,7 +110,7 @@ def _published() -> str:
                 rows.append([f"{method}, {size}", *numbers])
     source = f"[{logs['repository'].rsplit('/', 1)[1]}]({logs['repository']}) ({after['file']} at {logs['commit'][:7]})"
     words = f"Measured by others, in another language: {source}, one seed each. "
-    return words + f"Sources: [published_logs.json](../benchmarks/published_logs.json).\n\n{markdown(rows)}"
+    return words + f"Sources: [published_logs.json](../benchmarks/published_logs.json).\n\n{markdown(rows)}\n"
 
 
 def document(records: Records) -> str:

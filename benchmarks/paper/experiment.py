@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from benchmarks import report
 from benchmarks.paper.protocol import Protocol
 from benchmarks.paper.records import Record, Records, read_run, stem
+from benchmarks.tables import number
 from gon_jax._files import read_json, write_json
 from gon_jax.data import NUM_EXAMPLES, Dataset, missing
 from gon_jax.data.catalog import locate
@@ -246,7 +247,7 @@ def reproduce(
             words = f"{experiment.name} ({protocol.horizon}, {protocol.dataset}): {i} of {len(jobs)}"
             tqdm.write(f"{words}, {label}, seed {seed}", file=sys.stderr)
         train_arm(label, configs[label].replace(seed=seed), runs, records, experiment.measure, **options)
-    arms = arms_of(experiment, protocol, records, runs)
+    arms = arms_of(experiment, protocol, Records(results / "runs"), runs)  # another process may have added some
     shown = {label: found for label, found in arms.items() if not experiment.draws or _is_here(found[0])}
     if shown:
         results.mkdir(parents=True, exist_ok=True)
@@ -303,7 +304,7 @@ def cell(numbers: list[float]) -> str:
     if all(isinstance(value, int) for value in numbers) and len(set(numbers)) == 1:
         return f"{numbers[0]:,}"
     deviation = np.std(numbers, ddof=1) if len(numbers) > 1 else 0
-    return f"{np.mean(numbers):.3g}" + (f" ± {deviation:.2g}" if deviation else "")
+    return number(float(np.mean(numbers))) + (f" ± {number(float(f'{deviation:.2g}'))}" if deviation else "")
 
 
 def table(experiment: Experiment, dataset: str, arms: Arms) -> Table:
@@ -331,15 +332,3 @@ def _value(arm, name):
     """Return a number of an arm for the table; none by batch statistics for GLO, whose new latents all start alike."""
     by_batch = name.endswith("_batch") or name == "gap"
     return None if by_batch and arm.record.config.model.name == "glo" else arm.record[name]
-
-
-def markdown(rows: Table) -> str:
-    """Return a table in Markdown.
-
-    >>> print(markdown([["", "error"], ["GON", "1"]]), end="")
-    | | error |
-    |---|---|
-    | GON | 1 |
-    """
-    lines = ["|" + "|".join(f" {text} " if text else " " for text in row) + "|" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
