@@ -29,7 +29,8 @@ from benchmarks.provenance import commit_of
 from benchmarks.sides import BASES, FULL, GROWTH, QUICK, TUNED, admitted, environment, split
 from benchmarks.workers import ROOT, Worker, serve, timed
 
-TOLERANCE = 1e-3
+# Of losses; and of latents, where each normalization at the origin multiplies rounding by up to 316.
+TOLERANCES = {"train": 1e-3, "encode": 1e-2}
 PRODUCT_SIZES = {"cpu": (256, 512, 1024, 2048), "gpu": (1024, 2048, 4096, 8192)}
 PRODUCT_SECONDS, PRODUCT_REPEATS = 0.2, 8  # of each size, at least
 
@@ -73,21 +74,21 @@ def work(task: str, name: str, case: Case, device: str) -> None:
     serve({"prepare": prepare, "time": lambda steps: timed(side.run, steps), "finish": finish})
 
 
-def check_agreement(name: str, values: dict[str, list[float]]) -> dict[str, float]:
+def check_agreement(name: str, values: dict[str, list[float]], tolerance: float) -> dict[str, float]:
     """Return each side's largest difference from the first's values, relative to their largest.
 
     Raises:
-        ValueError: if one is above `TOLERANCE`, or not a number.
+        ValueError: if one is above `tolerance`, or not a number.
     """
     reference, expected = next(iter(values.items()))
     differences = {}
     for side, got in values.items():
         apart = np.abs(np.subtract(got, expected)) / np.abs(expected).max()
         differences[side] = float(apart.max())
-        if not differences[side] <= TOLERANCE:
+        if not differences[side] <= tolerance:
             at = int(apart.argmax())  # of the first that is not a number, if there is one
             raise ValueError(
-                f"expected the sides of {name} to agree to {TOLERANCE:g} before they are timed, got {got[at]:.6g} from "
+                f"expected the sides of {name} to agree to {tolerance:g} before they are timed, got {got[at]:.6g} from "
                 f"{side} and {expected[at]:.6g} from {reference} for value {at}; one of them computes something else: "
                 "compare them in float64 (tests/test_parity.py)"
             )
@@ -122,7 +123,7 @@ def measure(task: str, case: Case, sides, rounds: int, seconds: float, device: s
             bar.update()
         if not workers:
             raise RuntimeError(f"expected a side of {case.name} that can be built, got none; their errors are above")
-        agreement = check_agreement(case.name, values)
+        agreement = check_agreement(case.name, values, TOLERANCES[task])
 
         steps = {}
         for side, worker in workers.items():

@@ -30,7 +30,7 @@ _LOWEST, _NUM_PITCHES, _NUM_TRAIN, _NUM_TEST = 130.81, 25, 1000, 200  # C3 in Hz
 _NUM_SAMPLES, _SIDE, _NUM_FRAMES, _FRAME, _DIGIT = 2048, 16, 6, 16, 10
 
 
-@register("tones")
+@register("tones", mixed=True)
 def tones(*_: Any) -> list:
     """Make notes of a quarter of a second: float32 `[1000 and 200, 2048, 1]` in [0, 1], silence at 0.5.
 
@@ -66,7 +66,7 @@ def tones(*_: Any) -> list:
     return _parts((0.5 + 0.45 * sounds).astype(np.float32)[..., None], timbre)
 
 
-@register("solids")
+@register("solids", mixed=True)
 def solids(*_: Any) -> list:
     """Make solids, turned at random, of random size, proportions and place: uint8 `[1000 and 200, 16, 16, 16, 1]`.
 
@@ -104,7 +104,7 @@ def solids(*_: Any) -> list:
     return _parts((inside * np.uint8(255)).reshape(num, _SIDE, _SIDE, _SIDE, 1), labels)
 
 
-@register("moving_digits")
+@register("moving_digits", mixed=True)
 def moving_digits(*_: Any) -> list:
     """Make films of digits that move straight and bounce: uint8 `[1000 and 200, 6, 16, 16, 1]`, black behind.
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from gon_jax import data
-from gon_jax.data import catalog
+from gon_jax.data import catalog, splits
 
 
 def pixels(*shape, seed=0):
@@ -103,9 +103,8 @@ def test_check_data_returns_what_it_accepts(images):
 @pytest.mark.parametrize(
     ("images", "data_shape", "words"),
     [
-        ([[0.0]], None, ["expected a NumPy or JAX array", "got list", "numpy.stack"]),
+        ([[0.0]], None, ["expected a NumPy or JAX array", "got list", "numpy.asarray(data)", "numpy.stack"]),
         (pixels(5, 28, 28), None, ["expected images [N, H, W, C], got [5, 28, 28]", "x[..., None]"]),
-        (pixels(5, 784), None, ["got [5, 784]", "reshape each example"]),
         (pixels(784), None, ["got [784]", "stack whole images"]),
         (pixels(0, 28, 28, 1), None, ["expected at least one example", "[0, 28, 28, 1]"]),
         (pixels(5, 1, 28, 28), None, ["got [5, 1, 28, 28]", "channels first", "transpose(0, 2, 3, 1)"]),
@@ -175,7 +174,7 @@ def test_resize_averages_over_four_when_it_shrinks_to_a_quarter():
         (np.ones([1, 8, 8, 1]), 16, ["expected uint8 images [N, H, W, C], got float64 [1, 8, 8, 1]"]),
         (pixels(1, 8, 8, 1), 0, ["positive int, got 0"]),
         (pixels(1, 8, 8, 1), 16.0, ["positive int, got 16.0"]),
-        (pixels(8, 8), 16, ["expected images [N, H, W, C]"]),
+        (pixels(8, 8), 16, ["expected uint8 images [N, H, W, C], got uint8 [8, 8]"]),
     ],
 )
 def test_resize_refuses(images, size, words):
@@ -256,23 +255,40 @@ def test_a_registered_dataset_is_loaded_by_name(registered):
 
     dataset = data.load("mine", image_size=16, num_validation=5, download=False)
     assert asked == [(16, False)] and mine(8, True) and dataset.name == "mine" and dataset.kind == "images"
-    np.testing.assert_array_equal(dataset.train.images, data.resize(pixels(20, 8, 8)[:15, ..., None], 16))
-    assert dataset.validation.labels.tolist() == [15, 16, 17, 18, 19] and dataset.train.labels.dtype == np.int32
+    kept = pixels(20, 8, 8)[dataset.train.labels, ..., None]
+    np.testing.assert_array_equal(dataset.train.images, data.resize(kept, 16))
+    held_out = splits.draw_held_out(20, 5, np.arange(20), seed=1)
+    np.testing.assert_array_equal(dataset.validation.labels, np.flatnonzero(held_out))
+    assert dataset.train.labels.dtype == np.int32
     assert dataset.test.labels is None and set(np.unique(data.load("mine").test.images)) == {0, 255}
     assert data.missing("mine") is None
     registered("whole")(lambda image_size, download: [(pixels(20, 8, 8), np.arange(20))])
-    assert data.load("whole").test.labels.tolist() == [9, 19]
+    assert len(data.load("whole").test.labels) == 2
+    registered("mixed", mixed=True)(lambda image_size, download: [(pixels(20, 8, 8), np.arange(20))])
+    mixed = data.load("mixed", num_validation=3)
+    assert mixed.test.labels.tolist() == [18, 19] and mixed.validation.labels.tolist() == [15, 16, 17]
+    parts = {name: (pixels(num, 8, 8), np.arange(num)) for name, num in (("validation", 2), ("train", 6), ("test", 3))}
+    registered("three")(lambda image_size, download: parts)
+    assert [len(split.images) for split in data.load("three").parts().values()] == [6, 2, 3]
 
 
 def test_what_a_loader_must_not_return(registered):
     for name, (parts, words) in {
         "arrays": (
             (pixels(20, 8, 8), np.arange(20)),
-            ["expected one or two tuples (data, labels)", "ndarray, ndarray"],
+            ["expected one or two tuples (data, labels)", "train ndarray, test ndarray"],
         ),
-        "three": ([(pixels(20, 8, 8), None)] * 3, ["expected one or two tuples", "loader of three"]),
-        "range": ([(pixels(20, 8, 8) * 1.0, None)], ["expected floats in [0, 1]", "divide by 255 (in range)"]),
-        "labels": ([(pixels(20, 8, 8), np.eye(20))], ["expected integer labels [20]", "not one-hot", "(in labels)"]),
+        "three": ([(pixels(20, 8, 8), None)] * 3, ["expected one or two tuples", "loader of three", "another number"]),
+        "none": ([], ["expected one or two tuples", "loader of none"]),
+        "parts": ({"test": (pixels(20, 8, 8), None)}, ["expected one or two tuples", "test tuple"]),
+        "range": (
+            [(pixels(20, 8, 8) * 1.0, None)],
+            ["expected floats in [0, 1]", "divide by 255", "value_range=(0, 255) (in range)"],
+        ),
+        "labels": (
+            [(pixels(20, 8, 8), np.eye(20))],
+            ["expected integer or string labels [N]", "labels of all examples in labels", "not one-hot"],
+        ),
     }.items():
         registered(name)(lambda image_size, download, parts=parts: parts)
         with refuses(*words):
@@ -291,8 +307,9 @@ def test_array_files(tmp_path, key):
     np.savez(tmp_path / "a.npz", **{key: images})
     for path in (tmp_path / "a.npy", str(tmp_path / "a.npz")):
         dataset = data.load(path)
-        np.testing.assert_array_equal(dataset.test.images[..., 0], images[[9, 19]])
-        np.testing.assert_array_equal(dataset.train.images[..., 0], np.delete(images, [9, 19], 0))
+        held_out = splits.draw_held_out(25, 2)
+        np.testing.assert_array_equal(dataset.test.images[..., 0], images[held_out])
+        np.testing.assert_array_equal(dataset.train.images[..., 0], images[~held_out])
         assert dataset.train.labels is None
     assert data.load(path, image_size=16, num_validation=3).validation.images.shape == (3, 16, 16, 1)
 
@@ -300,7 +317,10 @@ def test_array_files(tmp_path, key):
 def test_array_file_with_labels(tmp_path):
     np.savez(tmp_path / "a.npz", images=pixels(20, 8, 8, 3), labels=np.arange(20)[:, None])
     dataset = data.load(tmp_path / "a.npz")
-    assert dataset.test.labels.tolist() == [9, 19] and dataset.train.labels.dtype == np.int32
+    both = np.concatenate([dataset.train.images, dataset.test.images])
+    labels = np.concatenate([dataset.train.labels, dataset.test.labels])
+    np.testing.assert_array_equal(both, pixels(20, 8, 8, 3)[labels])
+    assert sorted(labels) == list(range(20)) and dataset.train.labels.dtype == np.int32
 
 
 def test_array_file_with_train_and_test(tmp_path):
@@ -331,11 +351,12 @@ def test_floats_and_booleans_become_uint8_by_rounding(tmp_path):
         (np.full([20, 4, 4], 256), ["expected integers in 0..255, got values from 256 to 256"]),
         (np.full([20, 4, 4], -1), ["expected integers in 0..255", "-1"]),
         (np.ones([20, 4, 4], np.uint8), ["only 0 and 1", "multiply by 255"]),
-        (pixels(20, 16), ["expected images [N, H, W, C], got [20, 16]"]),
+        (pixels(20), ["expected images [N, H, W, C], got [20]"]),
+        (pixels(2, 3, 4, 5, 6, 1), ["expected images [N, H, W, C]"]),
         (pixels(0, 4, 4), ["the array is empty"]),
         (pixels(20, 1, 28, 28), ["channels first"]),
         (pixels(9, 4, 4), ["expected at least 10 images", "got 9"]),
-        (np.array(["a"] * 20).reshape(20, 1, 1, 1), ["got <U1"]),
+        (np.array(["a"] * 20).reshape(20, 1, 1, 1), ["expected numbers, got <U1"]),
         (np.array([None]), ["cannot be read", "allow_pickle"]),
     ],
 )
@@ -352,7 +373,7 @@ def test_npz_refusals(tmp_path):
         data.load(path)
     for labels in (np.zeros(19, int), np.zeros(20), np.zeros([20, 10], int)):
         np.savez(path, x=pixels(20, 4, 4), y=labels)
-        with refuses("expected integer labels [20]", "not one-hot", "a.npz"):
+        with refuses("expected integer or string labels", "a.npz"):
             data.load(path)
     path.write_bytes(b"PK not a zip")
     with refuses("a.npz", "cannot be read"):
@@ -362,15 +383,17 @@ def test_npz_refusals(tmp_path):
         data.load(path)
     with refuses("none.npy", "does not exist", error=FileNotFoundError):
         data.load(tmp_path / "none.npy")
-    with refuses("expected a .npy or .npz file or a folder", "b.png"):
+    with refuses("expected a file of arrays (.npy .npz", "or a folder", "b.png"):
         data.load(save(tmp_path / "b.png", pixels(4, 4)))
 
 
-def test_arrays_that_are_not_square_are_loaded_but_not_resized(tmp_path):
+def test_arrays_that_are_not_square_are_cut_to_be_resized(tmp_path):
     np.save(tmp_path / "a.npy", pixels(20, 4, 6))
     assert data.load(tmp_path / "a.npy").train.images.shape == (18, 4, 6, 1)
-    with refuses("expected square images", "4x6"):
-        data.load(tmp_path / "a.npy", image_size=8)
+    dataset = data.load(tmp_path / "a.npy", image_size=8)
+    held_out = splits.draw_held_out(20, 2)
+    np.testing.assert_array_equal(dataset.test.images, data.resize(pixels(20, 4, 6)[held_out, :, 1:5, None], 8))
+    assert any("4x6 were framed by 'crop'" in note for note in dataset.notes)
 
 
 # --- folders
@@ -383,7 +406,9 @@ def test_folder_of_pictures_in_sorted_order(tmp_path):
     save(tmp_path / ".hidden.png", images[0])
     (tmp_path / "notes.txt").write_text("no picture")
     dataset = data.load(tmp_path)
-    np.testing.assert_array_equal(dataset.test.images[..., 0], images[[9, 19]])
+    held_out = splits.draw_held_out(20, 2)
+    np.testing.assert_array_equal(dataset.test.images[..., 0], images[held_out])
+    assert dataset.test.names.tolist() == [f"{i:02d}.png" for i in np.flatnonzero(held_out)]
     assert dataset.train.images.shape == (18, 8, 8, 1) and dataset.train.labels is None
     assert data.load(tmp_path, image_size=16).test.images.shape == (2, 16, 16, 1)
 
@@ -394,7 +419,7 @@ def test_folder_labels_are_the_immediate_subfolders(tmp_path):
         save(tmp_path / "cat" / "deeper" / f"{i}.png", pixels(8, 8))
     dataset = data.load(tmp_path)
     assert dataset.train.labels.tolist() == [0] * 9 + [1] * 9 and dataset.test.labels.tolist() == [0, 1]
-    assert dataset.train.images.shape == (18, 8, 8, 3)
+    assert dataset.train.images.shape == (18, 8, 8, 3) and dataset.class_names == ("cat", "dog")
     np.testing.assert_array_equal(dataset.train.images[0], pixels(8, 8)[..., None].repeat(3, 2))
     save(tmp_path / "lost.png", pixels(8, 8))
     assert data.load(tmp_path).train.labels is None
@@ -424,7 +449,7 @@ def test_folder_refusals(tmp_path):
     with refuses("does not exist", error=FileNotFoundError):
         data.load("nowhere/at/all")
     (tmp_path / "empty").mkdir()
-    with refuses("expected images (.png", "empty", "found none", error=FileNotFoundError):
+    with refuses("expected images (.png, .jpg", "empty", "found none", error=FileNotFoundError):
         data.load(tmp_path / "empty")
     save(tmp_path / "few" / "1.png", pixels(8, 8))
     with refuses("expected at least 10 images", "got 1"):
@@ -441,7 +466,7 @@ def test_damaged_picture_is_named(tmp_path, damage):
 
 def test_sixteen_bit_picture_is_refused(tmp_path):
     Image.fromarray(np.full([8, 8], 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with refuses("expected an image of 8 bits per channel", "deep.png", "I;16"):
+    with refuses("expected 8 bits per channel", "I;16", "value_range=(0, 65535)", "deep.png"):
         data.load(tmp_path)
 
 
@@ -471,9 +496,7 @@ def test_read_images_converts_to_the_shape_of_a_run(tmp_path):
     assert data.read_images(tmp_path / "a.npy", data_shape=(4, 8, 1)).shape == (2, 4, 8, 1)
 
 
-def test_read_images_drops_transparency_and_turns_photographs(tmp_path):
-    save(tmp_path / "a.png", pixels(8, 8, 4))
-    np.testing.assert_array_equal(data.read_images(tmp_path / "a.png")[0], pixels(8, 8, 4)[..., :3])
+def test_read_images_turns_photographs(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn clockwise to see it upright
     Image.fromarray(pixels(8, 12)).save(tmp_path / "b.png", exif=exif)
@@ -485,7 +508,7 @@ def test_read_images_refusals(tmp_path):
         data.read_images(tmp_path / "none.png")
     with refuses("expected at least one path"):
         data.read_images([])
-    with refuses("1 or 3 channels, got [8, 8, 2]"):
+    with refuses("expected arrays of examples [8, 8, 2]", "1 or 3 channels"):
         data.read_images(tmp_path, data_shape=(8, 8, 2))
     np.save(tmp_path / "two.npy", pixels(3, 8, 8, 2))
     with refuses("expected images [N, H, W, 1 or 3], got [3, 8, 8, 2]", "two.npy"):
@@ -606,7 +629,7 @@ def test_coil20_is_the_pixels_whatever_the_archive_and_every_sixth_angle_is_test
     place = {pictures[i, j].tobytes(): (i, j) for i, j in np.ndindex(2, 12)}
     loaded = data.load("coil20", download=False)
     for split, angles in [("train", {0, 1, 2, 3, 4, 6, 7, 8, 9, 10}), ("test", {5, 11})]:
-        images, labels = getattr(loaded, split)
+        images, labels, _ = getattr(loaded, split)
         found = [place[image.tobytes()] for image in images]
         assert sorted(found) == [(i, j) for i in range(2) for j in sorted(angles)]
         assert labels.tolist() == [i for i, _ in found]
@@ -908,7 +931,7 @@ def test_prepared_folder_that_is_not_what_it_declares_is_refused(originals, tmp_
 
 def test_without_tfds_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    for call in (lambda: data.prepare("mnist", "."), lambda: catalog._read_split("mnist", "", "train", 1)):
+    for call in (lambda: data.prepare("mnist", "."), lambda: catalog._read_known("mnist", "", "train", 1, None)):
         with refuses("pip install 'gon_jax[data]'", error=ImportError):
             call()
 

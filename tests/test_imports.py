@@ -18,6 +18,7 @@ LEVELS = {  # the table of docs/architecture.md: a module imports its own level 
     "_files": 0,
     "base": 0,
     "coordinates": 0,
+    "inputs": 0,
     "likelihoods": 0,
     "ops": 0,
     "checks": 1,
@@ -34,15 +35,16 @@ LEVELS = {  # the table of docs/architecture.md: a module imports its own level 
     "metrics": 3,
     "plotting": 3,
     "training": 3,
+    "transformer": 3,
     "cli": 4,
     "runs": 4,
 }
 OUTSIDE = {  # third-party packages of the core
-    **dict.fromkeys(("base", "coordinates", "likelihoods", "ops"), {"jax"}),
+    **dict.fromkeys(("base", "coordinates", "inputs", "likelihoods", "ops"), {"jax"}),
     **dict.fromkeys(("checks", "encoding", "freezing", "gauss_newton", "linearization"), {"jax"}),
     "models": {"jax", "optax"},
     "decoders": {"jax", "flax", "numpy"},
-    "latents": {"jax", "numpy", "scipy", "sklearn"},
+    "latents": {"jax", "numpy", "scipy", "sklearn", "threadpoolctl", "umap"},
 }
 PATHS = sorted(ROOT.rglob("*.py"))
 

@@ -166,9 +166,8 @@ def test_films_are_strips_and_gifs(tmp_path, channels):
 
 def test_bytes_and_floats_of_a_film_are_shown_alike(tmp_path):
     films = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16, 1), np.uint8)
-    dataset = Dataset("films", None, None, None, kind="video")
     for name, original in (("bytes", films), ("floats", films / 255)):
-        pictures.save_examples(tmp_path / f"{name}.png", dataset, None, {"original": original, "GON": films / 255})
+        pictures.save_examples(tmp_path / f"{name}.png", "video", None, {"original": original, "GON": films / 255})
     for suffix in ("png", "gif"):
         first, second = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("bytes", "floats"))
         assert first == second

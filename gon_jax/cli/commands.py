@@ -17,7 +17,9 @@ from gon_jax._files import write_file, write_json
 from gon_jax.base import Model, Variables
 from gon_jax.cli.signals import stop_requested
 from gon_jax.cli.tables import print_summary, print_table
-from gon_jax.data import Split, read_images, to_unit
+from gon_jax.data import to_unit
+from gon_jax.data.folders import read_pictures
+from gon_jax.data.splits import take
 from gon_jax.metrics import pca_errors
 from gon_jax.runs.config import Config
 from gon_jax.runs.folder import read_summary
@@ -31,7 +33,7 @@ Picture = Annotated[Path | None, arg(help="A .png; by default in the run's folde
 PictureOrArray = Annotated[Path | None, arg(help="A .png, by default in the run's folder; or an .npz (x_hat in 0..1).")]
 Prior = Literal["model", "mixture", "gaussian"]
 Part = Annotated[Literal["train", "validation", "test"], arg(help="Which part of the run's dataset.")]
-Input = Annotated[tuple[Path, ...], arg(help="Images, folders of images, .npy or .npz files, in place of the dataset.")]
+Input = Annotated[tuple[str, ...] | None, arg(help="Pictures, folders of them, files of arrays, in place of the data.")]
 Num = Annotated[int, arg(help="How many examples of the dataset.")]
 Seed = Annotated[int, arg(help="Seed of what is drawn at random.")]
 
@@ -44,6 +46,8 @@ def train(
     run: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    minutes: float | None = None,
+    dry_run: bool = False,
 ) -> int:
     """Train a model; leave checkpoints, logs, pictures, a summary.
 
@@ -57,11 +61,25 @@ def train(
         run: The run's folder; by default runs/<preset>, or runs/<model>-<dataset>.
         resume: Continue the run in the folder from its last checkpoint, as if never interrupted.
         overwrite: Remove the run in the folder first; files that are not a run's stay.
+        minutes: Train for about so long, in place of --num-steps: as many steps as fit, by a measurement of the first.
+        dry_run: Say what would be trained, on what, and how long it would take; leave nothing.
     """
-    folder = run or Path("runs") / f"{config.model.name}-{Path(config.data.dataset).stem}"
+    folder, dataset = run or Path("runs") / f"{config.model.name}-{Path(config.data.dataset).stem}", None
     use_caches(folder)
+    if minutes is not None or dry_run:
+        if resume:
+            raise ValueError("expected neither --minutes nor --dry-run with --resume: a run keeps its number of steps")
+        dataset = config.data.load()
+        measured = runs.plan(config, dataset)
+        if minutes is not None:
+            config = config.replace(num_steps=runs.steps_within(minutes, measured))
+        if dry_run:
+            print(*dataset.notes, sep="\n", end="\n" * bool(dataset.notes))
+            print_table(runs.planned(config, measured), 20, "{:.4g}")
+            return 0
     with stop_requested() as should_stop:
-        summary = runs.train(config, folder, resume=resume, overwrite=overwrite, should_stop=should_stop)
+        options = {"dataset": dataset, "resume": resume, "overwrite": overwrite}
+        summary = runs.train(config, folder, should_stop=should_stop, **options)
     if summary is None:
         print(f"gon: interrupted, and saved; continue with the same command and --resume ({folder})", file=sys.stderr)
         return 130
@@ -121,7 +139,7 @@ def evaluate(
 
 
 def reconstruct(
-    run: RunFolder, output: Path | None = None, input: Input = (), split: Part = "test", num: Num = 20
+    run: RunFolder, output: Path | None = None, input: Input = None, split: Part = "test", num: Num = 20
 ) -> int:
     """Draw images above their reconstructions, or write both.
 
@@ -142,26 +160,28 @@ def reconstruct(
     signals, arrays = {"original": images} | rows, {"x": x, "x_hat": x_hat, "squared_error": errors}
     plot = partial(plotting.save_reconstructions, images=images, reconstructions=rows, errors={name: errors})
     words = f": {len(images)} images, squared error {errors.mean():.4g} each"
-    return _save(output, lambda: save_examples(output, loaded.dataset(), plot, signals), words, **arrays)
+    return _save(output, lambda: save_examples(output, loaded.kind, plot, signals), words, **arrays)
 
 
-def encode(run: RunFolder, output: Path | None = None, input: Input = (), split: Part = "test") -> int:
+def encode(run: RunFolder, output: Path | None = None, input: Input = None, split: Part = "test") -> int:
     """Write the latents of images.
 
     Args:
-        output: An .npz (latents: float32 N ...; labels where the dataset has them), by default latents.npz in the run's
-            folder.
+        output: An .npz, by default latents.npz in the run's folder: latents, float32 N ...; labels, names of files and
+            names of classes where the data have them.
     """
     loaded, trained, output = _open(run, output or run / "latents.npz", (".npz",))
-    images, labels = _examples(loaded, input, split)
+    images, labels, names = _examples(loaded, input, split)
     sources = loaded.sources(images)
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
-    arrays = {"latents": z} | ({} if labels is None else {"labels": labels})
+    classes = None if labels is None else (loaded.fingerprint or {}).get("class_names")
+    arrays = {"latents": z, "labels": labels, "names": names, "class_names": classes}
+    arrays = {name: np.asarray(values) for name, values in arrays.items() if values is not None}
     return _save(output, None, f": latents {list(z.shape)}", **arrays)
 
 
 def interpolate(
-    run: RunFolder, output: Picture = None, input: Input = (), num_pairs: int = 8, num_points: int = 10
+    run: RunFolder, output: Picture = None, input: Input = None, num_pairs: int = 8, num_points: int = 10
 ) -> int:
     """Draw interpolations between the latents of pairs of images.
 
@@ -172,11 +192,11 @@ def interpolate(
     """
     loaded, trained, output = _open(run, output or run / "interpolation.png", (".png",), num_pairs=num_pairs)
     examples = _examples(loaded, input)
-    sources = loaded.sources(examples.images if input else inference.pairs_of_labels(examples, num_pairs))
+    sources = loaded.sources(examples.images if input is not None else inference.pairs_of_labels(examples, num_pairs))
     grid = inference.interpolate(*trained, sources, num_points, encoder=loaded.encoder)
     rows = {f"{i + 1}": row for i, row in enumerate(grid)}
     plot = partial(plotting.save_interpolation, grid=grid)
-    return _save(output, lambda: save_examples(output, loaded.dataset(), plot, rows))
+    return _save(output, lambda: save_examples(output, loaded.kind, plot, rows))
 
 
 def sample(
@@ -191,14 +211,15 @@ def sample(
         prior: The model's own, or Gaussians with full covariances; by default the model's, or a mixture.
     """
     loaded, trained, output = _open(run, output or run / "samples.png", num=num)
-    dataset, key = loaded.dataset(), jax.random.key(seed)
-    sources, num = loaded.sources(dataset.train.images), num or num_shown(dataset).samples
+    key, num = jax.random.key(seed), num or num_shown(loaded.kind).samples
+    own = loaded.model.capabilities.sample is not None and prior in (None, "model")
+    sources = None if own else loaded.sources(loaded.dataset().train.images)
     x_hat = inference.sample(*trained, sources, num, key, prior=prior, encoder=loaded.encoder)
     plot = partial(plotting.save_samples, samples=x_hat)
-    return _save(output, lambda: save_examples(output, dataset, plot, {"samples": x_hat}), x_hat=x_hat)
+    return _save(output, lambda: save_examples(output, loaded.kind, plot, {"samples": x_hat}), x_hat=x_hat)
 
 
-def superres(run: RunFolder, output: PictureOrArray = None, size: int = 256, input: Input = (), num: Num = 4) -> int:
+def superres(run: RunFolder, output: PictureOrArray = None, size: int = 256, input: Input = None, num: Num = 4) -> int:
     """Draw images at a higher resolution, by an implicit model.
 
     Beside the original pixels and their bicubic enlargement.
@@ -217,7 +238,7 @@ def inpaint(
     output: Picture = None,
     hide: Literal["random", "center", "right"] = "random",
     fraction: float = 0.5,
-    input: Input = (),
+    input: Input = None,
     num: Num = 10,
     seed: Seed = 0,
 ) -> int:
@@ -281,10 +302,12 @@ def _part(data, split):
 
 def _examples(loaded, paths, split="test", num=None):
     """Return the examples of files, in the shape of the run's, or of a split: all, or some spread over it."""
-    if paths:
-        return Split(read_images(paths, loaded.model.data_shape))
+    if paths is not None:
+        examples, notes = read_pictures(paths, loaded.model.data_shape, loaded.config.data.reading)
+        print(*notes, sep="\n", file=sys.stderr, end="\n" * bool(notes))
+        return examples
     part = _part(loaded.dataset(), split)
-    return part if num is None else Split(part.images[inference.spread_indices(len(part.images), num)])
+    return part if num is None else take(part, inference.spread_indices(len(part.images), num))
 
 
 def _save(output, plot_fn, words="", **arrays):

@@ -3,25 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-__all__ = ["print_summary", "print_table"]
+from gon_jax.runs.report import REPORT, main_metrics
 
-PRINTED = (
-    ("test.squared_error", "squared error per test image", "{:.3f}"),
-    ("pca.squared_error", "the same by PCA, as many components", "{:.3f}"),
-    ("test.psnr", "PSNR per test image, dB", "{:.2f}"),
-    ("pca.psnr", "the same by PCA", "{:.2f}"),
-    ("test.negative_elbo", "-ELBO per test image, nats", "{:.2f}"),
-    ("test.kl", "of which KL", "{:.2f}"),
-    ("test.bits_per_dim", "bits per dimension", "{:.3f}"),
-    ("test.accuracy", "accuracy on test images", "{:.3f}"),
-    ("source.squared_error", "squared error of the source itself", "{:.3f}"),
-    ("num_parameters", "parameters", "{:,}"),
-    ("latent_size", "latent size", "{}"),
-    ("num_steps", "steps", "{:,}"),
-    ("seconds_training", "seconds of training", "{:.1f}"),
-    ("seconds_compile", "seconds to compile", "{:.1f}"),
-    ("device", "device", "{}"),
-)
+__all__ = ["print_summary", "print_table"]
 
 
 def print_summary(folder: Path, summary: dict[str, Any]) -> None:
@@ -32,13 +16,13 @@ def print_summary(folder: Path, summary: dict[str, Any]) -> None:
     if "source.squared_error" in summary:  # PCA of the targets would have seen them
         reference, whose = summary["source.squared_error"], "the source's"
     print(f": {error / reference:.2f} of {whose} error" if reference else "")
-    width = max(len(words) for _, words, _ in PRINTED)
-    for key, words, form in PRINTED:
-        if key in summary:
-            print(f"  {words:<{width}}  {form.format(summary[key])}")
+    metrics = main_metrics(summary)
+    width = max(map(len, metrics))
+    for words, value in metrics.items():
+        print(f"  {words:<{width}}  {value}")
     patterns = ("*.png", "*.wav", "*.gif", "encoder.npz")
     names = [path.name for pattern in patterns for path in sorted(folder.glob(pattern))]
-    for name in [*names, "metrics.jsonl", "summary.json", "checkpoints"]:
+    for name in [*names, *([REPORT] * (folder / REPORT).is_file()), "metrics.jsonl", "summary.json", "checkpoints"]:
         print(f"  {folder / name}")
 
 

@@ -10,14 +10,16 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gon_jax._files import one_line
-from gon_jax.data.datasets import DATASETS, Parts, register, unknown
-from gon_jax.data.folders import convert_picture
+from gon_jax.data.datasets import DATASETS, register, unknown
+from gon_jax.data.image_files import convert_picture
+from gon_jax.data.splits import part_of
 
-__all__ = ["NUM_EXAMPLES", "locate", "missing", "prepare", "read", "search_path"]
+__all__ = ["NUM_EXAMPLES", "locate", "missing", "prepare", "read", "read_any", "search_path"]
 
 NUM_EXAMPLES: dict[str, tuple[int, int]] = {  # train, test
     "mnist": (60_000, 10_000),
@@ -80,7 +82,7 @@ def prepare(name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLik
     return folder
 
 
-def read(name: str, image_size: int | None = None, download: bool = True) -> Parts:
+def read(name: str, image_size: int | None = None, download: bool = True) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """Return `(images, labels)` of train and of test: uint8 `[N, H, W, C]`, int32 `[N]` or None, in record order.
 
     Images that are not square are cut about the center and resized to `image_size` one by one, as they are read.
@@ -92,11 +94,39 @@ def read(name: str, image_size: int | None = None, download: bool = True) -> Par
             f"expected an image_size for {name}, whose images are not square, got None: give one, such as image_size=64"
         )
     folder, splits = locate(name, download=download), zip(("train", "test"), NUM_EXAMPLES[name], strict=True)
-    return [_read_split(name, folder, split, num, size) for split, num in splits]
+    return [_read_known(name, folder, split, num, size) for split, num in splits]
 
 
 for _name in NUM_EXAMPLES:
-    register(_name)(functools.partial(read, _name))
+    register(_name, mixed=True)(functools.partial(read, _name))
+
+
+@register("tfds:", mixed=True)
+def read_any(name: str, image_size: int | None = None, download: bool = True) -> dict[str, tuple[np.ndarray, Any]]:
+    """Return the parts of any dataset of images that tensorflow-datasets has prepared: `{part: (images, labels)}`.
+
+    The image and the label are those of its supervised keys, or the first of their kind; labels are the names of their
+    classes. Splits are parts by their names; others are left out, with a warning. `download` is not used.
+    Raises as `load` does.
+    """
+    tfds = _import_tfds()
+    builder = tfds.builder_from_directory(_find_prepared(name) or _not_prepared(name))
+    features = dict(builder.info.features) if isinstance(builder.info.features, tfds.features.FeaturesDict) else {}
+    keys = [*(builder.info.supervised_keys or ()), *features]
+    image = next((k for k in keys if isinstance(features.get(k), tfds.features.Image)), None)
+    label = next((k for k in keys if isinstance(features.get(k), tfds.features.ClassLabel)), None)
+    if image is None:
+        raise ValueError(f"expected a dataset of images, got {name} with the features {', '.join(features)}")
+    if image_size is None and None in features[image].shape:
+        raise ValueError(f"expected an image_size for {name}, whose images have several sizes, got None: give one")
+    parts = {split: part for split in builder.info.splits if (part := part_of(split))}
+    if others := [split for split in builder.info.splits if split not in parts]:
+        logging.getLogger(__name__).warning(f"{name}: left out, being neither train, validation nor test: {others}")
+    read = {part: _read_split(builder, split, image, label, image_size) for split, part in parts.items()}
+    if label is not None and not all(class_name.isdecimal() for class_name in features[label].names):
+        names = np.array(features[label].names)
+        read = {part: (images, names[labels]) for part, (images, labels) in read.items()}
+    return read
 
 
 def missing(name: str) -> str | None:
@@ -122,10 +152,9 @@ def locate(name: str, *, download: bool = True) -> Path:
     Prepare it if it is nowhere and may be downloaded; otherwise read nothing. Raises as `load` does.
     """
     folders = search_path()
-    for folder in folders:
-        if prepared := [path for path in _versions(folder / name) if _is_prepared(path)]:
-            _import_tfds()
-            return max(prepared, key=lambda path: [int(number) for number in path.name.split(".")])
+    if prepared := _find_prepared(name):
+        _import_tfds()
+        return prepared
     if name in NEEDED:
         remedy = f"have tensorflow-datasets prepare it: {_command(name)}"
     elif not download:
@@ -138,6 +167,21 @@ def locate(name: str, *, download: bool = True) -> Path:
     raise FileNotFoundError(
         f"expected {name}, prepared as array_record, in one of {', '.join(map(str, folders))}; found none: set "
         f"GON_DATA_DIR to the folder that has it, or {remedy}"
+    )
+
+
+def _find_prepared(name):
+    """Return the newest version in the first folder that has one, or None."""
+    for folder in search_path():
+        if prepared := [path for path in _versions(folder / name) if _is_prepared(path)]:
+            return max(prepared, key=lambda path: [int(number) for number in path.name.split(".")])
+    return None
+
+
+def _not_prepared(name):
+    raise FileNotFoundError(
+        f"expected {name}, prepared as array_record, in one of {', '.join(map(str, search_path()))}; found none: set "
+        f"GON_DATA_DIR to the folder that has it, or have tensorflow-datasets prepare it: {_command(name)}"
     )
 
 
@@ -157,7 +201,7 @@ def _command(name):
     folder = str(next(filter(_is_writable, search_path()), "~/tensorflow_datasets"))
     return (
         f'python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={folder!r}, '
-        f"file_format='array_record').download_and_prepare()\" (needs {NEEDED[name]})"
+        f"file_format='array_record').download_and_prepare()\" (needs {NEEDED.get(name, 'tensorflow-cpu')})"
     )
 
 
@@ -166,35 +210,47 @@ def _is_writable(folder):
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
-def _read_split(name, folder, split, num_wanted, size=None):
-    from PIL import Image
-    from tqdm.auto import tqdm
-
+def _read_known(name, folder, split, num_wanted, size):
+    """Return images and labels of a split of one of `NUM_EXAMPLES`."""
     tfds = _import_tfds()
     try:
         builder = tfds.builder_from_directory(folder)
         features, splits = builder.info.features, builder.info.splits
         label = next((key for key in ("label", "label_category") if key in features), None)
         source_split = split if split in splits else "validation"  # LSUN has no other
-        num = splits[source_split].num_examples
-        num = min(num, num_wanted) if name == "lsun/bedroom" else num
-        undecoded = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
-        source = builder.as_data_source(source_split, decoders=dict.fromkeys(undecoded, tfds.decode.SkipDecoding()))
-        shape = (*((size, size) if size else features["image"].shape[:2]), features["image"].shape[2])
-        images, labels = np.empty([num, *shape], np.uint8), np.empty([num], np.int32) if label else None
-        chunks = (range(num)[start : start + CHUNK] for start in range(0, num, CHUNK))
-        examples = itertools.chain.from_iterable(source.__getitems__(chunk) for chunk in chunks)
-        for i, example in enumerate(tqdm(examples, f"read {name} {split}", num, unit="image", leave=False, delay=2)):
-            images[i] = convert_picture(Image.open(io.BytesIO(example["image"])), shape[:2] if size else None, shape[2])
-            if labels is not None:
-                labels[i] = example[label]
+        most = num_wanted if name == "lsun/bedroom" else None
+        images, labels = _read_split(builder, source_split, "image", label, size, most)
     except Exception as error:  # array_record, tfds and Pillow each have their own
         raise ValueError(
             f"expected {name} {split} as dataset_info.json and features.json declare it in {folder}, which cannot be "
             f"read ({one_line(error)}): remove that folder and prepare it anew"
         ) from error
-    if num != num_wanted:
+    if (num := len(images)) != num_wanted:
         logging.getLogger(__name__).warning(f"{name} in {folder} is a subset: {num} of {num_wanted} {split} examples")
+    return images, labels
+
+
+def _read_split(builder, split, image_key, label_key, size, most=None):
+    """Return `(images, labels)` of a split in the order of its records, framed to `size` where that is not None."""
+    from PIL import Image
+    from tqdm.auto import tqdm
+
+    tfds = _import_tfds()
+    features, num = builder.info.features, builder.info.splits[split].num_examples
+    num = num if most is None else min(num, most)
+    undecoded = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    source = builder.as_data_source(split, decoders=dict.fromkeys(undecoded, tfds.decode.SkipDecoding()))
+    height, width, channels = features[image_key].shape
+    shape = (size, size, channels or 3) if size else (height, width, channels)
+    images, labels = np.empty([num, *shape], np.uint8), np.empty([num], np.int32) if label_key else None
+    chunks = (range(num)[start : start + CHUNK] for start in range(0, num, CHUNK))
+    examples = itertools.chain.from_iterable(source.__getitems__(chunk) for chunk in chunks)
+    bar = tqdm(examples, f"read {builder.name} {split}", num, unit="image", leave=False, delay=2)
+    for i, example in enumerate(bar):
+        picture = Image.open(io.BytesIO(example[image_key]))
+        images[i] = convert_picture(picture, shape[:2] if size else None, shape[2])
+        if labels is not None:
+            labels[i] = example[label_key]
     return images, labels
 
 

@@ -2,53 +2,37 @@
 
 import difflib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from gon_jax.data.arrays import check_size, convert_part, kind_of, resize
-from gon_jax.data.folders import ARRAY_SUFFIXES, read_arrays, read_folder
+from gon_jax.data.array_files import ARRAY_SUFFIXES, Parts, convert_parts, read_arrays
+from gon_jax.data.arrays import READING, Reading, check_size, resize
+from gon_jax.data.folders import read_folder
+from gon_jax.data.splits import Dataset, Split, draw_held_out, take
 
-__all__ = ["DATASETS", "Dataset", "Loader", "Parts", "Split", "load", "register", "unknown"]
+__all__ = ["DATASETS", "MIXED", "Dataset", "Loader", "Split", "from_arrays", "is_path", "load", "register", "unknown"]
 
-
-class Split(NamedTuple):
-    """Images `[N, H, W, C]`, voxels `[N, D, D, D, 1]` or films `[N, T, H, W, C]`, uint8; labels int32 `[N]` or None.
-
-    Sound is float32 `[N, L, C]` in [0, 1] with silence at 0.5.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None = None
-
-
-class Dataset(NamedTuple):
-    """A name and its splits."""
-
-    name: str
-    train: Split
-    validation: Split | None  # unless examples were asked to be held out
-    test: Split
-    kind: str = "images"  # or "audio", "voxels", "video"
-
-
-Parts = Sequence[tuple[np.ndarray, np.ndarray | None]]  # data and labels of train and of test, or of both together
-Loader = Callable[[int | None, bool], Parts]  # of image_size and download
+Given = Sequence[tuple[Any, Any]] | Mapping[str, tuple[Any, Any]]  # data and labels of parts
+Loader = Callable[[int | None, bool], Given]  # of image_size and download
 DATASETS: dict[str, Loader] = {}  # filled by `register`
+MIXED: set[str] = set()  # those whose examples are in a random order already
 
 
-def register(name: str) -> Callable[[Loader], Loader]:
+def register(name: str, *, mixed: bool = False) -> Callable[[Loader], Loader]:
     """Return a decorator that registers a loader, `loader(image_size, download) -> parts`, under a name.
 
     `load` and the command then know the dataset by that name. The loader may ignore both arguments, which are those of
     `load`: what it returns is resized. It returns `[(data, labels), (data, labels)]` of train and of test, or one pair,
-    of which every tenth example becomes test. Data are as in `check_data`, or bool, or images without the channel
-    axis; labels are integers `[N]`, or None.
+    of which a tenth becomes test, or a dict of such pairs for "train", "validation" and "test". Data are as in
+    `check_data`, or bool, or images without the channel axis; labels are integers or strings `[N]`, or None.
 
     Args:
-        name: a new one.
+        name: a new one. One that ends in a colon is a prefix: the loader then takes the rest of the name first, as that
+            of "tfds:" does.
+        mixed: the examples are in a random order already: those held out are then the last ones, and are not drawn.
 
     Raises:
         ValueError: the name is taken.
@@ -67,33 +51,54 @@ def register(name: str) -> Callable[[Loader], Loader]:
 
     def add(loader: Loader) -> Loader:
         DATASETS[name] = loader
+        if mixed:
+            MIXED.add(name)
         return loader
 
     return add
 
 
+def is_path(name: str | os.PathLike) -> bool:
+    """Return whether `load` takes a name for a path, and not for that of a registered dataset."""
+    return _known(name) is None
+
+
 def load(
-    name: str | os.PathLike, *, image_size: int | None = None, num_validation: int | None = 0, download: bool = True
+    name: str | os.PathLike,
+    *,
+    image_size: int | None = None,
+    num_validation: int | None = 0,
+    download: bool = True,
+    reading: Reading = READING,
 ) -> Dataset:
-    """Load a dataset whole, in memory; where test is not apart, it is every tenth example (number 9, 19, ...).
+    """Load a dataset whole, in memory.
+
+    Parts that the data have are used: train, and test or validation or both. Where there is no test set, a tenth of
+    the examples is drawn; validation examples are drawn from the training set on request. Draws are the same at every
+    call, and of each class its share. `Dataset.notes` says what was read, left out, recognized and drawn.
 
     Args:
-        name: one of `DATASETS`; or the path of a `.npy` or `.npz` file of images `[N, H, W]` or `[N, H, W, C]`, or of
-            signals as in `Split`, uint8 or floats in [0, 1], under the keys `images` or `x`,
-            `labels` or `y`, or `x_train`, `x_test`, `y_train`, `y_test`; or the path of a folder of pictures, searched
-            recursively in sorted order, gray if all are, else RGB, labeled by the immediate subfolders if every
-            picture is in one, train and test apart if it has folders `train` and `test`.
-        image_size: height and width to resize images to, as `resize` does; of those in folders, and of "celeb_a" and
-            "lsun/bedroom", which need it, the center squares. None keeps the size.
-        num_validation: how many examples at the end of the training set become `validation`; None is 5,000, or a tenth
-            where that is less.
+        name: one of `DATASETS`, "tfds:NAME" for any other dataset of images that tensorflow-datasets has prepared; or a
+            path:
+
+            - a folder of pictures or WAV files, searched recursively in sorted order, through links. Pictures are gray
+              if all are, else RGB. Folders `train`, `val`, `test` (or synonyms, in any case) are parts, subfolders of
+              a part are classes.
+            - a `.npy`, `.npz` or HDF5 file of images `[N, H, W]` or `[N, H, W, C]` or of signals as in `Split`, under
+              `images` or `x` with `labels` or `y`, or `x_train`, `y_train`, `x_val`, ... in many spellings.
+            - a `.csv` table with an example per row, and labels in one column.
+        image_size: height and width to resize images to, as `resize` does, framed as `reading` says. None keeps the
+            size.
+        num_validation: how many training examples become `validation`; None is 5,000, or a tenth where that is less.
+            Data with a validation part of their own need 0 or None.
         download: whether a missing dataset may be downloaded.
+        reading: how files become arrays, where there is a choice.
 
     Raises:
         ValueError: no such dataset, other data than above, `image_size` for signals or none for what needs it, or
             `num_validation` leaves nothing to train on.
         FileNotFoundError: no such path, no image in it, or a dataset neither prepared nor to be downloaded.
-        ImportError: tensorflow-datasets is needed and not installed.
+        ImportError: a package that is needed is not installed.
 
     Example:
         >>> digits = load("digits", image_size=32, num_validation=100)
@@ -102,70 +107,150 @@ def load(
     """
     image_size = None if image_size is None else check_size(image_size)
     path = Path(name).expanduser()
-    if name in DATASETS:
-        parts = _call(str(name), image_size, download)
+    if (known := _known(name)) is not None:
+        parts = convert_parts(_call(known, str(name), image_size, download), name, reading)
     elif path.is_dir():
-        parts = read_folder(path, image_size)
-    elif path.is_file() or path.suffix in ARRAY_SUFFIXES:
-        parts = read_arrays(path)
+        found, class_names, notes = read_folder(path, image_size, reading)
+        kind = "images" if next(iter(found.values())).images.ndim == 4 else "audio"
+        parts = Parts(found, kind, class_names, notes)
+    elif path.is_file() or path.suffix.lower() in ARRAY_SUFFIXES:
+        parts = read_arrays(path, reading)
     elif isinstance(name, os.PathLike) or os.sep in name:
         raise FileNotFoundError(f"expected a file or folder of images, got {name}, which does not exist: check it")
     else:
         raise unknown(name)
-    train, test = (Split(*part) for part in parts) if len(parts) == 2 else _hold_out(Split(*parts[0]))
-    kind = kind_of(train.images.shape) or "images"
+    return _divide(name, parts, image_size, num_validation, reading, mixed=known in MIXED)
+
+
+def from_arrays(
+    train: Any,
+    labels: Any = None,
+    *,
+    name: str = "arrays",
+    validation: Any = None,
+    validation_labels: Any = None,
+    test: Any = None,
+    test_labels: Any = None,
+    image_size: int | None = None,
+    num_validation: int | None = 0,
+    reading: Reading = READING,
+) -> Dataset:
+    """Return a dataset of arrays at hand, as `load` makes it of a file.
+
+    Args:
+        train, validation, test: whatever `numpy.asarray` makes an array `[N, ...]` of: arrays, lists, PyTorch tensors
+            on the CPU, HDF5 datasets, columns of a Hugging Face dataset.
+        labels, validation_labels, test_labels: integers or strings `[N]`.
+        name, image_size, num_validation, reading: as for `load`.
+
+    Raises:
+        ValueError: as `load`.
+
+    Example:
+        >>> dataset = from_arrays([np.eye(8) > 0] * 20, ["a", "b"] * 10, num_validation=None)
+        >>> [(name, len(part.images)) for name, part in dataset.parts().items()], dataset.class_names
+        ([('train', 16), ('validation', 2), ('test', 2)], ('a', 'b'))
+    """
+    given = {"train": (train, labels), "validation": (validation, validation_labels), "test": (test, test_labels)}
+    given = {part: pair for part, pair in given.items() if pair[0] is not None}
+    parts = convert_parts(given, name, reading)
+    return _divide(name, parts, image_size, num_validation, reading)
+
+
+def _divide(name, read, image_size, num_validation, reading, *, mixed=False):
+    """Return the dataset of some parts: what is missing of test and validation is drawn, and images are resized."""
+    parts, notes = dict(read.parts), list(read.notes)
+    parts["train"] = parts.pop("", None) or parts["train"]
+    kind = read.kind
+    if image_size is not None and kind != "images":
+        raise ValueError(f"expected image_size=None, since {name} is {kind}: only images can be resized")
+    if "test" not in parts:
+        num = len(parts["train"].images)
+        if num < 10:
+            raise ValueError(f"expected at least 10 images, of which a tenth is test, got {num}: add or split them")
+        parts["train"], parts["test"] = _draw(parts["train"], max(1, num // 10), mixed, seed=0)
+        notes.append(f"test: {len(parts['test'].images):,} of the examples, {_how(parts['train'], mixed)}")
+    num_examples = len(parts["train"].images)
+    if "validation" in parts:
+        if num_validation:
+            raise ValueError(
+                f"expected num_validation=None, since {name} has {len(parts['validation'].images)} validation examples "
+                f"of its own, got {num_validation}"
+            )
+    else:
+        num_validation = min(5000, num_examples // 10) if num_validation is None else num_validation
+        if not 0 <= num_validation < num_examples:
+            why = f"{name} has {num_examples} training examples, and some must remain"
+            raise ValueError(f"expected num_validation from 0 to {num_examples - 1}, got {num_validation}: {why}")
+        if num_validation:
+            parts["train"], parts["validation"] = _draw(parts["train"], num_validation, mixed, seed=1)
+            notes.append(f"validation: {num_validation:,} of the training examples, {_how(parts['train'], mixed)}")
     if image_size is not None:
-        if kind != "images":
-            raise ValueError(f"expected image_size=None, since {name} is {kind}: only images can be resized")
-        train, test = (split._replace(images=resize(split.images, image_size)) for split in (train, test))
-    num_examples = len(train.images)
-    num_validation = min(5000, num_examples // 10) if num_validation is None else num_validation
-    if not 0 <= num_validation < num_examples:
-        why = f"{name} has {num_examples} training examples, and some must remain"
-        raise ValueError(f"expected num_validation from 0 to {num_examples - 1}, got {num_validation}: {why}")
-    num_train = num_examples - num_validation
-    validation = _take(train, slice(num_train, None)) if num_validation else None
-    return Dataset(str(name), _take(train, slice(num_train)), validation, test, kind)
+        height, width = parts["train"].images.shape[1:3]
+        if height != width:
+            notes.append(f"images of {height}x{width} were framed by {reading.framing!r}")
+        parts = {p: s._replace(images=resize(s.images, image_size, reading.framing)) for p, s in parts.items()}
+    validation = parts.get("validation")
+    return Dataset(str(name), parts["train"], validation, parts["test"], kind, read.class_names, tuple(notes))
+
+
+def _draw(split, num, mixed, seed):
+    """Return what remains of a split, and the examples held out."""
+    if mixed:
+        return take(split, slice(len(split.images) - num)), take(split, slice(len(split.images) - num, None))
+    held_out = draw_held_out(len(split.images), num, split.labels, seed)
+    return take(split, ~held_out), take(split, held_out)
+
+
+def _how(split, mixed):
+    if mixed:
+        return "the last ones"
+    return "drawn" if split.labels is None else "drawn, of each class its share"
 
 
 def unknown(name: str) -> ValueError:
     """Return the error for a name that is not in `DATASETS`."""
     hint = "".join(f": did you mean {close!r}?" for close in difflib.get_close_matches(str(name), DATASETS, 1))
-    known = f"a dataset ({', '.join(DATASETS)}) or the path of a .npy or .npz file or a folder of images"
+    known = (
+        f"a dataset ({', '.join(DATASETS)}) or the path of a folder of images or a file ({' '.join(ARRAY_SUFFIXES)})"
+    )
     own = "" if hint else "; import the file that registers it first (gon --import FILE), if it is one of your own"
     return ValueError(f"expected {known}, got {str(name)!r}{hint}{own}")
 
 
-def _call(name, image_size, download):
-    parts = DATASETS[name](image_size, download)
-    if not (len(parts) in (1, 2) and all(isinstance(part, tuple) and len(part) == 2 for part in parts)):
-        got = ", ".join(type(part).__name__ for part in parts)
-        raise ValueError(
-            f"expected one or two tuples (data, labels) from the loader of {name}, got {got}: return those"
+def _known(name):
+    """Return under what a name is registered, itself or its prefix with the colon; None for any other."""
+    return next((known for known in (name, str(name).partition(":")[0] + ":") if known in DATASETS), None)
+
+
+def _call(known, name, image_size, download):
+    """Return what a loader gives as a dict of pairs (data, labels)."""
+    rest = [name.removeprefix(known)] if known.endswith(":") else []
+    given = DATASETS[known](*rest, image_size, download)
+    if not isinstance(given, Mapping):
+        names = {1: ("",), 2: ("train", "test")}.get(len(given), ())
+        given = dict(zip(names, given, strict=False))
+    known = {"train", "validation", "test"}
+    whole = set(given) == {""} or ("train" in given and set(given) <= known)
+    if not (whole and all(isinstance(pair, tuple) and len(pair) == 2 for pair in given.values())):
+        got = (
+            ", ".join(f"{key} {type(pair).__name__}".strip() for key, pair in given.items()) or "another number of them"
         )
-    return [convert_part(*part, name) for part in parts]
+        raise ValueError(
+            f"expected one or two tuples (data, labels), or a dict of such for train, validation and test, from the "
+            f"loader of {name}, got {got}: return those"
+        )
+    return given
 
 
-def _take(split, index):
-    return Split(split.images[index], None if split.labels is None else split.labels[index])
-
-
-def _hold_out(split):
-    """Return train and test of data that do not have them apart."""
-    if (num := len(split.images)) < 10:
-        raise ValueError(f"expected at least 10 images, of which every tenth is test, got {num}: add or split them")
-    is_test = np.arange(num) % 10 == 9
-    return _take(split, ~is_test), _take(split, is_test)
-
-
-@register("digits")
+@register("digits", mixed=True)
 def _digits(*_):
     """Return scikit-learn's digits, 8x8, as round(255 v / 16); of each class number 4, 9, ... is test."""
     from sklearn.datasets import load_digits
 
     source = load_digits()
-    digits = Split(np.rint(source.images * 255 / 16).astype(np.uint8)[..., None], source.target)
+    images = np.rint(source.images * 255 / 16).astype(np.uint8)[..., None]
     is_test = np.zeros(len(source.target), bool)
     for label in range(10):
         is_test[np.flatnonzero(source.target == label)[4::5]] = True
-    return _take(digits, ~is_test), _take(digits, is_test)
+    return [(images[index], source.target[index]) for index in (~is_test, is_test)]

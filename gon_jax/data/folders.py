@@ -1,35 +1,82 @@
-"""A user's own files: pictures, folders of pictures, and NumPy arrays of images and other signals."""
+"""A user's own folders: what is in them, which part and class each file is of, and their pictures read by threads."""
 
 import os
-import zipfile
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from gon_jax._files import one_line
-from gon_jax.data.arrays import check_data, convert_part
+from gon_jax.data.array_files import ARRAY_SUFFIXES, SOUND_SUFFIXES, read_arrays, read_sound
+from gon_jax.data.arrays import READING, Reading, check_data
+from gon_jax.data.image_files import convert_picture, image_suffixes, open_picture
+from gon_jax.data.splits import Split, part_of
 
-__all__ = ["ARRAY_SUFFIXES", "convert_picture", "read_arrays", "read_folder", "read_images"]
+__all__ = ["Files", "find_files", "read_folder", "read_images", "read_pictures"]
 
-ARRAY_SUFFIXES = (".npy", ".npz")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-GRAY_MODES, COLOR_MODES = ("1", "L", "LA"), ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
+FEW = 3  # files that a note names
+
+
+class Files(NamedTuple):
+    """What a folder holds: the files to read, sorted, and a count of the others by why they are left out."""
+
+    paths: list[Path]
+    left_out: Counter
+
+
+def find_files(folder: Path, suffixes: Sequence[str]) -> Files:
+    """Find files by their suffixes, in any case, in a folder and all below it, through symbolic links too.
+
+    Hidden files and folders are no one's data; of a folder that links lead to twice, the first is taken.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    paths, left_out, seen = [], Counter(), set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            left_out["in folders that a link leads to again"] += len(files)
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            path = Path(root, name)
+            if name.startswith("."):
+                continue
+            if not path.exists():
+                left_out["broken links"] += 1
+            elif not path.is_file():
+                left_out["not files"] += 1
+            elif path.suffix.lower() in suffixes:
+                paths.append(path)
+            else:
+                left_out[path.suffix.lower() or "without a suffix"] += 1
+    if not paths:
+        found = f"found only {_count(left_out)}" if left_out else "found none"
+        what = "sound (.wav)" if suffixes == SOUND_SUFFIXES else "images (.png, .jpg, .tif, .webp, ...)"
+        raise FileNotFoundError(f"expected {what} in {folder}, {found}: check the path")
+    return Files(sorted(paths), left_out)
 
 
 def read_images(
-    paths: str | os.PathLike | Sequence[str | os.PathLike], data_shape: tuple[int, ...] | None = None
+    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    data_shape: tuple[int, ...] | None = None,
+    reading: Reading = READING,
 ) -> np.ndarray:
-    """Read pictures, folders of pictures (recursively, sorted) and `.npy` or `.npz` arrays into one array.
+    """Read pictures, folders of pictures (recursively, sorted) and files of arrays into one array.
 
-    Pictures are turned as their EXIF says; of a moving one the first frame is read; transparency is dropped.
+    Pictures are turned as their EXIF says; of a moving one the first frame is read.
 
     Args:
         paths: a path or a list of paths.
-        data_shape: `(H, W, C)` to convert each image to: cut to that aspect ratio about the center, resized by
-            Pillow's bilinear filter, and turned to gray (C = 1) or RGB (C = 3). If None, all must have one size; they
-            are gray if all are, else RGB. For another rank, arrays must have this shape.
+        data_shape: `(H, W, C)` to convert each image to: framed, resized by Pillow's bilinear filter, and turned to
+            gray (C = 1) or RGB (C = 3). If None, all must have one size; they are gray if all are, else RGB. For other
+            data, and images of other channels, arrays must have this shape.
+        reading: choices.
 
     Returns:
         uint8 `[N, H, W, C]`, in the order of `paths`; or other signals as `load` keeps them.
@@ -38,126 +85,191 @@ def read_images(
         FileNotFoundError: a path does not exist, or a folder has no image.
         ValueError: a file cannot be read as images, or sizes differ.
     """
+    return read_pictures(paths, data_shape, reading)[0].images
+
+
+def read_pictures(
+    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    data_shape: tuple[int, ...] | None = None,
+    reading: Reading = READING,
+) -> tuple[Split, list[str]]:
+    """Return what `read_images` does with the names of the files, and what was read and skipped, in sentences."""
     sources = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
-    if not sources:
-        raise ValueError("expected at least one path of images, got none")
-    if data_shape is not None and len(data_shape) != 3:
-        return np.concatenate([check_data(array, data_shape) for path in sources for array, _ in read_arrays(path)])
-    if data_shape is not None and data_shape[2] not in (1, 3):
-        raise ValueError(f"expected an image shape (H, W, C) with 1 or 3 channels, got {list(data_shape)}")
-    size, channels = (None, None) if data_shape is None else (data_shape[:2], data_shape[2])
-    found = [(convert_picture(picture, size, channels), at) for path in sources for picture, at in _pictures(path)]
-    return _stack(found, "pass data_shape=(H, W, C)")
+    if not sources or "" in (paths if not isinstance(paths, str | os.PathLike) else [paths]):
+        raise ValueError(f"expected at least one path of images, got {'an empty one' if sources else 'none'}")
+    arrays, names, notes = [], [], []
+    pictures = data_shape is None or (len(data_shape) == 3 and data_shape[2] in (1, 3))
+    size, channels = (data_shape[:2], data_shape[2]) if pictures and data_shape else (None, None)
+    suffixes = image_suffixes() if pictures else SOUND_SUFFIXES if len(data_shape or ()) == 2 else ()
+    for source in sources:
+        if source.is_dir() and suffixes:
+            found = find_files(source, suffixes)
+            read, kept = _read_many(found.paths, size, channels, reading, notes)
+            notes += _notes(source, len(kept), found.left_out)
+        elif source.suffix.lower() in (*ARRAY_SUFFIXES, *SOUND_SUFFIXES):
+            read, kept = [], []
+            for name, part in read_arrays(source, reading).parts.items():
+                data, where = part.images, f"{source}, {name}" if name else str(source)
+                if pictures and (data.ndim != 4 or data.shape[3] not in (1, 3)):
+                    raise ValueError(
+                        f"expected images [N, H, W, 1 or 3], got {list(data.shape)} in {source}: not gray or RGB"
+                    )
+                read += [_convert_array(image, size, channels, reading) for image in data] if pictures else list(data)
+                kept += [f"{where}, number {i}" for i in range(len(data))]
+        elif pictures:
+            read, kept = [convert_picture(open_picture(source, reading), size, channels, reading)], [source]
+        else:
+            raise ValueError(
+                f"expected arrays of examples {list(data_shape or ())}, got {source}: only images of 1 or 3 channels "
+                f"are read from pictures; give a file of arrays ({' '.join(ARRAY_SUFFIXES)})"
+            )
+        arrays, names = arrays + read, names + [str(name) for name in kept]
+    data = _stack(arrays, names, "pass data_shape=(H, W, C)") if pictures else np.stack(arrays)
+    if not pictures:
+        check_data(data, data_shape)
+    return Split(data, None, np.array(names)), notes
 
 
-def read_folder(path: Path, image_size: int | None = None) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Return the `(images, labels)` of a folder, or of its folders `train` and `test` if it has both.
+def read_folder(
+    path: Path, image_size: int | None = None, reading: Reading = READING
+) -> tuple[dict[str, Split], tuple[str, ...] | None, list[str]]:
+    """Return the parts of a folder of pictures or WAV files, the names of its classes, and what was read and left out.
 
-    Labels are the positions of the names of the immediate subfolders in sorted order, or None if an image is in none.
+    Folders `train`, `val` and `test`, or synonyms of these in any case, are parts; without them the only part is "".
+    Within a part, classes are the immediate subfolders in sorted order, if every file is in one.
+
+    Raises:
+        FileNotFoundError: nothing to read.
+        ValueError: a part without train, or two folders for one part; what cannot be read.
     """
-    roots = [path / "train", path / "test"]
-    roots = roots if all(root.is_dir() for root in roots) else [path]
-    size = None if image_size is None else (image_size, image_size)
-    found = [(convert_picture(picture, size), file, root) for root in roots for picture, file in _pictures(root)]
-    images = _stack(found, "pass image_size")
-    folders = [file.relative_to(root).parts[:-1][:1] for _, file, root in found]
-    names = sorted(set(folders))
-    labels = np.array([names.index(folder) for folder in folders], np.int32) if all(folders) else None
-    is_in = [np.array([root == part for _, _, part in found]) for root in roots]
-    return [(images[index], None if labels is None else labels[index]) for index in is_in]
-
-
-def read_arrays(path: Path) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Return the `(data, labels)` of a `.npy` or `.npz` file, or those of train and test if it names them apart."""
-    if path.suffix.lower() not in ARRAY_SUFFIXES:
-        raise ValueError(f"expected a .npy or .npz file or a folder, got {path}: give the folder a picture is in")
     try:
-        with open(path, "rb") as file:
-            loaded = np.load(file)
-            arrays = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"images": loaded}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"expected a file of images, got {path}, which does not exist: check it") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        found = find_files(path, image_suffixes())
+    except FileNotFoundError as error:
+        try:
+            found = find_files(path, SOUND_SUFFIXES)
+        except FileNotFoundError:
+            raise error from None
+    places = [file.relative_to(path).parts for file in found.paths]
+    tops = sorted({place[0] for place in places if len(place) > 1})
+    parts = _parts(path, tops)
+    size = None if image_size is None else (image_size, image_size)
+    notes: list[str] = []
+    outside = Counter("in no folder" if len(place) < 2 else place[0] for place in places) if parts else Counter()
+    for top in parts:
+        outside.pop(top, None)
+    if outside:
+        notes.append(f"left out, being in none of {', '.join(parts)}: {_count(outside)}")
+    chosen = [i for i, place in enumerate(places) if not parts or place[0] in parts and len(place) > 1]
+    images, kept = _read_many([found.paths[i] for i in chosen], size, None, reading, notes)
+    notes = _notes(path, len(kept), found.left_out) + notes
+    data = _stack(images, kept, "pass image_size") if images[0].ndim == 3 else _stack_sounds(images, kept)
+    below = [file.relative_to(path).parts[1 if parts else 0 : -1] for file in kept]
+    classes = tuple(sorted({place[0] for place in below if place}))
+    labels = None
+    if classes and all(below):
+        labels = np.array([classes.index(place[0]) for place in below], np.int32)
+    elif classes:
+        alone = next(file for file, place in zip(kept, below, strict=True) if not place)
+        notes.append(f"no labels: {sum(not place for place in below)} files are in no subfolder, such as {alone}")
+    names = np.array([file.relative_to(path).as_posix() for file in kept])
+    split = Split(data, labels, names)
+    part = np.array([parts[name.split("/")[0]] if parts else "" for name in names])
+    return (
+        {name: Split(*(a if a is None else a[part == name] for a in split)) for name in dict.fromkeys(part)},
+        (classes if labels is not None else None),
+        notes,
+    )
+
+
+def _parts(path, folders):
+    """Return the part that each of the immediate folders stands for, {} if none of them stands for train."""
+    parts = {name: part for name in folders if (part := part_of(name))}
+    if parts and "train" not in parts.values():
         raise ValueError(
-            f"expected numbers written by numpy.save or savez, got {path}, which cannot be read ({one_line(error)})"
-        ) from error
-    if {"x_train", "x_test"} <= set(arrays):
-        pairs = [("x_train", "y_train"), ("x_test", "y_test")]
-    elif x := next((key for key in ("images", "x", *(arrays if len(arrays) == 1 else ())) if key in arrays), None):
-        pairs = [(x, "labels" if "labels" in arrays else "y")]
-    else:
-        keys = ", ".join(arrays) or "(none)"
-        raise ValueError(f"expected the key images or x, or x_train and x_test, got the keys {keys} in {path}: rename")
-    return [convert_part(arrays[x], arrays.get(y), path) for x, y in pairs]
+            f"expected a folder train beside {', '.join(parts)}, got {', '.join(folders)} in {path}: add it, or rename "
+            "what is a class and no part"
+        )
+    if len(set(parts.values())) < len(parts):
+        raise ValueError(f"expected one folder for each part, got {', '.join(parts)} in {path}: merge or rename them")
+    return parts
 
 
-def _pictures(path):
-    """Yield what is at a path, a picture, a folder, or an array, as Pillow images and where each is from."""
-    from PIL import Image
+def _read_many(paths, size, channels, reading, notes):
+    """Return the arrays of many files, read by threads in order, and the paths of those that could be read."""
     from tqdm.auto import tqdm
 
-    if path.is_dir() or path.suffix.lower() not in ARRAY_SUFFIXES:
-        for file in tqdm(_find(path) if path.is_dir() else [path], "read images", leave=False, delay=2):
-            yield _open(file), file
-        return
-    for array, _ in read_arrays(path):
-        if array.ndim != 4 or array.shape[3] not in (1, 3):
-            raise ValueError(f"expected images [N, H, W, 1 or 3], got {list(array.shape)} in {path}: not gray or RGB")
-        for i, image in enumerate(array):
-            yield Image.fromarray(image[..., 0] if image.shape[2] == 1 else image), f"{path}, number {i}"
+    rates: dict[int, Path] = {}
+    framed: list[Path] = []
+
+    def read(path):
+        if path.suffix.lower() in SOUND_SUFFIXES:
+            sound, rate = read_sound(path)
+            rates.setdefault(rate, path)
+            return sound
+        picture = open_picture(path, reading)
+        if size is not None and picture.width * size[0] != picture.height * size[1]:
+            framed.append(path)
+        return convert_picture(picture, size, channels, reading)
+
+    arrays, kept, damaged = [], [], {}
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        futures = [threads.submit(read, path) for path in paths]
+        bar = tqdm(zip(paths, futures, strict=True), "read files", len(paths), leave=False, delay=2)
+        try:
+            for path, future in bar:
+                if (error := future.exception()) is None:
+                    arrays.append(future.result())
+                    kept.append(path)
+                elif reading.on_error == "stop" or "which cannot be read" not in str(error):
+                    raise error
+                else:
+                    damaged[path] = error
+        finally:  # an error, or Ctrl-C: what has not begun never does
+            threads.shutdown(wait=False, cancel_futures=True)
+    if not kept:
+        raise next(iter(damaged.values()))
+    if len(rates) > 1:
+        got = " and ".join(f"{rate} ({path})" for rate, path in sorted(rates.items()))
+        raise ValueError(f"expected one number of samples per second, got {got}: convert the sounds")
+    if framed:
+        notes.append(f"{len(framed):,} of another aspect ratio, framed by {reading.framing!r}")
+    if damaged:
+        some = ", ".join(map(str, [*damaged][:FEW])) + (" ..." if len(damaged) > FEW else "")
+        notes.append(f"{len(damaged)} damaged, skipped: {some}")
+    return arrays, kept
 
 
-def _find(folder):
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    if not found:
-        raise FileNotFoundError(f"expected images ({' '.join(IMAGE_SUFFIXES)}) in {folder}, found none: check the path")
-    return sorted(found)
-
-
-def _open(path):
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            picture.load()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"expected an image, got {path}, which does not exist: check the path") from None
-    except Exception as error:  # Pillow's plugins raise many kinds for a damaged file
-        raise ValueError(
-            f"expected an image, got {path}, which cannot be read ({one_line(error)}): remove or replace it"
-        ) from error
-    if picture.mode not in GRAY_MODES + COLOR_MODES:
-        raise ValueError(f"expected an image of 8 bits per channel, got {path} of mode {picture.mode}: convert it")
-    return picture
-
-
-def convert_picture(picture: Any, size: tuple[int, int] | None = None, channels: int | None = None) -> np.ndarray:
-    """Return a Pillow image as uint8 `[H, W, C]`, cut about the center to the aspect ratio of `size` and resized.
-
-    `size` is `(H, W)`, None keeps it; `channels` is 1 or 3, None 1 for Pillow's gray modes, else 3.
-    """
+def _convert_array(image, size, channels, reading):
     from PIL import Image
 
-    gray = channels == 1 if channels else picture.mode in GRAY_MODES
-    picture = picture.convert("L" if gray else "RGB")
-    if size is not None:
-        (width, height), (new_height, new_width) = picture.size, size
-        cut_width = max(1, min(width, round(height * new_width / new_height)))
-        cut_height = max(1, min(height, round(width * new_height / new_width)))
-        left, top = (width - cut_width) // 2, (height - cut_height) // 2
-        picture = picture.crop((left, top, left + cut_width, top + cut_height))
-        picture = picture.resize((new_width, new_height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(picture)
-    return pixels[..., None] if gray else pixels
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    return convert_picture(picture, size, channels, reading)
 
 
-def _stack(found, remedy):
-    """Return one array `[N, H, W, C]` of `(image, place, ...)`; gray images among colored ones get equal channels."""
-    sizes = {"{}x{}".format(*image.shape[:2]): place for image, place, *_ in reversed(found)}
+def _notes(source, num, left_out):
+    return [f"{source}: {num:,} files read" + (f", left out: {_count(left_out)}" if left_out else "")]
+
+
+def _count(counter):
+    return ", ".join(f"{num:,} {why}" for why, num in counter.most_common())
+
+
+def _stack(images, places, remedy):
+    """Return one array `[N, H, W, C]`; gray images among colored ones get equal channels."""
+    sizes = {"{}x{}".format(*image.shape[:2]): place for image, place in zip(images[::-1], places[::-1], strict=True)}
     if len(sizes) > 1:
         got = " and ".join(f"{size} ({place})" for size, place in reversed(sizes.items()))
         raise ValueError(f"expected images of one size, got {got}: {remedy}")
-    shape = found[0][0].shape[:2] + (max(image.shape[2] for image, *_ in found),)
-    return np.stack([np.broadcast_to(image, shape) for image, *_ in found])
+    shape = images[0].shape[:2] + (max(image.shape[2] for image in images),)
+    stacked = np.empty((len(images), *shape), np.uint8)
+    for i, image in enumerate(images):
+        stacked[i] = image
+    return stacked
+
+
+def _stack_sounds(sounds, places):
+    for sound, place in zip(sounds, places, strict=True):
+        if sound.shape != sounds[0].shape:
+            got = f"{list(sounds[0].shape)} ({places[0]}) and {list(sound.shape)} ({place})"
+            raise ValueError(f"expected sounds of one length and number of channels, got {got}: cut or pad them")
+    return np.stack(sounds)

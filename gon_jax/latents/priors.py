@@ -66,6 +66,7 @@ def fit_mixture(z: jax.Array, num_components: int | None = None, seed: int = 0) 
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     x = _flatten(z, at_least=max(num_components or 0, 2))
     if num_components is None:
@@ -73,7 +74,7 @@ def fit_mixture(z: jax.Array, num_components: int | None = None, seed: int = 0) 
     mean, std = x.mean(0), x.std(0)
     std[std == 0] = 1
     mixture = GaussianMixture(num_components, reg_covar=1e-6, random_state=seed)
-    with warnings.catch_warnings():
+    with threadpool_limits(1), warnings.catch_warnings():  # matrices are small: threads wait for each other, minutes
         warnings.simplefilter("ignore", ConvergenceWarning)  # EM stopped early, or on repeated latents, is a prior too
         mixture.fit((x - mean) / std)
     chols = np.linalg.cholesky(mixture.covariances_) * std[:, None]

@@ -3,17 +3,20 @@
 from gon_jax.plotting.curves import save_curves, save_latents, save_scatter
 from gon_jax.plotting.image_grids import (
     image_grid,
+    save_extremes,
     save_image,
     save_inpainting,
     save_interpolation,
     save_reconstructions,
     save_samples,
     save_superresolution,
+    save_traversal,
 )
 
 __all__ = [
     "image_grid",
     "save_curves",
+    "save_extremes",
     "save_image",
     "save_inpainting",
     "save_interpolation",
@@ -22,4 +25,5 @@ __all__ = [
     "save_samples",
     "save_scatter",
     "save_superresolution",
+    "save_traversal",
 ]

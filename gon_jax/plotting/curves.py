@@ -1,6 +1,6 @@
 """Curves, distributions and classes of latents, drawn by matplotlib. Every path ends in `.png`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +118,7 @@ def save_scatter(
     labels: np.ndarray,
     *,
     regions: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    names: Sequence[str] | None = None,
     title: str | None = None,
 ) -> None:
     """Plot two-dimensional latents, colored by their class, on the regions of a classifier if there is one (Fig. 12).
@@ -126,6 +127,7 @@ def save_scatter(
         z: latents [N, 2]; those that are not finite are left out.
         labels: classes [N], integers from 0 to 19.
         regions: xs [W], ys [H], and the predicted class [H, W] at each point of that grid.
+        names: of the classes, for the legend; numbers by default.
         title: above all.
 
     >>> save_scatter("latents.png", np.array([[-0.5, 0], [0.5, 0.2]]), np.array([0, 1]))
@@ -157,7 +159,8 @@ def save_scatter(
     axes.set(xlabel="latent, dimension 1", ylabel="latent, dimension 2")
     axes.tick_params(labelsize=9)
     handles = [Line2D([], [], color=color, marker="o", linestyle="") for color in colors[: high + 1]]
-    figure.legend(handles, list(map(str, range(high + 1))), loc="outside right center", frameon=False, fontsize=9)
+    words = [name if len(name) <= 24 else name[:23] + "..." for name in names or map(str, range(high + 1))]
+    figure.legend(handles, words[: high + 1], loc="outside right center", frameon=False, fontsize=9)
     if title:
         figure.suptitle(title, fontsize=12)
     save_figure(path, figure)

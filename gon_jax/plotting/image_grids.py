@@ -1,7 +1,7 @@
 """Grids of images with labels, drawn by Pillow. Every path ends in `.png`.
 
-Images are [..., H, W, channels] with 1 or 3 channels, uint8 or floats in [0, 1] (clipped). Every function raises
-ValueError for arrays of other shapes or dtypes.
+Images are [..., H, W, channels], uint8 or floats in [0, 1] (clipped). Of 2 channels the first is shown as red and the
+second as green, of more than 3 the first three. Every function raises ValueError for arrays of other shapes or dtypes.
 """
 
 import math
@@ -16,12 +16,14 @@ __all__ = [
     "image_grid",
     "save_image",
     "save_inpainting",
+    "save_extremes",
     "save_interpolation",
     "save_labeled",
     "save_reconstructions",
     "save_rows",
     "save_samples",
     "save_superresolution",
+    "save_traversal",
     "to_pixels",
 ]
 
@@ -29,11 +31,15 @@ _INK, _FAINT, _HIDDEN = (40, 40, 40), (140, 140, 140), (230, 0, 130)
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
-    """Return images as uint8; NaN becomes mid-gray, so that it is seen."""
+    """Return images as uint8 with 1 or 3 channels; NaN becomes mid-gray, so that it is seen."""
     images = np.asarray(images)
-    if images.ndim < 3 or images.shape[-1] not in (1, 3) or not images.size:
+    channels = images.shape[-1] if images.ndim > 2 and images.size else 0
+    if not (channels in (1, 3) or 2 <= channels < min(images.shape[-3:-1])):
         cause = "probably a missing channel axis, or channels first"
-        raise ValueError(f"expected images [..., H, W, 1 or 3 channels], got shape {images.shape}: {cause}")
+        raise ValueError(f"expected images [..., H, W, channels], got shape {images.shape}: {cause}")
+    if channels == 2:
+        images = np.concatenate([images, np.zeros_like(images[..., :1])], axis=-1)
+    images = images[..., :3]
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind != "f" and images.dtype.name != "bfloat16":
@@ -195,16 +201,59 @@ def save_superresolution(path: str | Path, images: np.ndarray, x_hat: np.ndarray
     save_labeled(path, [(image_grid(np.stack([*columns, x_hat], 1), padding=8, tile=256), [])], columns=labels)
 
 
-def save_interpolation(path: str | Path, grid: np.ndarray) -> None:
-    """Write interpolations [R, P, H, W, channels], one in each row; the ends are reconstructions of two images.
+def save_interpolation(path: str | Path, grid: np.ndarray, ends: np.ndarray | None = None) -> None:
+    """Write interpolations [R, P, H, W, channels], one in each row, between the images at their ends.
+
+    Args:
+        grid: decoded latents, of which the first and the last are reconstructions.
+        ends: the two images of each row themselves [R, 2, H, W, channels], uint8 or floats; drawn beside the row.
 
     >>> save_interpolation("interpolation.png", np.zeros((4, 10, 8, 8, 3)))
     """
     if np.ndim(grid) != 5:
         cause = "a single row probably lacks its leading axis"
         raise ValueError(f"expected interpolations [R, P, H, W, channels], got shape {np.shape(grid)}: {cause}")
-    header = ("image A", "between their latents", "image B") if np.shape(grid)[1] >= 6 else ()
-    save_labeled(path, [(image_grid(grid), [])], header=header)
+    grid, header = to_pixels(grid), ("decoded A", "between their latents", "decoded B")
+    if ends is not None:
+        if np.shape(ends)[:2] != (len(grid), 2) or np.ndim(ends) != 5:
+            raise ValueError(f"expected ends [R, 2, H, W, channels], got shape {np.shape(ends)}: give two images a row")
+        ends, header = to_pixels(ends), ("image A", "decoded, between their latents", "image B")
+        grid = np.concatenate([ends[:, :1], grid, ends[:, 1:]], axis=1)
+    save_labeled(path, [(image_grid(grid), [])], header=header if grid.shape[1] >= 6 else ())
+
+
+def save_traversal(path: str | Path, grid: np.ndarray, span: float) -> None:
+    """Write what a model decodes along directions of its latents [R, P, H, W, channels], a direction in each row.
+
+    Args:
+        grid: from `-span` to `span` standard deviations, the mean in the middle.
+        span: for the header.
+
+    >>> save_traversal("traversal.png", np.zeros((4, 9, 8, 8, 3)), 3.0)
+    """
+    header = (f"-{span:g} standard deviations", "mean", f"+{span:g} standard deviations")
+    labels = [f"direction {i + 1}" for i in range(len(grid))]
+    save_labeled(path, [(image_grid(grid), labels)], header=header if np.shape(grid)[1] >= 7 else ())
+
+
+def save_extremes(path: str | Path, images: np.ndarray, x_hat: np.ndarray, errors: np.ndarray) -> None:
+    """Write the images that are reconstructed worst and best, each above its reconstruction and its error.
+
+    Args:
+        images: originals [N, H, W, channels].
+        x_hat: reconstructions of the same shape.
+        errors: of each image [N].
+
+    >>> save_extremes("errors.png", np.zeros((30, 8, 8, 1)), np.zeros((30, 8, 8, 1)), np.arange(30.0))
+    """
+    num = min(10, (len(images) + 1) // 2)
+    order = np.argsort(errors, kind="stable")
+    blocks = []
+    for words, chosen in (("worst", order[::-1][:num]), ("best", order[:num])):
+        rows = np.stack([to_pixels(images[chosen]), to_pixels(x_hat[chosen])])
+        mean = float(np.mean(np.asarray(errors)[chosen]))
+        blocks.append((image_grid(rows), [f"{words} {num}", f"reconstructed\nerror {mean:.3g}"]))
+    save_labeled(path, blocks)
 
 
 def save_samples(path: str | Path, samples: np.ndarray) -> None:

@@ -3,8 +3,9 @@
 import importlib
 
 _MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "run"}
+_MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "plan")
 
-__all__ = ["PRESETS", "Config", "Run", "load_run", "train"]
+__all__ = ["PRESETS", "Config", "Run", "load_run", "plan", "planned", "steps_within", "train"]
 
 
 def __getattr__(name: str):

@@ -1,12 +1,16 @@
 """What a run follows from: a model, a network, a likelihood, data and training, each by its own options."""
 
 import dataclasses
+import os
+from pathlib import Path
 from typing import Any, Literal
 
 import optax
 
 from gon_jax.base import Model
-from gon_jax.data import Dataset, load
+from gon_jax.data import Dataset, Reading, load
+from gon_jax.data.arrays import Framing, Kind, OnError
+from gon_jax.data.datasets import is_path
 from gon_jax.decoders import mixed_precision
 from gon_jax.runs.likelihood_configs import LIKELIHOODS, LikelihoodConfig
 from gon_jax.runs.model_configs import MODELS, GONConfig, ModelConfig
@@ -25,17 +29,45 @@ class DataConfig(Options):
     """The data."""
 
     dataset: str = "mnist"
-    """digits, mnist, fashion_mnist, cifar10, coil20, smallnorb, celeb_a, lsun/bedroom; a folder of images, a .npy or
-    .npz file."""
+    """digits, mnist, fashion_mnist, cifar10, coil20, smallnorb, celeb_a, lsun/bedroom; a folder of pictures or sounds;
+    a .npy, .npz, .h5 or .csv file."""
     image_size: int | None = 32
     """Resize images to this height and width, a power of two from 8 to 256; None keeps their size."""
     num_validation: Natural | None = None
-    """Training examples at the end of the set to hold out, to choose the best checkpoint by; None is 5000, or a tenth
-    where that is less. 0 selects nothing."""
+    """Training examples to hold out, to choose the best checkpoint by; None is 5000, or a tenth where that is less, or
+    the validation part of the data. 0 selects nothing."""
+    framing: Framing = "crop"
+    """How pictures get the aspect ratio of a square: cut about the center, padded, or stretched."""
+    background: str | None = None
+    """A color to put under transparent pixels, by name or as #rrggbb; without one they are refused."""
+    value_range: tuple[float, float] | None = None
+    """The values that become black and white, 0 65535 for 16 bits, of data that are neither bytes nor in [0, 1]."""
+    kind: Kind | None = None
+    """What an array holds, where its shape may be of several kinds."""
+    on_error: OnError = "skip"
+    """Skip damaged files of a folder and say which, or stop at the first."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"expected value_range of a lower and a higher value, got {self.value_range}")
+
+    @property
+    def reading(self) -> Reading:
+        """How files become arrays, where there is a choice."""
+        return Reading(**{name: getattr(self, name) for name in Reading._fields})
 
     def load(self) -> Dataset:
         """Return the dataset."""
-        return load(self.dataset, image_size=self.image_size, num_validation=self.num_validation)
+        options = {"image_size": self.image_size, "num_validation": self.num_validation}
+        return load(self.dataset, **options, reading=self.reading)
+
+    def absolute(self) -> "DataConfig":
+        """Return the same with an absolute path where the dataset is a path, so that it is found from any folder."""
+        path = Path(self.dataset).expanduser()
+        if not is_path(self.dataset) or not path.exists():
+            return self
+        return dataclasses.replace(self, dataset=os.path.abspath(path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +231,8 @@ class Config(Options):
         for name in REGISTRIES:
             part = dict(values[name])
             values[name] = _lookup(name, part.pop("name"))(**part)
-        return cls(**values | {"data": DataConfig(**values["data"]), "training": TrainingConfig(**values["training"])})
+        data = {name: tuple(value) if isinstance(value, list) else value for name, value in values["data"].items()}
+        return cls(**values | {"data": DataConfig(**data), "training": TrainingConfig(**values["training"])})
 
 
 def _lookup(kind, name):

@@ -5,8 +5,9 @@ checkpoints/       the best and the last state, each with the configuration
 encoder.npz        the best state's encoder, a matrix and a bias for NumPy alone; its `note` is the formula
 metrics.jsonl      one line per report: step, loss, validation metrics
 events.*           the same for TensorBoard
-summary.json       held-out metrics, written last: its presence says that the run is finished
+summary.json       held-out metrics: its presence says that training is finished
 *.png, .wav, .gif  what to look at or listen to first
+report.html        all of it on one page, written last
 """
 
 import json
@@ -19,12 +20,22 @@ from gon_jax._files import read_json, write_text
 from gon_jax.runs.config import Config, first_difference
 from gon_jax.runs.old_format import from_flat
 
-__all__ = ["METRIC", "PICTURES", "Log", "SavedConfig", "check_folder", "read_config", "read_summary", "remove_run"]
+__all__ = ["METRIC", "PICTURES", "Log", "SavedConfig", "check_folder", "read_config", "read_curves", "read_summary"]
+__all__ += ["remove_run"]
 
-PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "loss.png")
+PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "traversal.png", "errors.png", "loss.png")
 SIGNALS = tuple(path.replace("png", suffix) for path in PICTURES[:3] for suffix in ("wav", "gif"))
 # All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
-WRITTEN = ("summary.json", *PICTURES, "superresolution.png", "classes.png", *SIGNALS, "encoder.npz", "metrics.jsonl")
+WRITTEN = (
+    "summary.json",
+    *PICTURES,
+    "superresolution.png",
+    "classes.png",
+    "report.html",
+    *SIGNALS,
+    "encoder.npz",
+    "metrics.jsonl",
+)
 WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
 METRIC = "validation.squared_error"  # by which older versions chose the best checkpoint of any model
 
@@ -32,13 +43,15 @@ METRIC = "validation.squared_error"  # by which older versions chose the best ch
 class SavedConfig(NamedTuple):
     """What config.json and every checkpoint hold: the configuration, the data's shape and number.
 
-    And `best_by`, the metric that the best checkpoint is chosen by: a run that goes on keeps to what it began with.
+    And `best_by`, the metric that the best checkpoint is chosen by: a run that goes on keeps to what it began with; and
+    the `fingerprint` of the data, None in runs of older versions.
     """
 
     config: Config
     data_shape: tuple[int, ...]
     num_train: int | None = None
     best_by: str = METRIC
+    fingerprint: dict[str, Any] | None = None
 
     def options(self) -> dict[str, Any]:
         """Return all of it by flat names."""
@@ -59,7 +72,7 @@ class SavedConfig(NamedTuple):
             KeyError, TypeError, ValueError: for something else.
         """
         values, flat = dict(values), "format" not in values
-        others = {name: values.pop(name) for name in ("num_train", "best_by") if name in values}
+        others = {name: values.pop(name) for name in ("num_train", "best_by", "fingerprint") if name in values}
         data_shape = tuple(values.pop("image_shape" if flat else "data_shape"))
         config = from_flat(values, data_shape) if flat else Config.from_dict(values)
         return cls(config, data_shape, **others)
@@ -98,7 +111,7 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
         raise ValueError("expected --resume or --overwrite, got both; the one keeps what the other removes")
     if resume:
         saved = read_config(folder)
-        ours, theirs = config.options(), saved.config.options()
+        ours, theirs = config.options(), saved.config.options() | vars(saved.config.data.absolute())
         if config.training.schedule == "constant":  # the run may be lengthened
             theirs["num_steps"] = ours["num_steps"]
         if ours != theirs:
@@ -158,8 +171,10 @@ class Log:
         self._file.close()
         self._events.close()
 
-    def curves(self, metric: str) -> dict[str, tuple[list[int], list[float]]]:
-        """Return steps and values of the training loss, and of a validation metric where there is one."""
-        rows = {"training": [(row["step"], row["loss"]) for row in self.rows]}
-        rows["validation"] = [(row["step"], row[metric]) for row in self.rows if metric in row]
-        return {name: ([x for x, _ in points], [y for _, y in points]) for name, points in rows.items() if points}
+
+def read_curves(folder: Path, metric: str) -> dict[str, tuple[list[int], list[float]]]:
+    """Return steps and values of the training loss, and of a validation metric where there is one."""
+    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = {"training": [(row["step"], row["loss"]) for row in logged]}
+    rows["validation"] = [(row["step"], row[metric]) for row in logged if metric in row]
+    return {name: ([x for x, _ in points], [y for _, y in points]) for name, points in rows.items() if points}

@@ -135,7 +135,7 @@ class ClassifierConfig(GradientConfig):
             if training:
                 raise ValueError("expected labels for a classifier, got a dataset without; choose another --model")
             return arrays
-        if training and (largest := labels.max()) >= self.num_classes:
+        if (largest := labels.max()) >= self.num_classes:
             raise ValueError(
                 f"expected labels below num_classes={self.num_classes}, got {largest}; take --num-classes {largest + 1}"
             )

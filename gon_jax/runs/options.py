@@ -53,8 +53,14 @@ def _check(name, value, hint):
     kinds = {int: int, float: (int, float), bool: bool, str: str}.get(base, object)
     if not isinstance(value, kinds) or (isinstance(value, bool) and base in (int, float)):
         raise ValueError(f"expected {name} of type {base.__name__}, got {value!r}")
-    if get_origin(base) is tuple and not (isinstance(value, tuple) and all(type(entry) is int for entry in value)):
-        raise ValueError(f"expected {name} of whole numbers, a tuple, got {value!r}")
+    if get_origin(base) is tuple:
+        kind, *rest = get_args(base)
+        kinds, words = ((int, float), "numbers") if kind is float else ((int,), "whole numbers")
+        length = len(value) if isinstance(value, tuple) and rest == [...] else 1 + len(rest)
+        if not (isinstance(value, tuple) and len(value) == length and all(type(entry) in kinds for entry in value)):
+            raise ValueError(
+                f"expected {name} of whole numbers, a tuple, got {value!r}".replace("whole numbers", words)
+            )
     if origin is Literal and value not in args:
         raise ValueError(f"expected {name} one of {', '.join(args)}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):

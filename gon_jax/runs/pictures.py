@@ -2,17 +2,19 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from gon_jax import plotting
-from gon_jax.data import Dataset
+from gon_jax import latents, plotting
+from gon_jax._files import one_line
+from gon_jax.data import Dataset, to_unit
 from gon_jax.inference import (
     MAX_PRIOR_LATENTS,
+    decode_latents,
     encode_dataset,
     interpolate,
     pairs_of_labels,
@@ -28,6 +30,7 @@ __all__ = ["SIGNAL_PLOTS", "draw", "num_shown", "save_examples"]
 # By kind of dataset ("audio", "voxels", "video"): draws {name: signals [N, *spatial, C]} into a .png, and what can be
 # heard or seen to move beside it. Empty until a file such as examples/signals.py fills it.
 SIGNAL_PLOTS: dict[str, Callable[[Path, Mapping[str, np.ndarray]], None]] = {}
+MAX_SHOWN, MAX_CLASSES, SPAN = 3000, 20, 3.0  # test examples that pictures look at, colors, standard deviations
 REMEDY = "import a file that draws it first, as gon --import examples/signals.py does"
 
 
@@ -40,31 +43,29 @@ class NumShown(NamedTuple):
     samples: int
 
 
-def num_shown(dataset: Dataset) -> NumShown:
+def num_shown(kind: str) -> NumShown:
     """Return how much to show of images, or of anything else."""
-    return NumShown(20, 8, 10, 64) if dataset.kind == "images" else NumShown(6, 3, 6, 6)
+    return NumShown(20, 8, 10, 64) if kind == "images" else NumShown(6, 3, 6, 6)
 
 
-def save_examples(
-    path: Path, dataset: Dataset, plot_fn: Callable[[Path], None], rows: Mapping[str, np.ndarray]
-) -> None:
+def save_examples(path: Path, kind: str, plot_fn: Callable[[Path], None], rows: Mapping[str, np.ndarray]) -> None:
     """Write a picture: images as a function plots them, other signals as `SIGNAL_PLOTS` has it.
 
     Args:
         path: a .png.
-        dataset: what the examples are of.
+        kind: what the examples are, `Dataset.kind`.
         plot_fn: takes the path, for images.
         rows: name to signals `[N, *spatial, C]`, for anything else.
 
     Raises:
         ValueError: nothing draws this kind of signals.
     """
-    if dataset.kind == "images":
+    if kind == "images":
         plot_fn(path)
-    elif dataset.kind in SIGNAL_PLOTS:
-        SIGNAL_PLOTS[dataset.kind](path, rows)
+    elif kind in SIGNAL_PLOTS:
+        SIGNAL_PLOTS[kind](path, rows)
     else:
-        raise ValueError(f"expected images to draw, got {dataset.kind}: {REMEDY}")
+        raise ValueError(f"expected images to draw, got {kind}: {REMEDY}")
 
 
 def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, progress: bool) -> None:
@@ -84,7 +85,7 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
     train, test, latent_size = dataset.train.images, dataset.test, summary["latent_size"]
     translation = "source.squared_error" in summary
     name, pca = summary["model"].replace("_", " ").upper(), f"PCA {latent_size}"
-    of_images, num = dataset.kind == "images", num_shown(dataset)
+    kind, of_images, num = dataset.kind, dataset.kind == "images", num_shown(dataset.kind)
     one = "image" if of_images else "example"
 
     def reconstructions(path):
@@ -97,38 +98,53 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
         if not translation:
             rows[pca], errors[pca] = pca_reconstructions(train, x, latent_size), summary["pca.squared_error"]
         plot = partial(plotting.save_reconstructions, images=x, reconstructions=rows, errors=errors)
-        save_examples(path, dataset, plot, {"original": x} | rows)
+        save_examples(path, kind, plot, {"original": x} | rows)
 
     def interpolation(path):
         pairs = run.sources(pairs_of_labels(test, num.pairs))
         grid = interpolate(*trained, pairs, num.points, encoder=encoder)
         rows = {f"{i + 1}": row for i, row in enumerate(grid)}
-        save_examples(path, dataset, partial(plotting.save_interpolation, grid=grid), rows)
+        ends = pairs.reshape(-1, 2, *pairs.shape[1:])
+        save_examples(path, kind, partial(plotting.save_interpolation, grid=grid, ends=ends), rows)
+
+    @cache
+    def latents_shown():
+        return encode_dataset(*trained, run.sources(test.images[:MAX_SHOWN]), encoder=encoder)
+
+    def traversal(path):
+        z, num_directions = latents_shown(), min(8, latent_size, len(test.images) - 1)
+        mean = z.mean(axis=0)
+        paths = [latents.traversal(mean, v, 9, SPAN) for v in latents.principal_directions(z, num_directions)]
+        grid = decode_latents(*trained, np.concatenate(paths)).reshape(len(paths), 9, *model.data_shape)
+        plotting.save_traversal(path, grid, SPAN)
+
+    def errors(path):
+        x = test.images[:MAX_SHOWN]
+        x_hat = decode_latents(*trained, latents_shown())
+        each = np.square(np.asarray(to_unit(x)) - x_hat).reshape(len(x), -1).sum(1)
+        plotting.save_extremes(path, x, x_hat, each)
 
     def samples(path):
         sources = run.sources(train[:MAX_PRIOR_LATENTS])
         x = sample(*trained, sources, num.samples, jax.random.key(0), encoder=encoder)
-        save_examples(path, dataset, partial(plotting.save_samples, samples=x), {"samples": x})
+        save_examples(path, kind, partial(plotting.save_samples, samples=x), {"samples": x})
 
     def superresolution(path):
         x = test.images[spread_indices(len(test.images), 4)]
         plotting.save_superresolution(path, x, superresolve(*trained, x, 256))
 
     def classes(path):
-        z = encode_dataset(*trained, test.images[:3000], encoder=encoder)
-        if latent_size > 2:
-            from sklearn.decomposition import PCA
-
-            z = PCA(2).fit_transform(z.reshape(len(z), -1))
+        z = latents_shown()
+        z = latents.latent_map(z) if latent_size > 2 else z.reshape(len(z), 2)
         title = "latents" if latent_size == 2 else "latents, two principal components"
-        plotting.save_scatter(path, z, test.labels[:3000], title=title)
+        plotting.save_scatter(path, z, test.labels[:MAX_SHOWN], names=dataset.class_names, title=title)
 
     def loss(path):
         error, nats = f"squared error per {one}", f"nats per {one}"
         by_error = summary["likelihood"] == "squared_error" and model.capabilities.bound is None and not classifies
         trained_by = error if by_error else f"loss per {one}" if classifies else nats
         names = {"validation.accuracy": "accuracy", "validation.negative_elbo": nats}
-        judged_by, below, shown = names.get(summary["best_by"], error), None, dict(curves)
+        judged_by, below, shown = names.get(summary.get("best_by"), error), None, dict(curves)
         if judged_by != trained_by and "validation" in shown:  # another quantity
             below = judged_by, {"validation": shown.pop("validation")}
         words = f"PCA, {latent_size} components (test)"
@@ -136,14 +152,23 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
         plotting.save_curves(path, shown, trained_by, log=by_error, reference=reference, below=below)
 
     classifies = model.capabilities.classify is not None
-    # what isn't gray or RGB has no picture
-    drawn = model.data_shape[-1] in (1, 3) if of_images else dataset.kind in SIGNAL_PLOTS
-    if not (drawn or of_images):
-        logging.getLogger(__name__).warning(f"examples of {dataset.kind} are not drawn: {REMEDY}")
-    pictures = [reconstructions, interpolation, samples, loss] if drawn else [loss]
-    if of_images and model.capabilities.at is not None:
-        pictures.insert(3, superresolution)
-    if classifies:
-        pictures = [classes, *pictures] if run.config.model.reconstruction_weight else [classes, loss]
-    for picture in tqdm(pictures, "draw", disable=not progress, leave=False, delay=1):
-        picture(folder / f"{picture.__name__}.png")
+    drawn = of_images or kind in SIGNAL_PLOTS
+    if kind in ("audio", "voxels", "video") and not drawn:
+        logging.getLogger(__name__).warning(f"examples of {kind} are not drawn: {REMEDY}")
+    decodes = drawn and not (classifies and not run.config.model.reconstruction_weight)
+    pictures = [reconstructions, interpolation, samples] if decodes else []
+    if decodes and of_images:
+        pictures += [traversal, errors] if len(test.images) > 2 else [errors]
+        pictures += [superresolution] if model.capabilities.at is not None else []
+    if latent_size >= 2 and test.labels is not None and len(test.images) >= 4 and test.labels.max() < MAX_CLASSES:
+        pictures.append(classes)
+    failed = []
+    bar = tqdm([*pictures, loss], "draw", disable=not progress, leave=False, delay=1)
+    for picture in bar:
+        bar.set_description(f"draw {picture.__name__}")
+        try:
+            picture(folder / f"{picture.__name__}.png")
+        except Exception as error:  # whatever: the run is whole without it, and so are the other pictures
+            failed.append(f"{picture.__name__}.png was not drawn: {one_line(error)}")
+    for words in failed:
+        logging.getLogger(__name__).warning(words)

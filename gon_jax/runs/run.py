@@ -5,6 +5,7 @@ import importlib.metadata
 import math
 import os
 import platform
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,14 +18,17 @@ import gon_jax
 from gon_jax._files import write_json
 from gon_jax.base import Model, Variables
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.data import Dataset, check_data, load
+from gon_jax.data import Dataset, check_data, describe_change, fingerprint, load
+from gon_jax.data.arrays import Kind, kind_of
+from gon_jax.data.datasets import MIXED
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import frozen_encoder
 from gon_jax.metrics import Evaluation, evaluate, pca_errors, selection_metric
 from gon_jax.runs.config import Config, DataConfig, TrainingConfig, first_difference
 from gon_jax.runs.encoder_file import read_encoder, write_encoder
-from gon_jax.runs.folder import Log, SavedConfig, check_folder, read_config, read_summary, remove_run
+from gon_jax.runs.folder import Log, SavedConfig, check_folder, read_config, read_curves, read_summary, remove_run
 from gon_jax.runs.pictures import draw
+from gon_jax.runs.report import REPORT, write_report
 from gon_jax.training import Report, TrainState, fit, init_state
 
 __all__ = ["Run", "load_run", "train"]
@@ -39,6 +43,7 @@ class Run(NamedTuple):
         folder, config, model: the run.
         variables: at the checkpoint of `step`.
         encoder: `gon_jax.inference.frozen_encoder(model, variables)`, read from the folder where it is saved.
+        fingerprint: of the data that it was trained on, `gon_jax.data.fingerprint`; None of older versions.
     """
 
     folder: Path
@@ -47,16 +52,36 @@ class Run(NamedTuple):
     variables: Variables
     step: int
     encoder: FrozenEncoder | None
+    fingerprint: dict[str, Any] | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What the model's examples are: "images", "audio", ..."""
+        return self.config.data.kind or kind_of((1, *self.model.data_shape)) or "images"
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.config.model.name} on {self.config.data.dataset}, step {self.step})"
 
     def dataset(self, name: str | None = None) -> Dataset:
-        """Return the dataset that the run was trained on, with the same held-out examples; or another by name."""
-        if name in (None, self.config.data.dataset):
-            dataset = self.config.data.load()
+        """Return the dataset that the run was trained on, with the same held-out examples; or another by name.
+
+        Raises:
+            ValueError: if the run's data have changed since, so that test examples may have been trained on; if another
+                dataset has examples of another shape or, for a classifier, other classes.
+        """
+        config = self.config.data
+        if name is None or name in (config.dataset, config.absolute().dataset):
+            dataset = config.load()
+            check_unchanged(self.fingerprint, dataset, str(self.folder))
         else:
-            dataset = load(name, image_size=self.model.data_shape[0])
+            size = self.model.data_shape[0] if self.kind == "images" else None
+            dataset = load(name, image_size=size, reading=config.reading)
+            names = (self.fingerprint or {}).get("class_names")
+            if self.model.capabilities.classify is not None and (dataset.class_names or ()) != tuple(names or ()):
+                raise ValueError(
+                    f"expected the classes that {self.folder} was trained on, {names or 'numbers'}, got "
+                    f"{dataset.class_names or 'numbers'} in {name}: their numbers would stand for others"
+                )
         check_data(dataset.test.images, self.model.data_shape)
         return dataset
 
@@ -77,6 +102,25 @@ class Run(NamedTuple):
         return evaluate(self.model, self.variables, data, evaluation=evaluation, encoder=encoder, **options)
 
 
+def check_unchanged(before: dict[str, Any] | None, dataset: Dataset, run: str) -> None:
+    """Refuse data that are not those that a run was trained on.
+
+    Raises:
+        ValueError: they have changed, or nobody knows.
+    """
+    if before is None:
+        if dataset.name in MIXED:  # always the same
+            return
+        change = "a run of an older version, which held out other examples and did not keep what they were"
+    else:
+        change = describe_change(before, fingerprint(dataset))
+    if change:
+        raise ValueError(
+            f"expected the data that {run} was trained on, got others in {dataset.name} ({change}), and examples that "
+            "it was trained on may be held out now: restore them, train anew, or give other data by name (--dataset)"
+        )
+
+
 def load_run(folder: str | Path, which: str = "best") -> Run:
     """Load a trained model from its folder alone.
 
@@ -95,7 +139,8 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
         state = _restore(checkpoints, model, saved, which)
     variables, step = state.variables, int(state.step)
     encoder = read_encoder(folder / "encoder.npz", variables, step, model.data_shape, model.latent_shape)
-    return Run(folder, saved.config, model, variables, step, encoder or frozen_encoder(model, variables))
+    encoder = encoder or frozen_encoder(model, variables)
+    return Run(folder, saved.config, model, variables, step, encoder, saved.fingerprint)
 
 
 def _checkpoints(folder: Path, saved: SavedConfig, *, create: bool = False) -> Checkpoints:
@@ -108,7 +153,7 @@ def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: 
 
     def of_model(saved):
         parts = {"data": DataConfig(), "training": TrainingConfig()}  # these two may differ
-        return saved._replace(config=dataclasses.replace(saved.config, **parts), num_train=None)
+        return saved._replace(config=dataclasses.replace(saved.config, **parts), num_train=None, fingerprint=None)
 
     ours, theirs = of_model(saved), of_model(SavedConfig.from_dict(checkpoints.read_config(which)))
     if ours != theirs:
@@ -162,15 +207,22 @@ def train(
         NonFiniteLossError: if training diverged; the last good checkpoint is kept.
     """
     folder, training = Path(folder), config.training
+    config = dataclasses.replace(config, data=config.data.absolute())
     before = check_folder(folder, config, resume, overwrite)
-    if resume and (summary := read_summary(folder)) is not None and summary["num_steps"] >= training.num_steps:
-        return summary
+    finished = read_summary(folder) if resume else None
+    if finished is not None and finished["num_steps"] >= training.num_steps:
+        if pictures and not (folder / "loss.png").is_file():  # it was stopped while it drew
+            _show(load_run(folder), dataset or config.data.load(), finished, progress)
+        return finished
 
     if config.data.image_size is not None:  # a wrong size or latent shape is told before images are read
         config.build((config.data.image_size, config.data.image_size, 1))
     dataset = dataset or config.data.load()
-    num_train = len(check_data(dataset.train.images, before and before.data_shape))
-    model = config.build(dataset.train.images.shape[1:])
+    if before is not None:
+        check_unchanged(before.fingerprint, dataset, str(folder))
+    data_shape = dataset.train.images.shape[1:] if before is None else before.data_shape
+    num_train = len(check_data(dataset.train.images, data_shape))
+    model = config.build(data_shape)
     if training.batch_size > num_train:
         raise ValueError(
             f"expected a batch_size of at most {num_train}, the training images of {config.data.dataset}, got "
@@ -181,9 +233,11 @@ def train(
     if overwrite:
         remove_run(folder)
     best_by = f"validation.{selection_metric(model)}" if before is None else before.best_by
-    saved = SavedConfig(config, model.data_shape, num_train, best_by)
+    saved = SavedConfig(config, model.data_shape, num_train, best_by, fingerprint(dataset))
     if not resume:
         write_json(folder / "config.json", saved.to_dict())  # before anything else: it makes the folder a run's
+    if progress:
+        print(*dataset.notes, sep="\n", file=sys.stderr, end="\n" * bool(dataset.notes))
     save_every = training.validate_every or num_train // training.batch_size
 
     with _checkpoints(folder, saved, create=True) as checkpoints:
@@ -193,6 +247,7 @@ def train(
             seconds_before = checkpoints.read_metrics()["seconds_training"]
         if resume:  # now that nothing is left to refuse
             (folder / "summary.json").unlink(missing_ok=True)
+            (folder / REPORT).unlink(missing_ok=True)
             write_json(folder / "config.json", saved.to_dict())
         log = Log(folder, 0 if state is None else int(state.step))
 
@@ -239,10 +294,17 @@ def train(
         "seconds_training": seconds_before + result.seconds_training,
         "seconds_compile": result.seconds_compile,
     }
+    write_json(folder / "summary.json", summary)  # before pictures: what fails there loses nothing
     if pictures:
-        draw(folder, run, dataset, log.curves(best_by), summary, progress=progress)
-    write_json(folder / "summary.json", summary)
+        _show(run, dataset, summary, progress)
     return summary
+
+
+def _show(run, dataset, summary, progress):
+    """Draw the pictures of a finished run, and write the page that holds them."""
+    curves = read_curves(run.folder, summary.get("best_by") or "")
+    draw(run.folder, run, dataset, curves, summary, progress=progress)
+    write_report(run.folder, run.config, summary, dataset.notes)
 
 
 def _summarize(run, dataset, pca, progress):

@@ -1,0 +1,174 @@
+"""A user's own files of arrays and sound: `.npy`, `.npz`, HDF5, CSV and WAV."""
+
+import csv
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gon_jax._files import one_line
+from gon_jax.data.arrays import READING, Kind, Reading, convert_data
+from gon_jax.data.splits import Split, class_numbers, read_keys
+
+__all__ = ["ARRAY_SUFFIXES", "SOUND_SUFFIXES", "Parts", "convert_parts", "read_arrays", "read_sound"]
+
+ARRAY_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv")
+SOUND_SUFFIXES = (".wav",)
+LABEL_COLUMNS = ("label", "class", "target", "y")  # of a CSV file
+
+
+class Parts(NamedTuple):
+    """The parts of some data by name, "" for data whose parts are not apart; and what `Dataset` says of them."""
+
+    parts: dict[str, Split]
+    kind: Kind
+    class_names: tuple[str, ...] | None
+    notes: list[str]
+
+
+def convert_parts(given: dict[str, tuple[Any, Any]], source: Any, reading: Reading = READING) -> Parts:
+    """Return parts, `{name: (data, labels)}`, as `load` keeps them; see `convert_data` and `class_numbers`.
+
+    Raises:
+        ValueError: as those two do; parts of different shapes or kinds; labels that are not one per example.
+    """
+    parts, kinds, notes = {}, {}, []
+    for part, (data, _) in given.items():
+        where = f"{source}, {part}" if part and len(given) > 1 else source
+        parts[part], kinds[part], more = convert_data(data, where, reading)
+        notes += [note for note in more if note not in notes]
+    first = next(iter(parts))
+    for part, data in parts.items():
+        if data.shape[1:] != parts[first].shape[1:] or kinds[part] != kinds[first]:
+            raise ValueError(
+                f"expected examples of one shape, got {list(parts[first].shape[1:])} in {first} and "
+                f"{list(data.shape[1:])} in {part} (in {source})"
+            )
+    labels, class_names = class_numbers({part: labels for part, (_, labels) in given.items()}, source)
+    for part, values in labels.items():
+        if values is not None and len(values) != len(parts[part]):
+            raise ValueError(
+                f"expected integer or string labels [{len(parts[part])}], one per example, got {len(values)} (labels "
+                f"of {part or 'all examples'} in {source})"
+            )
+    if class_names is not None:
+        notes.append(f"labels are numbered in sorted order: {_few(class_names)}")
+    return Parts({part: Split(data, labels[part]) for part, data in parts.items()}, kinds[first], class_names, notes)
+
+
+def read_arrays(path: Path, reading: Reading = READING) -> Parts:
+    """Return the parts in a file of arrays or sound.
+
+    Arrays are named images or x, with labels or y; or x_train, y_train, x_val, x_test and so on, in many spellings
+    (see `read_keys`). In a CSV file every row is an example of a table; a column of words, or one that is named label,
+    class, target or y, holds labels.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is none of these, or cannot be read; as `convert_parts` does.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in ARRAY_SUFFIXES + SOUND_SUFFIXES:
+        known = " ".join(ARRAY_SUFFIXES)
+        raise ValueError(
+            f"expected a file of arrays ({known}) or a folder, got {path}: give the folder a picture is in"
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"expected a file of data, got {path}, which does not exist: check it")
+    if suffix in SOUND_SUFFIXES:
+        return convert_parts({"": (read_sound(path)[0][None], None)}, path, reading)
+    try:
+        arrays = {".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}.get(suffix, _read_numpy)(path)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"expected numbers in {path}, which cannot be read ({one_line(error)})") from error
+    found, others = read_keys(arrays, path)
+    given = {part: (arrays[keys["data"]], arrays.get(keys.get("labels", ""))) for part, keys in found.items()}
+    parts = convert_parts(given, path, reading)
+    names = ", ".join(f"{name} {list(arrays[name].shape)}" for name in others)
+    return parts._replace(
+        notes=parts.notes + ([f"{path}: left out, being neither data nor labels: {names}"] * bool(names))
+    )
+
+
+def _read_numpy(path):
+    """Return the arrays of a file by name."""
+    with open(path, "rb") as file:
+        loaded = np.load(file)
+        return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"images": loaded}
+
+
+def _read_hdf5(path):
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(f"expected h5py to read {path}, got {error}: pip install h5py") from error
+    arrays = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    return arrays
+
+
+def _read_csv(path):
+    """Return a table's numbers and labels; the first row are names if any of them is no number."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = [row for row in csv.reader(file) if row]
+    if not rows or len({len(row) for row in rows}) > 1:
+        widths = sorted({len(row) for row in rows})
+        raise ValueError(f"expected rows of one length, got lengths {', '.join(map(str, widths)) or 'of nothing'}")
+    has_header = not all(map(_is_number, rows[0])) and (len(rows) == 1 or _types(rows[0]) != _types(rows[1]))
+    header = rows.pop(0) if has_header else [f"column {i + 1}" for i in range(len(rows[0]))]
+    columns = dict(enumerate(zip(*rows, strict=True)))
+    words = [i for i, column in columns.items() if not all(map(_is_number, column))]
+    chosen = [i for i, name in enumerate(header) if name.strip().lower() in LABEL_COLUMNS] or words
+    if len(chosen) > 1 or set(words) - set(chosen):
+        got = ", ".join(header[i] for i in words) or "none"
+        raise ValueError(
+            f"expected numbers, and labels in one column at most, got words in {got}: leave the others out"
+        )
+    labels = {"labels": _labels(columns.pop(chosen[0]))} if chosen else {}
+    return {"x": np.array(list(columns.values()), np.float64).T} | labels
+
+
+def _labels(column):
+    try:
+        return np.array(column, np.int64)
+    except ValueError:
+        return np.array(column, str)
+
+
+def _types(row):
+    return [_is_number(cell) for cell in row]
+
+
+def _is_number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def read_sound(path: Path) -> tuple[np.ndarray, int]:
+    """Return a WAV file as float32 `[L, C]` in [0, 1], silence at 0.5, and its samples per second.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    from scipy.io import wavfile
+
+    try:
+        rate, sound = wavfile.read(path)
+    except Exception as error:  # scipy raises many kinds for a damaged file
+        raise ValueError(
+            f"expected sound, got {path}, which cannot be read ({one_line(error)}): remove or replace it"
+        ) from error
+    if sound.dtype.kind == "u":  # of 8 bits, silence at 128
+        sound = (sound.astype(np.float64) - 128) / 128
+    elif sound.dtype.kind == "i":
+        sound = sound / -float(np.iinfo(sound.dtype).min)
+    return (0.5 + 0.5 * np.clip(sound, -1, 1)).reshape(len(sound), -1).astype(np.float32), rate
+
+
+def _few(names, most=10):
+    return ", ".join(f"{number} is {name}" for number, name in enumerate(names[:most])) + (" ..." * (len(names) > most))
