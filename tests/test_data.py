@@ -356,7 +356,7 @@ def test_floats_and_booleans_become_uint8_by_rounding(tmp_path):
         (pixels(0, 4, 4), ["the array is empty"]),
         (pixels(20, 1, 28, 28), ["channels first"]),
         (pixels(9, 4, 4), ["expected at least 10 images", "got 9"]),
-        (np.array(["a"] * 20).reshape(20, 1, 1, 1), ["expected numbers, got <U1"]),
+        (np.array(["a"] * 20).reshape(20, 1, 1, 1), ["expected real numbers, got <U1"]),
         (np.array([None]), ["cannot be read", "allow_pickle"]),
     ],
 )

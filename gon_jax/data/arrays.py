@@ -112,7 +112,7 @@ def _check_shape(shape, data_shape=None):
         raise ValueError(f"expected at least one example, got {list(shape)}: the array is empty")
     data_shape = None if data_shape is None else tuple(data_shape)
     images = data_shape is None or len(data_shape) == 3
-    channels_first = images and len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3)
+    channels_first = images and len(shape) == 4 and shape[1] in (1, 3) and shape[3] > 4
     if shape[1:] == data_shape or (data_shape is None and kind_of(shape) and not channels_first):
         return
     if channels_first:
@@ -193,6 +193,8 @@ def _name_axes(data, kind):
 
 
 def _to_kept(data, kind, value_range):
+    if not (data.dtype == bool or any(jnp.issubdtype(data.dtype, real) for real in (jnp.integer, jnp.floating))):
+        raise ValueError(f"expected real numbers, got {data.dtype}: convert them with x.astype(float)")
     exact = kind in ("audio", "table", "points")  # floats stay floats
     if value_range is not None:
         return _scale(data, value_range, np.float32 if exact else np.uint8)
@@ -208,8 +210,6 @@ def _to_kept(data, kind, value_range):
         if high == 1:
             raise ValueError("expected integers in 0..255, got only 0 and 1: multiply by 255, or save them as booleans")
         return data.astype(np.uint8, copy=False)
-    if not jnp.issubdtype(data.dtype, jnp.floating):
-        raise ValueError(f"expected numbers, got {data.dtype}: convert them with x.astype(float)")
     try:
         check_data(data, data.shape[1:])
     except ValueError as error:

@@ -151,7 +151,8 @@ def class_numbers(
 def draw_held_out(num: int, num_held_out: int, labels: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
     """Return which of `num` examples are held out, booleans `[num]`: drawn at random, of each class its share.
 
-    A class's share is exact up to one example, so that none is held out as a whole.
+    The i-th example of n in a class has the place (i - 1/2) / n, and the lowest places are held out. So each class has
+    its share, to about one example, and the smallest ones are the last to be held out as a whole.
 
     Args:
         num: how many examples there are.
