@@ -40,22 +40,26 @@ if TYPE_CHECKING:
         plotting,
         runs,
         training,
+        transformer,
     )
     from gon_jax.metrics import evaluate
     from gon_jax.models import gon, vgon
     from gon_jax.runs import load_run
     from gon_jax.training import fit
+    from gon_jax.transformer import GONTransformer
 
 __version__ = "0.1.0"
 
 _SUBMODULES = (
     "base checkpoints checks coordinates data decoders freezing gauss_newton inference latents likelihoods".split()
 )
-_SUBMODULES += "linearization metrics models ops plotting runs training".split()
+_SUBMODULES += "linearization metrics models ops plotting runs training transformer".split()
 _LAZY = {"gon": "models", "vgon": "models", "fit": "training", "evaluate": "metrics", "load_run": "runs"}
+_LAZY["GONTransformer"] = "transformer"
 
 __all__ = [
     "Decoder",
+    "GONTransformer",
     "Likelihood",
     "Model",
     "Variables",
@@ -88,6 +92,7 @@ __all__ = [
     "runs",
     "squared_error",
     "training",
+    "transformer",
     "vgon",
 ]
 

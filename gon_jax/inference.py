@@ -1,4 +1,4 @@
-"""What one does with a trained model, batch by batch and on the host: encode, decode, sample, interpolate, inpaint.
+"""What one does with a trained model, batch by batch and on the host: encode, decode, sample, inpaint, find anomalies.
 
 Arguments that several functions share:
 
@@ -23,11 +23,19 @@ from gon_jax.base import Model, Variables
 from gon_jax.coordinates import grid
 from gon_jax.data import Split, check_data, to_unit
 from gon_jax.freezing import FrozenEncoder
-from gon_jax.latents import fit_gaussian, fit_mixture, sample_prior, slerp_path
+from gon_jax.latents import (
+    fit_gaussian,
+    fit_mixture,
+    mahalanobis_scores,
+    reconstruction_scores,
+    sample_prior,
+    slerp_path,
+)
 
 __all__ = ["Array", "Data", "check_memory", "data_dict", "encode_batch", "frozen_encoder", "in_batches"]
 __all__ += ["decode_at", "decode_latents", "encode_dataset", "reconstruct_dataset"]
 __all__ += ["hide", "inpaint", "interpolate", "pairs_of_labels", "sample", "spread_indices", "superresolve"]
+__all__ += ["anomaly_scores"]
 
 Array = np.ndarray | jax.Array
 Data = Array | Mapping[str, Array]
@@ -197,7 +205,7 @@ def decode_at(
     return result.reshape(len(z), *spatial, num_channels)
 
 
-# -- interpolate, sample, superresolve, inpaint ----------------------------------------------------------------------
+# -- interpolate, sample, superresolve, inpaint, find anomalies ------------------------------------------------------
 
 
 def interpolate(
@@ -323,6 +331,38 @@ def inpaint(model: Model, variables: Variables, data: Data, known: Array) -> np.
         got = f"no True in examples {np.flatnonzero(~some)[:4].tolist()}; is the mask inverted?"
         raise ValueError(f"expected a mask that leaves some points of every example, got {got}")
     return np.asarray(model.jit(_complete)(variables, x, known.astype(np.float32)))
+
+
+def anomaly_scores(
+    model: Model, variables: Variables, train_data: Data, data: Data, *, encoder: FrozenEncoder | None = None
+) -> dict[str, np.ndarray]:
+    """Return how unlike the training data each example is, by two scores `[N]`: the higher, the less usual.
+
+    Args:
+        model, variables, encoder: as above.
+        train_data: what is usual, examples `[M, ...]` that the model was trained on.
+        data: examples `[N, ...]`, whose reconstructions are compared with "target" where there is one.
+
+    Returns:
+        `reconstruction`, the squared error of the reconstruction, summed over data axes; `mahalanobis`, the squared
+        Mahalanobis distance of the latent to the training latents. `gon_jax.latents` has both by themselves.
+
+    Raises:
+        ValueError: for data as in `data_dict`, or training latents that are all equal.
+
+    >>> from gon_jax.models import gon
+    >>> from gon_jax.decoders import mlp_decoder
+    >>> model = gon(mlp_decoder((4,), (2,), hidden_dim=8))
+    >>> train, new = np.eye(4, dtype=np.float32), np.ones((3, 4), np.float32)
+    >>> scores = anomaly_scores(model, model.init(jax.random.key(0)), train, new)
+    >>> {name: values.shape for name, values in scores.items()}
+    {'reconstruction': (3,), 'mahalanobis': (3,)}
+    """
+    data, encoder = data_dict(model, data), encoder or frozen_encoder(model, variables)
+    z_train = encode_dataset(model, variables, train_data, encoder=encoder)
+    z = encode_dataset(model, variables, data, encoder=encoder)
+    x, x_hat = to_unit(jnp.asarray(data.get("target", data["x"]))), decode_latents(model, variables, z)
+    return {"reconstruction": reconstruction_scores(x, x_hat), "mahalanobis": mahalanobis_scores(z_train, z)}
 
 
 # -- which examples to show ------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ Arguments that several functions share, beside those of `gon_jax.inference`:
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -16,14 +17,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gon_jax import latents
 from gon_jax.base import Model, Variables
 from gon_jax.data import check_data, to_unit
 from gon_jax.freezing import FrozenEncoder
-from gon_jax.inference import Array, Data, data_dict, encode_batch, frozen_encoder, in_batches
+from gon_jax.inference import (
+    Array,
+    Data,
+    data_dict,
+    decode_latents,
+    encode_batch,
+    encode_dataset,
+    frozen_encoder,
+    in_batches,
+)
 from gon_jax.likelihoods import bits_per_dim, dequantize, sum_per_example
 
 __all__ = ["accuracy", "evaluate", "evaluate_bound", "pca_errors", "pca_reconstructions", "psnr", "selection_metric"]
-__all__ += ["squared_errors"]
+__all__ += ["compression_errors", "squared_errors"]
 
 Evaluation = Literal["running", "batch"]
 
@@ -254,6 +265,56 @@ def _draw(model, variables, batch, key, k, *, dequantized):
     if dequantized:
         x = jax.vmap(lambda key, x: dequantize(jax.random.fold_in(key, 0), x))(keys, x)
     return model.capabilities.bound(variables, x, jax.vmap(lambda key: jax.random.fold_in(key, 1 + k))(keys))
+
+
+def compression_errors(
+    model: Model,
+    variables: Variables,
+    train_data: Data,
+    data: Data,
+    bits: Sequence[int] = (2, 4, 6, 8),
+    *,
+    encoder: FrozenEncoder | None = None,
+) -> list[dict[str, float]]:
+    """Return bytes per example against the error of what is decoded from latents of so few bits.
+
+    Each entry of a latent is rounded to one of 2^bits cells of equal width over its range in training; the model and
+    these ranges, which all examples share, are not counted, and no entropy coding is done.
+
+    Args:
+        model, variables, encoder: as above.
+        train_data: examples `[M, ...]` whose latents set the ranges.
+        data: examples `[N, ...]` to compress, compared with "target" where there is one.
+        bits: per entry, each from 1 to 16.
+
+    Returns:
+        A row for each number of bits, and a last one for float32 as it is, of 32: `bits`, `bytes` (of one example,
+        rounded up), `squared_error` and `psnr` as from `evaluate`.
+
+    Raises:
+        ValueError: for data as in `data_dict`, or bits that are not from 1 to 16.
+
+    >>> from gon_jax.models import gon
+    >>> from gon_jax.decoders import mlp_decoder
+    >>> model = gon(mlp_decoder((4,), (3,), hidden_dim=8))
+    >>> x = np.eye(4, dtype=np.float32)
+    >>> rows = compression_errors(model, model.init(jax.random.key(0)), x, x, bits=[4])
+    >>> [(row["bits"], row["bytes"]) for row in rows]
+    [(4, 2), (32, 12)]
+    """
+    data, encoder = data_dict(model, data), encoder or frozen_encoder(model, variables)
+    z_train = encode_dataset(model, variables, train_data, encoder=encoder)
+    z = encode_dataset(model, variables, data, encoder=encoder)
+    x = to_unit(jnp.asarray(data.get("target", data["x"])))
+
+    def row(bits, z):
+        x_hat = decode_latents(model, variables, z)
+        errors = {"squared_error": squared_errors(x_hat, x), "psnr": psnr(x_hat, x)}
+        num_bytes = math.ceil(math.prod(model.latent_shape) * bits / 8)
+        return {"bits": bits, "bytes": num_bytes} | {name: float(values.mean()) for name, values in errors.items()}
+
+    quantizers = [latents.fit_quantizer(z_train, b) for b in bits]
+    return [*(row(q.bits, latents.dequantize(q, latents.quantize(q, z))) for q in quantizers), row(32, z)]
 
 
 def pca_reconstructions(train_data: Array, data: Array, num_components: int) -> np.ndarray:

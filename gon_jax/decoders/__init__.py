@@ -5,6 +5,7 @@ from gon_jax.decoders.adapters import from_equinox, from_function, from_linen, f
 from gon_jax.decoders.conv import conv_decoder
 from gon_jax.decoders.conv_encoder import conv_encoder
 from gon_jax.decoders.fourier import fourier_decoder
+from gon_jax.decoders.mlp import mlp_decoder
 from gon_jax.decoders.siren import modulated_siren_decoder, siren_decoder
 from gon_jax.decoders.transforms import mixed_precision, shared_outputs, spatial_gradient
 
@@ -18,6 +19,7 @@ __all__ = [
     "from_linen",
     "from_nnx",
     "mixed_precision",
+    "mlp_decoder",
     "modulated_siren_decoder",
     "shared_outputs",
     "siren_decoder",

@@ -26,6 +26,16 @@ def _flatten(z: ArrayLike, at_least: int = 1) -> np.ndarray:
     return z
 
 
+def _flatten_like(z_train: ArrayLike, z: ArrayLike) -> np.ndarray:
+    """Return latents as float64 [N, k], or raise ValueError where they are not of the shape of the training latents."""
+    if np.shape(z)[1:] != np.shape(z_train)[1:]:
+        raise ValueError(
+            f"expected latents [N, *latent] of the shape of training latents {list(np.shape(z_train))}, got "
+            f"{list(np.shape(z))}: are they of another model, or without the batch axis?"
+        )
+    return _flatten(z)
+
+
 def standardize(z: ArrayLike) -> np.ndarray:
     """Return the j >= 1 dimensions that vary, float64 [N, j], each with mean 0 and variance 1 (divisor N).
 

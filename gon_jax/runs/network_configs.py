@@ -5,11 +5,12 @@ import dataclasses
 from gon_jax import decoders
 from gon_jax.base import Decoder, EncoderNetwork
 from gon_jax.coordinates import grid
-from gon_jax.decoders import conv_decoder, conv_encoder
+from gon_jax.decoders import conv_decoder, conv_encoder, mlp_decoder
 from gon_jax.decoders.layers import ActivationName, NormName
 from gon_jax.runs.options import Count, Options, Positive, register
 
-__all__ = ["NETWORKS", "ConvConfig", "FourierConfig", "ModulatedSirenConfig", "NetworkConfig", "SirenConfig"]
+__all__ = ["NETWORKS", "ConvConfig", "FourierConfig", "MLPConfig", "ModulatedSirenConfig", "NetworkConfig"]
+__all__ += ["SirenConfig"]
 
 NETWORKS: dict[str, type["NetworkConfig"]] = {}
 
@@ -107,3 +108,19 @@ class FourierConfig(CoordinateConfig):
     """Standard deviation of the random frequencies, in cycles per unit of coordinates from -1 to 1."""
     num_frequencies: Count = 64
     """Random frequencies."""
+
+
+@register(NETWORKS, "mlp")
+class MLPConfig(NetworkConfig):
+    """A fully connected decoder, of data of any shape."""
+
+    hidden_dim: Count = 256
+    """Units of a hidden layer."""
+    num_layers: Count = 2
+    """Hidden layers."""
+    activation: ActivationName = "elu"
+    """Activation of the hidden layers."""
+
+    def build(self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], num_outputs: int = 1) -> Decoder:
+        *spatial, num_channels = data_shape
+        return mlp_decoder((*spatial, num_channels * num_outputs), latent_shape, **vars(self))
