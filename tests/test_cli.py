@@ -30,7 +30,7 @@ from gon_jax.runs.folder import read_config
 
 TINY = (
     "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --base-channels 2 --num-steps 4 "
-    "--batch-size 16 --learning-rate 1e-2 --validate-every 2"
+    "--batch-size 16 --learning-rate 1e-2 --schedule constant --validate-every 2"
 )
 
 

@@ -15,7 +15,10 @@ from gon_jax.runs import load_run, pictures
 from gon_jax.runs import run as run_module
 from gon_jax.runs.pictures import draw
 
-TINY = "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --num-steps 4 --batch-size 16"
+TINY = (
+    "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --num-steps 4 --batch-size 16 "
+    "--schedule constant"
+)
 RUNS = {
     "gon": "--base-channels 2 --norm none",
     "vgon": "--model vgon --likelihood bernoulli --base-channels 2 --learning-rate 1e-2",

@@ -628,3 +628,33 @@ def test_pictures_are_turned_and_read_from_bytes():
 def test_the_tables_of_the_page_are_those_of_the_code():
     script = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "write_data_tables.py"))
     assert script["page"]() == script["PAGE"].read_text(), "run `python docs/write_data_tables.py`"
+
+
+def test_options_that_nobody_gave_suit_the_data(photos, capsys, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    assert main(["train", "--dataset", "photos", "--num-steps", "3", "--base-channels", "2", "--run", "r"]) == 0
+    printed = capsys.readouterr().err
+    assert "chosen for these data: --image-size 32 --latent-shape 1 --learning-rate 0.001 --schedule cosine" in printed
+    options = gon_jax.load_run("r").config.options()
+    assert options["base_channels"] == 2 and options["batch_size"] == 9 and options["num_steps"] == 3
+    np.save("table.npy", np.random.default_rng(0).uniform(0, 1, (200, 6)))
+    assert main(["train", "--dataset", "table.npy", "--num-steps", "3", "--run", "t"]) == 0
+    assert gon_jax.load_run("t").config.network.name == "mlp"
+    assert main(["train", "--dataset", "table.npy", "--num-steps", "3", "--run", "t", "--resume"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--dataset", "table.npy", "--base-channels", "4", "--num-steps", "3", "--run", "u"]) == 1
+    assert "expected images for network conv" in capsys.readouterr().err  # what was given is not taken back
+
+
+def test_a_dry_run_leaves_nothing_and_minutes_become_steps(photos, capsys, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    tiny = ["--image-size", "8", "--latent-shape", "3", "--base-channels", "2", "--batch-size", "8"]
+    assert main(["train", "--dataset", "photos", *tiny, "--minutes", "0.5", "--dry-run", "--run", "r"]) == 0
+    printed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[-14:])
+    assert printed["num_train"] == "37" and printed["data_shape"] == "[8, 8, 3]" and not (photos.parent / "r").exists()
+    seconds = float(printed["seconds_start"]) + int(printed["num_steps"]) * float(printed["seconds_per_step"])
+    assert abs(seconds - 30) < 1 and abs(float(printed["seconds"]) - 30) < 1
+    assert main(["train", "--dataset", "photos", *tiny, "--minutes", "0.001", "--run", "r"]) == 1
+    assert "expected minutes for at least one step" in capsys.readouterr().err
+    assert main(["train", "--dataset", "photos", *tiny, "--minutes", "1", "--resume", "--run", "r"]) == 1
+    assert "a run keeps its number of steps" in capsys.readouterr().err

@@ -22,10 +22,10 @@ from gon_jax.data.folders import read_pictures
 from gon_jax.data.splits import take
 from gon_jax.metrics import pca_errors
 from gon_jax.runs.config import Config
-from gon_jax.runs.folder import read_summary
+from gon_jax.runs.folder import check_folder, read_config, read_summary
 from gon_jax.runs.pictures import num_shown, save_examples
 
-__all__ = ["COMMANDS", "train", "use_caches"]
+__all__ = ["COMMANDS", "train", "train_suited", "use_caches"]
 
 arg = tyro.conf.arg
 RunFolder = Annotated[Path, tyro.conf.Positional, arg(metavar="RUN", help="The run's folder.")]
@@ -64,20 +64,45 @@ def train(
         minutes: Train for about so long, in place of --num-steps: as many steps as fit, by a measurement of the first.
         dry_run: Say what would be trained, on what, and how long it would take; leave nothing.
     """
-    folder, dataset = run or Path("runs") / f"{config.model.name}-{Path(config.data.dataset).stem}", None
+    return _train(config, None, run, resume, overwrite, minutes, dry_run)
+
+
+def train_suited(
+    given: set[str],
+    config: Config,
+    run: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    minutes: float | None = None,
+    dry_run: bool = False,
+    **_: Any,
+) -> int:
+    """Train as `train` does, with options that suit the data in place of all that are not given, by flat names."""
+    return _train(config, given, run, resume, overwrite, minutes, dry_run)
+
+
+def _train(config, given, folder, resume, overwrite, minutes, dry_run):
+    folder, dataset = folder or Path("runs") / f"{config.model.name}-{Path(config.data.dataset).stem}", None
+    if resume and (minutes is not None or dry_run):
+        raise ValueError("expected neither --minutes nor --dry-run with --resume: a run keeps its number of steps")
     use_caches(folder)
-    if minutes is not None or dry_run:
-        if resume:
-            raise ValueError("expected neither --minutes nor --dry-run with --resume: a run keeps its number of steps")
-        dataset = config.data.load()
-        measured = runs.plan(config, dataset)
-        if minutes is not None:
-            config = config.replace(num_steps=runs.steps_within(minutes, measured))
+    with stop_requested() as should_stop:
+        if resume and given is not None:  # what was chosen then, not what would be now
+            own = {name: value for name, value in config.options().items() if name in given}
+            config = read_config(folder).config.replace(**own)
+        elif not dry_run:
+            check_folder(folder, config, resume, overwrite)
+        if given is not None and not resume:
+            config, dataset = runs.suited(config, given)
+            minutes = runs.MINUTES if minutes is None and "num_steps" not in given else minutes
+        if minutes is not None or dry_run:
+            dataset = dataset or config.data.load()
+            measured = runs.plan(config, dataset)
+            config = config if minutes is None else config.replace(num_steps=runs.steps_within(minutes, measured))
         if dry_run:
             print(*dataset.notes, sep="\n", end="\n" * bool(dataset.notes))
             print_table(runs.planned(config, measured), 20, "{:.4g}")
             return 0
-    with stop_requested() as should_stop:
         options = {"dataset": dataset, "resume": resume, "overwrite": overwrite}
         summary = runs.train(config, folder, should_stop=should_stop, **options)
     if summary is None:

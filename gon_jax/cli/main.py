@@ -22,7 +22,7 @@ from typing import Any, Literal
 import tyro
 
 import gon_jax
-from gon_jax.cli.commands import COMMANDS, train
+from gon_jax.cli.commands import COMMANDS, train, train_suited
 from gon_jax.runs import PRESETS, Config
 from gon_jax.runs.config import REGISTRIES
 
@@ -85,7 +85,11 @@ def _run(words: list[str]) -> int:
     config = config.replace(**_chosen(rest))  # whose options, and no others, are then parsed
     names = {kind: getattr(config, kind).name for kind in REGISTRIES}
     choices = {kind: Literal[tuple(registry)] for kind, registry in REGISTRIES.items()}
-    return parse(train, prog, rest, choices, config=config, run=run, **names)()
+    call = parse(train, prog, rest, choices, config=config, run=run, **names)
+    if run is not None:  # a preset has all options
+        return call()
+    given = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in rest if word.startswith("--")}
+    return train_suited(given, **call.keywords)
 
 
 def _import(name: str) -> None:
@@ -123,7 +127,7 @@ def _chosen(words: list[str]) -> dict[str, str]:
 
 def parse(
     function: Callable[..., int], prog: str, words: list[str], types: dict[str, Any] | None = None, **defaults: Any
-) -> Callable[[], int]:
+) -> functools.partial[int]:
     """Return a call of `function` with the options of a command line, by tyro, whose boxed messages become one line.
 
     Args:

@@ -3,9 +3,11 @@
 import importlib
 
 _MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "run"}
-_MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "plan")
+_MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "planning") | dict.fromkeys(
+    ("MINUTES", "suited"), "defaults"
+)
 
-__all__ = ["PRESETS", "Config", "Run", "load_run", "plan", "planned", "steps_within", "train"]
+__all__ = ["MINUTES", "PRESETS", "Config", "Run", "load_run", "plan", "planned", "steps_within", "suited", "train"]
 
 
 def __getattr__(name: str):
