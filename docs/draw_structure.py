@@ -21,7 +21,7 @@ PLACES = {
     "runs": (0.43, 4.0),
     "checkpoints": (0.08, 3.1),
     "training": (0.27, 3.1),
-    "transformer": (0.43, 3.42),
+    "transformer": (0.595, 2.8),
     "metrics": (0.585, 3.1),
     "inference": (0.765, 3.1),
     "plotting": (0.94, 3.1),
