@@ -6,13 +6,15 @@ product contracted over two axes. Each map here is a primitive whose transposes 
 over directions is a reshape; so derivatives of any order, mapped or not, stay on plain matrix products.
 """
 
-import functools
 from collections.abc import Callable
+from functools import partial, wraps
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+from gon_jax.ops.varying import vary_like
 
 __all__ = ["bilinear_primitive", "matmul", "scale", "scale_each", "sum_of_outer", "sum_of_products"]
 
@@ -27,6 +29,8 @@ def bilinear_primitive(
 ) -> Callable[[Bilinear], Bilinear]:
     """Make a function `(a, b) -> c` in plain JAX, linear in each argument, a primitive; a decorator.
 
+    Arguments of several types are promoted as by `jax.numpy`, and integers are refused.
+
     Args:
         *transposes: `(cotangent, b) -> cotangent of a` and `(cotangent, a) -> cotangent of b`.
         on_accelerators: the function on other platforms than CPUs, if it differs there.
@@ -37,11 +41,11 @@ def bilinear_primitive(
 
     def decorate(function: Bilinear) -> Bilinear:
         primitive = Primitive(function.__name__)
-        primitive.def_impl(jax.jit(primitive.bind))
+        choose = partial(jax.lax.platform_dependent, cpu=function, default=on_accelerators)
+        primitive.def_impl(jax.jit(choose if on_accelerators else function))
 
-        def shape_of(a, b):
-            shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (a, b)]
-            return a.update(shape=jax.eval_shape(function, *shapes).shape)
+        def type_of(a, b):
+            return jax.make_jaxpr(function)(a, b).out_avals[0]
 
         def mapped_rule(args, dims):
             mapped = tuple(dim is not None for dim in dims)
@@ -55,14 +59,27 @@ def bilinear_primitive(
             c = primitive.bind(*args)
             return c.reshape(*num, *c.shape[1:]), 0
 
-        primitive.def_abstract_eval(shape_of)
+        primitive.def_abstract_eval(type_of)
         mlir.register_lowering(primitive, mlir.lower_fun(on_accelerators or function, multiple_results=False))
         mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=False), platform="cpu")
         batching.primitive_batchers[primitive] = mapped_rule
         ad.defbilinear(primitive, lambda ct, a, b: transposes[0](ct, b), lambda ct, a, b: transposes[1](ct, a))
-        return functools.wraps(function)(lambda a, b: primitive.bind(a, b))
+        return wraps(function)(lambda a, b: primitive.bind(*_alike(function.__name__, a, b)))
 
     return decorate
+
+
+def _alike(name, a, b):
+    """Return both arguments in the type of their product, varying over the same axes of a mesh."""
+    types = jnp.result_type(a), jnp.result_type(b)
+    if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in types):
+        raise TypeError(
+            f"expected floating-point arguments of {name}, got {types[0]} and {types[1]}: integer images or "
+            "parameters? make floats of them, images by gon_jax.data.to_unit"
+        )
+    dtype = jnp.result_type(a, b)
+    a, b = (x if t == dtype else jax.lax.convert_element_type(x, dtype) for x, t in zip((a, b), types, strict=True))
+    return vary_like(a, b), vary_like(b, a)
 
 
 # -- element by element --------------------------------------------------------------------------------------------
@@ -90,7 +107,7 @@ def scale_each(g: jax.Array, t: jax.Array) -> jax.Array:
     Array([[1., 2.],
            [1., 2.]], dtype=float32)
     """
-    return g * t
+    return g[None] * t
 
 
 @bilinear_primitive(lambda ct, b: scale_each(ct, b), lambda ct, a: scale_each(ct, a))

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from gon_jax.ops.bilinear import bilinear_primitive
+from gon_jax.ops.varying import vary_like
 
 __all__ = ["kernel_gradient", "strided_convolution", "transposed_convolution"]
 
@@ -154,6 +155,6 @@ def kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
     if num == 1:
         matrix = piece(x, y)
     else:
-        zero = jnp.zeros((c_in, 16 * c_out), x.dtype)
+        zero = vary_like(jnp.zeros((c_in, 16 * c_out), x.dtype), x, y)
         matrix, _ = jax.lax.scan(lambda sum, xy: (sum + piece(*xy), None), zero, (_cut(x, num), _cut(y, num)))
     return matrix.reshape(c_in, 4, 4, c_out)
