@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.inputs import as_examples, as_latents
 from gon_jax.likelihoods import Likelihood
 
 __all__ = [
@@ -172,6 +173,9 @@ class Capabilities(NamedTuple):
 class Model:
     """A model as pure functions.
 
+    The functions may be given examples and latents as `gon_jax.inputs` takes them: uint8 becomes floats in [0, 1], half
+    precision float32, and another shape is a `ValueError` that says what is wrong.
+
     Attributes:
         init: `key -> Variables`.
         loss: `(Variables, batch, key) -> (scalar, stats)`: the mean over the batch of each example's loss, and the
@@ -195,6 +199,22 @@ class Model:
     capabilities: Capabilities = Capabilities()
     _compiled: dict[Hashable, jax.stages.Wrapped] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        """Put `gon_jax.inputs` before each function; again after `dataclasses.replace`, which then changes nothing."""
+        encode, decode, loss, bound = self.encode, self.decode, self.loss, self.capabilities.bound
+        examples = partial(as_examples, data_shape=self.data_shape)
+        latents = partial(as_latents, latent_shape=self.latent_shape)
+        functions: dict[str, Any] = {
+            "encode": lambda variables, x: encode(variables, examples(x)),
+            "decode": lambda variables, z: decode(variables, latents(z)),
+            "loss": lambda variables, batch, key: loss(variables, {**batch, "x": examples(batch["x"])}, key),
+        }
+        if bound is not None:
+            checked = self.capabilities._replace(bound=lambda variables, x, keys: bound(variables, examples(x), keys))
+            functions["capabilities"] = checked
+        for name, function in functions.items():
+            object.__setattr__(self, name, function)
+
     def jit(
         self, function: Callable, *, donate_argnums: tuple[int, ...] = (), quick: bool = False, **static: Hashable
     ) -> jax.stages.Wrapped:
@@ -208,8 +228,8 @@ class Model:
 
         >>> from gon_jax.likelihoods import squared_error
         >>> model = Model(None, None, lambda v, x: x, lambda v, z: z, (2,), (2,), squared_error)
-        >>> model.jit(lambda model, x: model.encode(None, x))(jnp.ones(2))
-        Array([1., 1.], dtype=float32)
+        >>> model.jit(lambda model, x: model.encode(None, x))(jnp.ones((1, 2)))
+        Array([[1., 1.]], dtype=float32)
         """
         key = (function, donate_argnums, quick, *((name, type(static[name]), static[name]) for name in sorted(static)))
         if key not in self._compiled:

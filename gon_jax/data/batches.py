@@ -3,25 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from gon_jax.inputs import to_unit
+
 __all__ = ["epoch_order", "to_unit"]
-
-
-def to_unit(data: jax.Array) -> jax.Array:
-    """Return data as floats in [0, 1]: uint8 divided by 255 in float32, floats as they are.
-
-    Raises:
-        ValueError: the dtype is neither.
-
-    Example:
-        >>> to_unit(jnp.array([0, 255], jnp.uint8)).tolist()
-        [0.0, 1.0]
-    """
-    data = jnp.asarray(data)
-    if data.dtype == jnp.uint8:
-        return data.astype(jnp.float32) / 255
-    if jnp.issubdtype(data.dtype, jnp.floating):
-        return data
-    raise ValueError(f"expected uint8 or floating-point data, got {data.dtype}: cast 0..255 to uint8 first")
 
 
 def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch_size: int) -> jax.Array:
