@@ -6,6 +6,7 @@ for the exact and cheaper forms in `linearization.py`, which need to know more a
 Reference: Bond-Taylor & Willcocks, "Gradient Origin Networks", ICLR 2021, arXiv 2007.02798 ("the paper").
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,8 +14,9 @@ import jax.numpy as jnp
 
 from gon_jax.base import DecoderFn, LikelihoodFn, Params
 from gon_jax.likelihoods import squared_error
+from gon_jax.ops.varying import vary_like, vjp
 
-__all__ = ["check_batch", "encode", "gon_loss", "losses_of", "reconstruct"]
+__all__ = ["check_batch", "encode", "gon_loss", "loss_gradient", "losses_of", "reconstruct"]
 
 
 def losses_of(likelihood: LikelihoodFn, output: Any, x: jax.Array) -> jax.Array:
@@ -30,6 +32,20 @@ def losses_of(likelihood: LikelihoodFn, output: Any, x: jax.Array) -> jax.Array:
             "over the batch (an example's latent must not depend on its batch)"
         )
     return losses
+
+
+def loss_gradient(losses_fn: Callable[[jax.Array], jax.Array], z: jax.Array) -> jax.Array:
+    """Return the gradient of each example's loss in its own row of `z`: that of their sum, on each device its own.
+
+    Args:
+        losses_fn: `z [B, ...] -> losses [B]`.
+        z: where.
+
+    >>> loss_gradient(lambda z: (z**2).sum(axis=1), jnp.ones((1, 2)))
+    Array([[2., 2.]], dtype=float32)
+    """
+    losses, pullback = vjp(losses_fn, z)
+    return pullback(jnp.ones_like(losses))[0]
 
 
 def check_batch(x: jax.Array, z0: jax.Array) -> None:
@@ -94,12 +110,11 @@ def encode(
     if num_steps < 1:
         raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
 
-    def summed_loss(z):
-        return losses_of(likelihood, decoder_fn(params, z), x).sum()
-
     def step(z, _):
-        return z - step_size * jax.grad(summed_loss)(z), None
+        gradient = loss_gradient(lambda z: losses_of(likelihood, decoder_fn(params, z), x), z)
+        return (z - step_size * gradient).astype(z.dtype), None
 
+    z0 = vary_like(z0, x, params, step_size)
     if num_steps == 1:
         return step(z0, None)[0]
     return jax.lax.scan(step, z0, length=num_steps)[0]

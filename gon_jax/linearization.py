@@ -22,8 +22,9 @@ import jax
 import jax.numpy as jnp
 
 from gon_jax.base import Decoder, LikelihoodFn, Params, match_output
-from gon_jax.encoding import check_batch, encode, losses_of
+from gon_jax.encoding import check_batch, encode, loss_gradient, losses_of
 from gon_jax.likelihoods import squared_error
+from gon_jax.ops.varying import vary_like, varying_axes, vjp
 
 __all__ = [
     "AffineEncoder",
@@ -128,7 +129,7 @@ def cotangents(likelihood: LikelihoodFn, output: jax.Array, x: jax.Array) -> jax
     """
     # Not `broadcast_to`, whose transpose is a sum over the leading axis: many times slower than a product on a CPU.
     outputs = (jnp.ones((x.shape[0], 1), output.dtype) @ output.reshape(1, -1)).reshape(-1, *output.shape)
-    return jax.grad(lambda o: losses_of(likelihood, o, x).sum())(outputs)
+    return loss_gradient(lambda o: losses_of(likelihood, o, x), vary_like(outputs, x))
 
 
 class AffineEncoder(NamedTuple):
@@ -158,9 +159,10 @@ class AffineEncoder(NamedTuple):
                 default the mean of `v`.
         """
         if self.apply_to_mean is None:
-            return self.origin - self.apply(v)
-        mean_cotangent = v.mean(axis=0) if mean_cotangent is None else mean_cotangent
-        return self.origin - (self.apply(v - mean_cotangent) + self.apply_to_mean(mean_cotangent))
+            return self.origin[None] - self.apply(v)
+        mean_cotangent = v.mean(axis=0) if mean_cotangent is None else mean_cotangent.astype(v.dtype)
+        step = self.apply(v - mean_cotangent[None]) + self.apply_to_mean(mean_cotangent)[None]
+        return self.origin[None] - step
 
 
 def at_origin(
@@ -185,7 +187,7 @@ def jacobian_at(function: Callable[[jax.Array], jax.Array], origin: jax.Array) -
     """
     tangents = jnp.eye(origin.size, dtype=origin.dtype).reshape(origin.size, *origin.shape)
     output, pushforward = jax.linearize(function, origin)
-    jacobian = jax.vmap(pushforward)(tangents)
+    jacobian = jax.vmap(pushforward)(vary_like(tangents, origin))
     return output, jacobian.reshape(*origin.shape, *output.shape)
 
 
@@ -204,7 +206,7 @@ def decoder_jacobian(
     shape = _output_shape(decoder, params)  # one pull-back per channel, since point n moves the latent of point n alone
     num_points, num_channels = math.prod(shape[:-1]), shape[-1]
     latents = jnp.broadcast_to(origin, (num_points, *origin.shape))
-    output, pullback = jax.vjp(partial(decoder.pointwise, params), latents)  # [N, C]
+    output, pullback = vjp(partial(decoder.pointwise, params), latents, params)  # [N, C]
     rows = [pullback(jnp.zeros_like(output).at[:, c].set(1))[0] for c in range(num_channels)]  # each [N, *latent]
     jacobian = jnp.moveaxis(jnp.stack(rows, axis=1), (0, 1), (-2, -1))  # [*latent, N, C]
     return output.reshape(shape), jacobian.reshape(*origin.shape, *shape)
@@ -246,10 +248,11 @@ def gradient_encoder(
     held, live = at_origin(decoder, params, origin)
     matrix = None
     if strategy == "pullback":
-        output, pullback = jax.vjp(held, origin)
+        output, pullback = vjp(held, origin, params)
 
-        def apply(v):
-            return step_size * jax.vmap(pullback)(v)[0]
+        def apply(v):  # cotangents may vary over a mesh where the origin does not
+            own = pullback if varying_axes(v) <= varying_axes(output) else vjp(held, origin, v)[1]
+            return step_size * jax.vmap(own)(v)[0]
 
     else:
         output, jacobian = decoder_jacobian(decoder, params, origin, strategy)
@@ -259,7 +262,7 @@ def gradient_encoder(
             return step_size * apply_matrix(jacobian, v)
 
     def apply_to_mean(mean):
-        return step_size * jax.vjp(live, origin)[1](mean)[0]
+        return step_size * vjp(live, origin, params, mean)[1](mean)[0]
 
     return AffineEncoder(origin, output, apply, None if live is None else apply_to_mean, matrix)
 

@@ -117,7 +117,7 @@ def autoencoder(decoder: Decoder, encoder: EncoderNetwork, *, likelihood: Likeli
     pair = Pair.matched(decoder, encoder, likelihood)
 
     def encode(variables, x):
-        return pair.encode(variables, jnp.asarray(x))[0]
+        return pair.encode(variables, x)[0]
 
     def decode(variables, z):
         return likelihood.mean(pair.decode(variables, z)[0])

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import optax
 
 from gon_jax.base import Batch, Capabilities, Decoder, Model, Variables, match
+from gon_jax.encoding import loss_gradient
 from gon_jax.likelihoods import Likelihood, squared_error
+from gon_jax.ops.varying import vary_like
 
 __all__ = ["glo"]
 
@@ -61,15 +63,15 @@ def glo(
         return likelihood(output, batch["x"]).mean(), stats
 
     def encode(variables, x):
-        x, (params, stats) = jnp.asarray(x), variables
-        gradient = jax.grad(lambda z: likelihood(decoder.output(params, z, stats), x).sum())
+        params, stats = variables
 
         def step(carry, _):  # Adam acts on each number by itself: examples stay independent
             z, state = carry
-            updates, state = adam.update(gradient(z), state)
+            gradient = loss_gradient(lambda z: likelihood(decoder.output(params, z, stats), x), z)
+            updates, state = adam.update(gradient, state)
             return (optax.apply_updates(z, updates), state), None
 
-        z0 = jnp.zeros((len(x), *latent_shape), x.dtype)
+        z0 = vary_like(jnp.zeros((len(x), *latent_shape), x.dtype), x, variables)
         return jax.lax.scan(step, (z0, adam.init(z0)), length=num_steps)[0][0]
 
     def decode(variables, z):

@@ -86,7 +86,6 @@ def origin_model(
         return freeze(affine_encoder(params, origin), inner, None if stats is None else stats.mean_cotangent)
 
     def encode(variables: Variables, x: jax.Array) -> jax.Array:
-        x = jnp.asarray(x)
         if variables.stats is None or not decoder.batch_statistics:
             return encode_by_batch(variables.params, x)[0]
         return frozen(variables)(x)

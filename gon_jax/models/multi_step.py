@@ -19,6 +19,7 @@ from gon_jax.likelihoods import Likelihood, squared_error
 from gon_jax.linearization import choose_strategy, cotangents, gradient_encoder
 from gon_jax.models.gradient import check_step_size, gradient_model
 from gon_jax.models.step_size import default_step_size
+from gon_jax.ops.varying import vary_like
 
 __all__ = ["Encoding", "MultiStepStats", "multi_step_gon"]
 
@@ -146,7 +147,7 @@ def multi_step_gon(
 
     def encode_by_batch(params, x, z0):
         """Return latents by the statistics of this batch, and its `MultiStepStats` without the first field."""
-        z, mean_cotangent, steps = z0, None, None
+        z, mean_cotangent, steps = vary_like(z0, x, params), None, None
         if shared:
             z, mean_cotangent = first_step(params, x)
         remade = jax.checkpoint(lambda z: step(decoder.output, params, x, z), prevent_cse=False)
@@ -165,11 +166,11 @@ def multi_step_gon(
         def body(z, stats):
             return step(partial(decoder.output, stats=stats), params, x, z), None
 
-        z = first_step(params, x, stats.mean_cotangent)[0] if shared else z0
+        z = vary_like(first_step(params, x, stats.mean_cotangent)[0] if shared else z0, x, params, stats)
         return finish(jax.lax.scan(body, z, stats.steps)[0] if num_later else z, z0)
 
     def encode_fixed(variables, x):
-        x, (params, stats) = jnp.asarray(x), variables
+        params, stats = variables
         by_batch = decoder.batch_statistics and stats is None
         z0 = draw(params, jax.random.key(0), len(x) if by_batch else 1, x.dtype)
         z0 = jnp.broadcast_to(z0, (len(x), *latent_shape))

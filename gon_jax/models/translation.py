@@ -3,6 +3,7 @@ r"""Translation between modalities (section 3.5 of the paper): the inner loss on
 import jax
 
 from gon_jax.base import Batch, Decoder, Model, Params, match
+from gon_jax.inputs import as_examples
 from gon_jax.likelihoods import Likelihood, squared_error
 from gon_jax.linearization import Strategy
 from gon_jax.models.gradient import gradient_model
@@ -60,7 +61,7 @@ def translation_gon(
     def outer_loss(params: Params, batch: Batch, z: jax.Array, output: jax.Array) -> jax.Array:
         if "target" not in batch:
             raise ValueError(f"expected batch['target'], what x is translated to, got a batch of {', '.join(batch)}")
-        return likelihood(output, batch["target"])
+        return likelihood(output, as_examples(batch["target"], target_shape))
 
     return gradient_model(
         decoder, likelihood, step_size, strategy, inner_likelihood=source_likelihood, outer_loss=outer_loss

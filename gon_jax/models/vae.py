@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
 from gon_jax.base import Batch, Capabilities, Decoder, EncoderNetwork, Model, Variables
 from gon_jax.likelihoods import Likelihood, bernoulli
@@ -48,7 +47,7 @@ def vae(
     >>> from gon_jax.decoders import conv_decoder, conv_encoder
     >>> model = vae(conv_decoder((8, 8, 1), (3,)), conv_encoder((8, 8, 1), (3,)))
     >>> variables = model.init(jax.random.key(0))
-    >>> model.encode(variables, jnp.ones((5, 8, 8, 1))).shape
+    >>> model.encode(variables, jax.numpy.ones((5, 8, 8, 1))).shape
     (5, 3)
     >>> model.capabilities.sample(variables, jax.random.key(1), 2).shape
     (2, 8, 8, 1)
@@ -67,7 +66,7 @@ def vae(
         return Variables(params | init_posterior(keys[1:], math.prod(latent_shape), logvar=logvar), stats)
 
     def encode(variables, x):
-        return q_of(variables, jnp.asarray(x))[0].mean
+        return q_of(variables, x)[0].mean
 
     def decode(variables, t):
         return likelihood.mean(pair.decode(variables, t)[0])

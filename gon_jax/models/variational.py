@@ -55,7 +55,7 @@ def posterior(params: Params, z: jax.Array, *, logvar: float | None = None) -> P
     """
 
     def linear(layer):
-        return (z.reshape(len(z), -1) @ layer["kernel"] + layer["bias"]).reshape(z.shape)
+        return (z.reshape(len(z), -1) @ layer["kernel"] + layer["bias"][None]).reshape(z.shape)
 
     mean = linear(params["mean"])
     return Posterior(mean, linear(params["logvar"]) if logvar is None else jnp.full_like(mean, logvar))

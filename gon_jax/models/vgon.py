@@ -13,13 +13,14 @@ empirical-Bayes estimate. At z0 = 0 its gradient is 0; it acts from sampled orig
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gon_jax.base import Batch, Bound, Capabilities, Decoder, Model, Params, Stats, Variables, integral_weights, match
-from gon_jax.encoding import encode
+from gon_jax.encoding import encode, loss_gradient
 from gon_jax.freezing import FrozenEncoder, freeze
 from gon_jax.likelihoods import Likelihood, bernoulli, sum_per_example, weighted
 from gon_jax.linearization import (
@@ -40,6 +41,7 @@ from gon_jax.models.variational import (
     posterior,
     variational_loss,
 )
+from gon_jax.ops.varying import vjp
 
 __all__ = ["NUM_REFERENCES", "InnerNoise", "VGONStats", "vgon"]
 
@@ -181,7 +183,7 @@ class _VGON:
             return Variables(params)
         output, stats = self.decoder.apply(params["decoder"], jnp.zeros((1, *self.latent_shape)))
         mean_cotangent = jnp.zeros_like(output[0]) if self.averages_cotangents else None
-        return Variables(params, VGONStats(stats, jnp.full(self.data_shape, 0.5), mean_cotangent))
+        return Variables(params, VGONStats(stats, jnp.full(self.data_shape, 0.5, output.dtype), mean_cotangent))
 
     # -- the two passes ---------------------------------------------------------------------------------------------
 
@@ -222,7 +224,7 @@ class _VGON:
         origin = jnp.zeros(self.latent_shape, noise.dtype)
         decoder = self.with_noise(noise)
         encoder = gradient_encoder(decoder, params, origin, step_size=self.step_size, strategy=strategy)
-        gradient = jax.grad(lambda z: self.penalty(params, z).sum())(origin[None])[0]
+        gradient = loss_gradient(partial(self.penalty, params), origin[None])[0]
         return encoder._replace(origin=origin - self.step_size * gradient)
 
     def encode_batch(self, params: Params, x: jax.Array, z0: jax.Array, noise: jax.Array) -> jax.Array:
@@ -289,10 +291,10 @@ class _VGON:
         params, mean_x = variables.params, variables.stats.mean_x.astype(x.dtype)
         z0, noise, stats, z_mean = self.encode_reference(params, mean_x)
         decoder = self.with_noise(noise[index])
-        output, pullback = jax.vjp(lambda z: decoder.output(params, z, stats), z0[index])
+        output, pullback = vjp(lambda z: decoder.output(params, z, stats), z0[index], x, params)
 
         def v(x):
-            return jax.grad(lambda output: self.likelihood(output, x).sum())(output)
+            return loss_gradient(lambda output: self.likelihood(output, x), output)
 
         return z_mean[index] - self.step_size * pullback(v(x) - v(jnp.broadcast_to(mean_x, x.shape)))[0]
 
@@ -313,7 +315,6 @@ class _VGON:
 
     def encode(self, variables: Variables, x: jax.Array) -> jax.Array:
         """Encode images, all with the reference batch's first draw."""
-        x = jnp.asarray(x)
         if not self.decoder.batch_statistics:
             z0, noise = self.reference_batch(x.dtype)
             z0 = jnp.broadcast_to(z0[0], (len(x), *self.latent_shape))
