@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import re
 import math
 
 import jax
@@ -395,7 +396,8 @@ RECORDS = sorted((document.FOLDER / "runs").glob("*.json"))
 def test_a_record_says_how_to_repeat_it_and_belongs_to_an_experiment(path):
     values = json.loads(path.read_text())
     assert "-modified" not in values["commit"] and values["commit"] != "unknown"
-    assert values["command"].startswith(("python -m benchmarks.paper ", "gon reproduce "))  # as it was at that commit
+    command = r"([A-Z_]+=\S+ )*(python -m benchmarks\.paper|gon reproduce) "  # as it was at that commit
+    assert re.match(command, values["command"])
     assert "/" not in values["command"].replace("lsun/bedroom", "")
     assert {"versions", "hardware", "date"} <= set(values)
 
