@@ -3,8 +3,8 @@
 import contextlib
 import dataclasses
 import json
-import re
 import math
+import re
 
 import jax
 import numpy as np
