@@ -4,6 +4,7 @@ Arguments that several functions share:
 
 - `model`, `variables`: a trained model, and its variables, with averaged statistics where it has batch statistics.
 - `data`: examples `[N, ...]`, uint8 or floats in [0, 1]; or a dict of arrays `[N, ...]` with the examples as "x".
+  Sources (`gon_jax.data.sources`) may stand for arrays, and are read batch by batch.
 - `encoder`: `frozen_encoder(model, variables)`, where it is at hand; by default it is computed.
 - `progress`: the label of a progress bar, or `None` for no bar.
 """
@@ -21,7 +22,8 @@ from tqdm.auto import tqdm
 
 from gon_jax.base import Model, Variables
 from gon_jax.coordinates import grid
-from gon_jax.data import Split, check_data, to_unit
+from gon_jax.data import Split, to_unit
+from gon_jax.data.sources import Source, as_source, check_source, is_source, take
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.latents import (
     fit_gaussian,
@@ -38,14 +40,14 @@ __all__ += ["hide", "inpaint", "interpolate", "pairs_of_labels", "sample", "spre
 __all__ += ["anomaly_scores"]
 
 Array = np.ndarray | jax.Array
-Data = Array | Mapping[str, Array]
+Data = Array | Source | Mapping[str, Array | Source]
 
 MAX_MATRIX_SIZE = 2**26  # entries of a frozen encoder's matrix, 256 MiB; computing a larger one takes gigabytes
 MAX_PRIOR_LATENTS = 10_000  # latents that a prior is fitted to; the cost of fitting a mixture grows with their number
 
 
-def data_dict(model: Model, data: Data) -> dict[str, Array]:
-    """Return data as a dict of arrays with the examples as "x".
+def data_dict(model: Model, data: Data) -> dict[str, Any]:
+    """Return data as a dict of arrays with the examples as "x"; sources become views, which check what they read.
 
     Raises:
         ValueError: for examples of another shape than the model's or out of range, or arrays of different lengths.
@@ -53,7 +55,8 @@ def data_dict(model: Model, data: Data) -> dict[str, Array]:
     data = dict(data) if isinstance(data, Mapping) else {"x": data}
     if "x" not in data:
         raise ValueError(f'expected a dict with the examples as "x", got {sorted(data)}; rename the array')
-    num_examples = len(check_data(data["x"], model.data_shape))
+    data = {name: as_source(array) for name, array in data.items()}
+    num_examples = len(check_source(data["x"], model.data_shape))
     for name, array in data.items():
         if np.shape(array)[:1] != (num_examples,):
             raise ValueError(f'expected "{name}" of {num_examples} examples, got an array {list(np.shape(array))}')
@@ -73,11 +76,11 @@ def check_memory(num_bytes: int) -> None:
 def in_batches(
     batch_fn: Callable, arrays: Any, *, batch_size: int = 64, pad: bool = True, progress: str | None = None
 ) -> Any:
-    """Apply a function to consecutive batches of arrays, and concatenate its results on the host.
+    """Apply a function to consecutive batches of arrays or sources, and concatenate its results on the host.
 
     Args:
         batch_fn: `arrays [B, ...] -> pytree of arrays [B, ...]`.
-        arrays: a pytree of arrays `[N, ...]`.
+        arrays: a pytree of arrays or sources `[N, ...]`; one that stands in several places is read once.
         batch_size: examples per call.
         pad: fill up the last batch by repeating an example, so that one compilation serves all; for functions that
             treat each example by itself. Otherwise the last batch is smaller.
@@ -86,13 +89,15 @@ def in_batches(
     >>> in_batches(lambda a: a * 2, np.arange(5), batch_size=2)
     array([0, 2, 4, 6, 8])
     """
-    arrays = jax.tree.map(np.asarray, arrays)
-    num_examples = len(jax.tree.leaves(arrays)[0])
-    results = []
+    leaves, structure = jax.tree.flatten(arrays)
+    unique = {id(a): as_source(a) if is_source(a) else np.asarray(a) for a in leaves}
+    num_examples, results = len(unique[id(leaves[0])]), []
     for start in tqdm(range(0, num_examples, batch_size), progress, disable=progress is None, leave=False, delay=1):
         num = min(batch_size, num_examples - start)
-        index = start + np.arange(batch_size if pad else num) % num
-        result = jax.device_get(batch_fn(jax.tree.map(lambda a: a[index], arrays)))  # noqa: B023
+        rows = {key: a[start : start + num] for key, a in unique.items()}
+        if pad and num < batch_size:
+            rows = {key: a[np.arange(batch_size) % num] for key, a in rows.items()}
+        result = jax.device_get(batch_fn(jax.tree.unflatten(structure, [rows[id(a)] for a in leaves])))
         results.append(jax.tree.map(lambda a: a[:num], result))  # noqa: B023
     return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
 
@@ -256,7 +261,7 @@ def sample(
         if model.capabilities.sample is None:
             raise ValueError("expected a model with a prior, a vgon, for prior 'model'; fit a 'mixture' to the latents")
         return np.asarray(jax.jit(model.capabilities.sample, static_argnums=2)(variables, key, num_samples))
-    x = data_dict(model, data)["x"][:MAX_PRIOR_LATENTS]
+    x = take(data_dict(model, data)["x"], slice(MAX_PRIOR_LATENTS))
     z = jnp.asarray(encode_dataset(model, variables, x, encoder=encoder))
     fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
     return decode_latents(model, variables, sample_prior(fitted, key, num_samples, model.latent_shape))
@@ -330,7 +335,7 @@ def inpaint(model: Model, variables: Variables, data: Data, known: Array) -> np.
     if not (some := known.reshape(len(x), -1).any(axis=1)).all():
         got = f"no True in examples {np.flatnonzero(~some)[:4].tolist()}; is the mask inverted?"
         raise ValueError(f"expected a mask that leaves some points of every example, got {got}")
-    return np.asarray(model.jit(_complete)(variables, x, known.astype(np.float32)))
+    return np.asarray(model.jit(_complete)(variables, np.asarray(x), known.astype(np.float32)))
 
 
 def anomaly_scores(
@@ -361,7 +366,7 @@ def anomaly_scores(
     data, encoder = data_dict(model, data), encoder or frozen_encoder(model, variables)
     z_train = encode_dataset(model, variables, train_data, encoder=encoder)
     z = encode_dataset(model, variables, data, encoder=encoder)
-    x, x_hat = to_unit(jnp.asarray(data.get("target", data["x"]))), decode_latents(model, variables, z)
+    x, x_hat = to_unit(np.asarray(data.get("target", data["x"]))), decode_latents(model, variables, z)
     return {"reconstruction": reconstruction_scores(x, x_hat), "mahalanobis": mahalanobis_scores(z_train, z)}
 
 
@@ -370,7 +375,7 @@ def anomaly_scores(
 
 def pairs_of_labels(split: Split, num_pairs: int = 8) -> np.ndarray:
     """Return `[2 num_pairs, ...]`: pairs of different labels where there are labels; few examples are repeated."""
-    images, labels = split
+    images, labels = split.images, split.labels
     if labels is None:
         return images[np.arange(2 * num_pairs) % len(images)]
     classes = np.unique(labels)

@@ -19,7 +19,8 @@ import numpy as np
 
 from gon_jax import latents
 from gon_jax.base import Model, Variables
-from gon_jax.data import check_data, to_unit
+from gon_jax.data import to_unit
+from gon_jax.data.sources import check_source, is_source, take
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import (
     Array,
@@ -37,6 +38,10 @@ __all__ = ["accuracy", "evaluate", "evaluate_bound", "pca_errors", "pca_reconstr
 __all__ += ["compression_errors", "squared_errors"]
 
 Evaluation = Literal["running", "batch"]
+
+PCA_NUMBERS = 2**28  # of an array that principal components are computed of at once, 1 GiB as float32
+PCA_SOURCE_NUMBERS = 2**25  # of a source
+PCA_SAMPLE_NUMBERS = 2**27  # of the sample of larger data
 
 
 def squared_errors(x_hat: Array, x: Array) -> jax.Array:
@@ -101,13 +106,13 @@ def evaluate(
         others = evaluate_bound(model, variables, data, key, num_samples=num_samples, bits=bits, **shared)
     if model.capabilities.classify is not None and "y" in data:
         others["accuracy"] = accuracy(model, variables, data, **shared)
-    batches = {"x": data["x"], "target": check_data(data.get("target", data["x"]), model.data_shape)}
+    batches = {"x": data["x"], "target": check_source(data.get("target", data["x"]), model.data_shape)}
     variables, options = _by(evaluation, variables, batch_size, progress)
     if evaluation == "running":
         encoder = encoder or frozen_encoder(model, variables)
     elif encoder is not None:
         raise ValueError("expected no encoder with evaluation 'batch', got one; each batch is encoded by itself")
-    errors = in_batches(partial(model.jit(_errors), variables, encoder), batches, **options)
+    errors = in_batches(partial(model.jit(_errors), variables, encoder), _mixed(batches, evaluation), **options)
     return {name: float(values.mean(dtype=np.float64)) for name, values in errors.items()} | others
 
 
@@ -133,6 +138,18 @@ def _by(evaluation, variables, batch_size, progress):
         raise ValueError(f"expected evaluation 'running' or 'batch', got {evaluation!r}")
     options = {"batch_size": batch_size, "pad": evaluation == "running", "progress": progress}
     return variables if evaluation == "running" else variables._replace(stats=None), options
+
+
+def _mixed(arrays, evaluation):
+    """Return arrays `[N, ...]` by name, for "batch" in a random order: batches of one class would have its statistics.
+
+    The order is the same at every call.
+    """
+    if evaluation == "running":
+        return arrays
+    order = np.random.RandomState(0).permutation(len(next(iter(arrays.values()))))
+    mixed = {id(a): take(a if is_source(a) else np.asarray(a), order) for a in arrays.values()}
+    return {name: mixed[id(array)] for name, array in arrays.items()}
 
 
 def _errors(model, variables, encoder, batch):
@@ -175,8 +192,9 @@ def accuracy(
     if np.shape(data["y"]) != (len(data["x"]),):
         raise ValueError(f"expected one label for each of {len(data['x'])} examples, got {list(np.shape(data['y']))}")
     variables, options = _by(evaluation, variables, batch_size, progress)
-    classes = in_batches(partial(model.jit(_classes), variables), data["x"], **options)
-    return float(np.mean(classes == np.asarray(data["y"])))
+    mixed = _mixed({"x": data["x"], "y": data["y"]}, evaluation)
+    classes = in_batches(partial(model.jit(_classes), variables), mixed["x"], **options)
+    return float(np.mean(classes == np.asarray(mixed["y"])))
 
 
 def _classes(model, variables, x):
@@ -234,12 +252,13 @@ def evaluate_bound(
         raise ValueError("expected a model with an approximate posterior, got one without a bound; take a vgon")
     if num_samples < 1:
         raise ValueError(f"expected at least one sample, got num_samples={num_samples}")
-    x = np.asarray(data_dict(model, data)["x"])
+    x = data_dict(model, data)["x"]
     variables, options = _by(evaluation, variables, batch_size, progress)
     likelihood = model.likelihood
     bits = likelihood.measure == "bytes" if bits is None else bits
+    some = np.asarray(x if bits and likelihood.measure == "binary" else x[:1])  # that decide whether bits mean anything
     if bits:
-        bits_per_dim(likelihood, 0.0, x)  # refuse now
+        bits_per_dim(likelihood, 0.0, some)  # refuse now
     draw = model.jit(_draw, dequantized=bits and likelihood.measure == "real")
 
     def bounds(batch):  # in float64
@@ -250,12 +269,13 @@ def evaluate_bound(
             result["importance_weighted"] = math.log(num_samples) - np.logaddexp.reduce(log_weight)
         return result
 
-    result = in_batches(bounds, {"x": x, "index": np.arange(len(x), dtype=np.uint32)}, **options)
+    batches = _mixed({"x": x, "index": np.arange(len(x), dtype=np.uint32)}, evaluation)
+    result = in_batches(bounds, batches, **options)
     result = {name: float(values.mean()) for name, values in result.items()} | {"num_samples": num_samples}
     if bits:
         for name, bound in (("", "negative_elbo"), ("importance_weighted_", "importance_weighted")):
             if bound in result:
-                result[f"{name}bits_per_dim"] = float(bits_per_dim(likelihood, result[bound], x))
+                result[f"{name}bits_per_dim"] = float(bits_per_dim(likelihood, result[bound], some))
     return result
 
 
@@ -305,7 +325,7 @@ def compression_errors(
     data, encoder = data_dict(model, data), encoder or frozen_encoder(model, variables)
     z_train = encode_dataset(model, variables, train_data, encoder=encoder)
     z = encode_dataset(model, variables, data, encoder=encoder)
-    x = to_unit(jnp.asarray(data.get("target", data["x"])))
+    x = to_unit(np.asarray(data.get("target", data["x"])))
 
     def row(bits, z):
         x_hat = decode_latents(model, variables, z)
@@ -317,28 +337,71 @@ def compression_errors(
     return [*(row(q.bits, latents.dequantize(q, latents.quantize(q, z))) for q in quantizers), row(32, z)]
 
 
-def pca_reconstructions(train_data: Array, data: Array, num_components: int) -> np.ndarray:
+def pca_reconstructions(train_data: Data, data: Data, num_components: int) -> np.ndarray:
     """Return the reconstructions `[N, ...]` of examples by principal components of the training examples.
 
-    The reference for any autoencoder: the best linear one of the same latent size.
+    The reference for any autoencoder: the best linear one of the same latent size. Of training examples that are more
+    than 1 GiB as float32, or 128 MiB where they come from a source, it is close to that: it is computed of a random
+    sample of 512 MiB, batch by batch.
 
     Args:
-        train_data: examples `[M, ...]`, uint8 or floats in [0, 1].
+        train_data: examples `[M, ...]`, uint8 or floats in [0, 1]; an array or a source.
         data: examples `[N, ...]`, likewise.
         num_components: as many as there are latents; at most what M examples admit.
     """
+    return _by_pca(train_data, data, num_components, lambda x, x_hat: x_hat)
+
+
+def pca_errors(train_data: Data, data: Data, num_components: int) -> dict[str, float]:
+    """Return the metrics of `evaluate` for `pca_reconstructions`."""
+
+    def errors(x, x_hat):
+        return {"squared_error": squared_errors(x, x_hat), "psnr": psnr(x_hat, x)}
+
+    values = _by_pca(train_data, data, num_components, errors)
+    return {name: float(jnp.asarray(each).mean()) for name, each in values.items()}
+
+
+def _by_pca(train_data, data, num_components, function):
+    """Return `function(x, x_hat)` of examples and their reconstructions by principal components, chunk by chunk."""
+    size = math.prod(train_data.shape[1:])
+    if len(train_data) * size > (PCA_SOURCE_NUMBERS if is_source(train_data) else PCA_NUMBERS):
+        reconstruct = _incremental_pca(train_data, num_components)
+    else:
+        reconstruct = _pca(np.asarray(to_unit(np.asarray(train_data))).reshape(-1, size), num_components)
+
+    def of_chunk(x):
+        x = np.asarray(to_unit(x))
+        return function(x, reconstruct(x.reshape(len(x), size)).reshape(x.shape).astype(np.float32))
+
+    num_at_once = max(1, (2**22 if is_source(data) else PCA_NUMBERS) // size)
+    return in_batches(of_chunk, data, batch_size=num_at_once, pad=False)
+
+
+def _pca(train, num_components):
+    """Return a function that reconstructs examples `[N, d]`."""
     from sklearn.decomposition import PCA
 
-    train, x = (np.asarray(to_unit(jnp.asarray(a))).reshape(len(a), -1) for a in (train_data, data))
     if (train == train[0]).all():  # no variance to explain, and none to divide by
-        return np.broadcast_to(train[0], x.shape).reshape(data.shape).astype(np.float32)
+        return lambda x: np.broadcast_to(train[0], x.shape)
     num, size = train.shape
     solver = "full" if num <= size <= 8192 else "covariance_eigh" if size <= 4096 else "randomized"
     pca = PCA(min(num_components, num, size), svd_solver=solver, random_state=0).fit(train)
-    return pca.inverse_transform(pca.transform(x)).reshape(data.shape).astype(np.float32)
+    return lambda x: pca.inverse_transform(pca.transform(x))
 
 
-def pca_errors(train_data: Array, data: Array, num_components: int) -> dict[str, float]:
-    """Return the metrics of `evaluate` for `pca_reconstructions`."""
-    x, x_hat = to_unit(jnp.asarray(data)), pca_reconstructions(train_data, data, num_components)
-    return {"squared_error": float(squared_errors(x_hat, x).mean()), "psnr": float(psnr(x_hat, x).mean())}
+def _incremental_pca(data, num_components):
+    """Return what `_pca` does, of a random sample that is read batch by batch; the same at every call."""
+    from sklearn.decomposition import IncrementalPCA
+
+    num, size = len(data), math.prod(data.shape[1:])
+    num_kept = min(2 * num_components, size, num)  # beyond those wanted, since what a batch leaves out is lost
+    batch_size = min(num, max(num_kept, min(512, 2**22 // size)))
+    order = np.random.RandomState(0).permutation(num)  # whose streams are the same in all versions of NumPy
+    pca = IncrementalPCA(num_kept)
+    for start in range(0, max(batch_size, min(num, PCA_SAMPLE_NUMBERS // size)) - batch_size + 1, batch_size):
+        batch = take(data, order[start : start + batch_size])
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a batch without variance
+            pca.partial_fit(np.asarray(to_unit(np.asarray(batch))).reshape(batch_size, size))
+    components, mean = pca.components_[:num_components].astype(np.float32), pca.mean_.astype(np.float32)
+    return lambda x: (x - mean) @ components.T @ components + mean

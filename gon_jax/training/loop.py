@@ -1,8 +1,10 @@
 """`fit`, the loop around the steps: reports, validation, a progress bar."""
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,10 +14,12 @@ import optax
 from tqdm.auto import tqdm
 
 from gon_jax.base import Model, Variables
+from gon_jax.data.sources import num_bytes, read
 from gon_jax.inference import Data, data_dict, encode_batch, spread_indices
 from gon_jax.metrics import evaluate, selection_metric
 from gon_jax.training.state import TrainState, init_state, make_optimizer
-from gon_jax.training.step import train_steps
+from gon_jax.training.step import train_batches, train_steps
+from gon_jax.training.streaming import Stream, fits_in_memory
 
 __all__ = ["FitResult", "NonFiniteLossError", "Report", "fit"]
 
@@ -31,6 +35,7 @@ class Report(NamedTuple):
             by is that of `gon_jax.metrics.selection_metric`.
         seconds: time spent in training steps so far (compilation and validation not counted).
         stopping: this is the last report: all steps are made, or `should_stop` ended training.
+        seconds_waiting: of `seconds`, how long the device waited for data that are not in memory.
     """
 
     step: int
@@ -39,6 +44,7 @@ class Report(NamedTuple):
     validation: dict[str, float] | None
     seconds: float
     stopping: bool
+    seconds_waiting: float = 0.0
 
 
 class FitResult(NamedTuple):
@@ -50,6 +56,7 @@ class FitResult(NamedTuple):
         seconds_training: in training steps alone, of this call.
         seconds_compile: to compile them; about 0 where an earlier call with the same model compiled them.
         interrupted: `should_stop` ended it early.
+        seconds_waiting: of `seconds_training`, how long the device waited for data that are not in memory.
     """
 
     state: TrainState
@@ -57,6 +64,7 @@ class FitResult(NamedTuple):
     seconds_training: float
     seconds_compile: float
     interrupted: bool
+    seconds_waiting: float = 0.0
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -81,16 +89,21 @@ def fit(
     on_report: Callable[[Report], None] | None = None,
     report_every: int = 50,
     progress: bool = True,
+    memory_limit: int | None = None,
+    num_threads: int | None = None,
 ) -> FitResult:
     """Train a model: the one call for a notebook, and what the command `gon train` does.
 
     Steps are compiled once for a model, an optimizer, these options and data of one shape: training may go on epoch by
     epoch, each call with the `state` of the last, and compiles nothing again.
 
+    Data that do not fit into memory are read while the device computes, the same batches in the same order: sources
+    (`gon_jax.data.sources`) always, memory maps and arrays above `memory_limit`.
+
     Args:
         model: any model.
         data: examples `[N, ...]`, uint8 or floats in [0, 1]; or a dict of arrays `[N, ...]` with the examples as "x",
-            of which the model's loss takes batches.
+            of which the model's loss takes batches. Sources may stand for arrays.
         num_steps: steps to make in all, those of a given `state` included.
         key: typed key; the whole run follows from it. Not needed with `state`.
         optimizer: any of optax's; by default `make_optimizer()`.
@@ -104,10 +117,14 @@ def fit(
         should_stop: asked before the first step and at each report, before `on_report`: true ends training.
         on_report: called at least every `report_every` steps; the place to log and to save.
         report_every: steps per call of the device at most.
-        progress: show a progress bar.
+        progress: show a progress bar, which says whether the data are in memory.
+        memory_limit: most bytes of data to keep in memory, and on the device; by default half of what is free there.
+        num_threads: that read data which are not in memory; by default as many as there are cores, up to 16.
 
     Raises:
-        ValueError: for data or options out of their range, before any work.
+        ValueError: for data or options out of their range, before any work; for floats out of range in a source, when
+            they are read.
+        ImportError: if grain, which reads ahead, is needed and not installed.
         NonFiniteLossError: if the latents that training starts from, the loss or a parameter are not finite numbers.
 
     Warns:
@@ -133,7 +150,8 @@ def fit(
     if not 1 <= batch_size <= num_examples:
         raise ValueError(f"expected a batch size from 1 to {num_examples}, the number of examples; got {batch_size}")
     validate_every = num_examples // batch_size if validate_every is None else validate_every
-    for name, count in {"num_steps": num_steps, "validate_every": validate_every, "report_every": report_every}.items():
+    counts = {"num_steps": num_steps, "validate_every": validate_every, "report_every": report_every}
+    for name, count in (counts | {"num_threads": 1 if num_threads is None else num_threads}).items():
         if count < 1:
             raise ValueError(f"expected {name} of at least 1, got {count}")
     for name, decay in {"ema_decay": ema_decay, "stats_decay": stats_decay}.items():
@@ -150,22 +168,48 @@ def fit(
         raise ValueError("expected a key (jax.random.key(0), say) or a state to continue from, got neither")
     if int(state.step) == 0:
         _check_latents(model, state.params, data["x"])
-    data = jax.device_put(data)
+    step = int(state.step)
 
-    options |= {"optimizer": optimizer, "batch_size": batch_size, "num_losses": report_every}
+    def count_from(step):
+        """Return how many steps there are to the next report."""
+        return min(report_every, num_steps - step, validate_every - step % validate_every)
+
+    options |= {"optimizer": optimizer, "stats_decay": stats_decay}
+    size, stream = sum(num_bytes(array) for array in data.values()), None
+    if fits_in_memory(data, memory_limit):
+        data = jax.device_put({name: read(array, size) for name, array in data.items()})
+        steps = model.jit(_steps, donate_argnums=(0,), batch_size=batch_size, num_losses=report_every, **options)
+        lowered = partial(steps.lower, state, data)
+    else:
+        stream = Stream(
+            data,
+            state.key,
+            batch_size=batch_size,
+            first_step=step,
+            num_steps=num_steps,
+            count_from=count_from,
+            most=report_every,
+            num_threads=num_threads,
+        )
+        state = stream.place(state)
+        steps = model.jit(_batches, donate_argnums=(0,), sharding=stream.state_sharding, **options)
+        lowered = partial(steps.lower, state, stream.shapes())
     start = time.perf_counter()
-    steps = model.jit(_steps, donate_argnums=(0,), stats_decay=stats_decay, **options)
-    compiled = steps.lower(state, data, jnp.int32(0)).compile()
+    compiled = lowered(jnp.int32(0)).compile()
     seconds_compile, seconds_training = time.perf_counter() - start, 0.0
 
-    history, step = [], int(state.step)
+    history: list[dict[str, float]] = []
     stopping = step >= num_steps or (should_stop is not None and should_stop())
-    with tqdm(total=num_steps, initial=step, unit="step", disable=not progress, dynamic_ncols=True) as bar:
+    label = f"{size / 1e6:,.0f} MB {'in memory' if stream is None else 'read as needed'}"
+    shown: dict[str, Any] = {"unit": "step", "disable": not progress, "dynamic_ncols": True}
+    with stream or contextlib.nullcontext(), tqdm(desc=label, total=num_steps, initial=step, **shown) as bar:
         while not stopping:
-            count = min(report_every, num_steps - step, validate_every - step % validate_every)
-            start = time.perf_counter()
-            state, losses, finite = compiled(state, data, jnp.int32(count))
-            losses, finite = np.asarray(losses)[:count], bool(finite)
+            count, start = count_from(step), time.perf_counter()
+            if stream is None:
+                state, losses, finite = compiled(state, data, jnp.int32(count))
+                losses, finite = np.asarray(losses)[:count], bool(finite)
+            else:
+                state, losses, finite = stream.steps(compiled, state, count)
             seconds_training += time.perf_counter() - start
             if not (finite and np.isfinite(losses).all()):
                 good = int(np.isfinite(losses).cumprod().sum())
@@ -187,8 +231,10 @@ def fit(
             bar.set_postfix({n: f"{v:.4g}" for n, v in row.items() if n in ("loss", f"validation.{metric}")})
             stopping = step == num_steps or (should_stop is not None and should_stop())
             if on_report is not None:
-                on_report(Report(step, losses, state, metrics, seconds_training, stopping))
-    return FitResult(state, history, seconds_training, seconds_compile, interrupted=step < num_steps)
+                waiting = 0.0 if stream is None else stream.seconds_waiting
+                on_report(Report(step, losses, state, metrics, seconds_training, stopping, waiting))
+    waiting = 0.0 if stream is None else stream.seconds_waiting
+    return FitResult(state, history, seconds_training, seconds_compile, step < num_steps, waiting)
 
 
 AT_ORIGIN = (
@@ -222,6 +268,11 @@ def _init_state(model, key, *, optimizer, **options):
 
 def _steps(model, state, data, num_steps, *, optimizer, **options):
     return train_steps(model, optimizer, state, data, num_steps, **options)
+
+
+def _batches(model, state, batches, num_steps, *, optimizer, sharding, **options):
+    state, *rest = train_batches(model, optimizer, state, batches, num_steps, **options)
+    return state if sharding is None else jax.lax.with_sharding_constraint(state, sharding), *rest
 
 
 def _check_state(model, state, num_examples, ema_decay):

@@ -10,7 +10,7 @@ from gon_jax.base import Batch, Model, Variables
 from gon_jax.data import epoch_order, to_unit
 from gon_jax.training.state import Latents, TrainState, latent_by_latent
 
-__all__ = ["train_step", "train_steps"]
+__all__ = ["order_key", "train_batches", "train_step", "train_steps"]
 
 
 def train_step(
@@ -93,24 +93,65 @@ def train_steps(
     """
     num_examples = len(data["x"])
     steps_per_epoch = num_examples // batch_size
-    order_key = jax.random.fold_in(state.key, 2**32 - 1)  # no step's number, so no step's key
+    key = order_key(state.key)
 
     def order_of(step):
-        return epoch_order(order_key, step // steps_per_epoch, num_examples, batch_size)
+        return epoch_order(key, step // steps_per_epoch, num_examples, batch_size)
+
+    def batch_of(i, step, order):
+        position = step % steps_per_epoch
+        order = jax.lax.cond(position == 0, lambda: order_of(step), lambda: order)
+        index = order[position]
+        return {name: a[index] for name, a in data.items()}, index, order
+
+    return _loop(model, optimizer, state, batch_of, order_of(state.step), num_steps, num_losses, step_options)
+
+
+def train_batches(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batches: Batch,
+    num_steps: jax.Array,
+    **step_options: Any,
+) -> tuple[TrainState, jax.Array, jax.Array]:
+    """Make `num_steps` steps in one call, on batches that are given; pure.
+
+    Args:
+        model, optimizer, state, **step_options: as for `train_steps`.
+        batches: arrays `[n, B, ...]`, and as "index" the places of their examples in the data, int32 `[n, B]`. With
+            those of `epoch_order`, the steps are those of `train_steps`.
+        num_steps: an int32 scalar, up to n.
+
+    Returns:
+        As `train_steps`, with losses `[n]`.
+    """
+
+    def batch_of(i, step, order):
+        batch = {name: a[i] for name, a in batches.items()}
+        return batch, batch.pop("index"), order
+
+    return _loop(model, optimizer, state, batch_of, (), num_steps, len(batches["index"]), step_options)
+
+
+def order_key(key: jax.Array) -> jax.Array:
+    """Return the key of `epoch_order`, given that of a `TrainState`."""
+    return jax.random.fold_in(key, 2**32 - 1)  # no step's number, so no step's key
+
+
+def _loop(model, optimizer, state, batch_of, order, num_steps, num_losses, step_options):
+    """Make steps on what `batch_of(i, step, order) -> (batch, index, order)` gives."""
 
     def body(i, carry):
         state, order, losses, finite = carry
-        position = state.step % steps_per_epoch
-        order = jax.lax.cond(position == 0, lambda: order_of(state.step), lambda: order)
-        index = order[position]
-        batch = {name: a[index] for name, a in data.items()}
+        batch, index, order = batch_of(i, state.step, order)
         batch = {name: to_unit(a) if a.dtype == jnp.uint8 else a for name, a in batch.items()}
         state, loss = train_step(model, optimizer, state, batch | {"index": index}, **step_options)
         if state.latents is not None:  # those of the batch: to look at all takes longer than many steps
             finite &= jnp.isfinite(state.latents.values[index]).all()
         return state, order, losses.at[i].set(loss), finite
 
-    carry = (state, order_of(state.step), jnp.zeros(num_losses), jnp.array(True))
+    carry = (state, order, jnp.zeros(num_losses), jnp.array(True))
     state, _, losses, finite = jax.lax.fori_loop(0, num_steps, body, carry)
     finite &= jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)]).all()
     return state, losses, finite
