@@ -175,6 +175,28 @@ def test_the_check_finds_right_claims_equal(double):
         assert max(errors.values()) < 1e-10
 
 
+def test_the_check_has_one_scale_for_all_leaves_and_names_the_worst():
+    """A bias before a normalization has a gradient of 0: over itself its rounding would be an error of 1."""
+
+    def normalized(params, z):
+        hidden = z @ params["w"] + params["bias"]
+        return jnp.tanh(hidden - hidden.mean(axis=1, keepdims=True)) @ params["v"] + params["count"]
+
+    shapes = {"w": (3, 7), "v": (7, 6)}
+    params = {name: jnp.asarray(np.random.default_rng(0).normal(size=shape)) for name, shape in shapes.items()}
+    params |= {"bias": jnp.zeros((1, 1)), "count": jnp.int32(1)}
+    decoder = from_function(normalized, None, (3,), independent=True)
+    errors = compare_with_definition(decoder, params, jax.random.key(0))
+    assert max(errors.values()) < 1e-10
+
+    held = decoder._replace(apply=lambda params, z, stats=None: (normalized(params, z) * z.mean(), None))  # coupled
+    errors = compare_with_definition(held, params, jax.random.key(0))
+    assert min(errors.values()) > 0.1 and all(error.where in repr(error) for error in errors.values())
+    assert {error.where for error in errors.values()} <= {"outputs", "latents", *(f"gradient['{n}']" for n in params)}
+    constant = from_function(lambda _, z: jnp.sin(z), None, (3,), independent=True)  # without parameters
+    assert max(compare_with_definition(constant, None, jax.random.key(0)).values()) < 1e-10
+
+
 def test_strategy():
     def cheapest(*sizes, **options):
         costs = strategy_costs(*sizes, **options)
