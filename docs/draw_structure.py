@@ -35,11 +35,11 @@ PLACES = {
     "linearization": (0.23, 0.75),
     "encoding": (0.42, 0.75),
     "base": (0.42, 0.0),
-    "likelihoods": (0.2, 0.0),
+    "likelihoods": (0.2, 0.12),
     "ops": (0.595, 0.0),
     "coordinates": (0.76, 0.0),
     "_files": (0.93, 0.0),
-    "inputs": (0.05, 0.0),
+    "inputs": (0.2, -0.22),
 }
 
 
