@@ -58,12 +58,14 @@ def table(result: dict) -> str:
     """Return a row for each score: the area with each class held out, its mean over seeds, and the mean of all."""
     runs = result["runs"]
     classes, seeds = (sorted({run[key] for run in runs}) for key in ("held_out", "seed"))
-    rows = [[f"{DATASETS[result['dataset']]}, held out", *map(str, classes), "mean (range over seeds)"]]
+    mean = "mean (range over seeds)" if len(seeds) > 1 else "mean"
+    rows = [[f"{DATASETS[result['dataset']]}, held out", *map(str, classes), mean]]
     for name in runs[0]["auroc"]:
         area = {(run["held_out"], run["seed"]): run["auroc"][name] for run in runs}
         means = [statistics.mean(area[c, seed] for c in classes) for seed in seeds]
         cells = [number(statistics.mean(area[c, seed] for seed in seeds)) for c in classes]
-        spread = f" ({number(min(means))} to {number(max(means))})" if name.startswith("GON") else ""
+        ranged = name.startswith("GON") and len(seeds) > 1  # principal components have no seed
+        spread = f" ({number(min(means))} to {number(max(means))})" if ranged else ""
         rows.append([name, *cells, f"{number(statistics.mean(means))}{spread}"])
     return markdown(rows)
 

@@ -9,7 +9,7 @@ import pytest
 
 from gon_jax.base import Decoder, match
 from gon_jax.coordinates import grid
-from gon_jax.decoders import conv_decoder, conv_encoder, from_function, mixed_precision, siren_decoder
+from gon_jax.decoders import conv_decoder, conv_encoder, from_function, mixed_precision, mlp_decoder, siren_decoder
 from gon_jax.gauss_newton import least_squares_encoder
 from gon_jax.likelihoods import (
     Likelihood,
@@ -144,9 +144,10 @@ def vector_decoder():
         (lambda: conv_decoder(SHAPE, (3,), base_channels=2), 1 / (64 * 64)),
         (lambda: conv_decoder(SHAPE, (3,), base_channels=2, norm="group"), 0.25),
         (lambda: conv_decoder(SHAPE, (3,), base_channels=2, norm="none"), 128.0),
+        (lambda: mlp_decoder(SHAPE, (3,), hidden_dim=4), 0.5),
         (vector_decoder, 1 / (64 * 64)),
     ],
-    ids=["siren", "siren, 2 channels", "conv", "conv group", "conv none", "own"],
+    ids=["siren", "siren, 2 channels", "conv", "conv group", "conv none", "mlp", "own"],
 )
 def test_one_step_size_for_all_models_of_a_decoder(decoder, expected):
     decoder = decoder()

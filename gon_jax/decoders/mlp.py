@@ -13,7 +13,7 @@ from gon_jax.ops.bilinear import matmul
 
 __all__ = ["MLP_STEP_SIZE", "MLPNetwork", "mlp_decoder"]
 
-# Latent step size: on tables of 4 to 256 columns errors after 300 steps are least, and nearly flat, from 2^-4 to 2.
+# Latent step size: on tables of 4 to 256 columns errors after 300 steps are within 8 % of the least from 1/4 to 1.
 MLP_STEP_SIZE = 0.5
 
 
