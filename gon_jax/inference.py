@@ -366,8 +366,13 @@ def anomaly_scores(
     data, encoder = data_dict(model, data), encoder or frozen_encoder(model, variables)
     z_train = encode_dataset(model, variables, train_data, encoder=encoder)
     z = encode_dataset(model, variables, data, encoder=encoder)
-    x, x_hat = to_unit(np.asarray(data.get("target", data["x"]))), decode_latents(model, variables, z)
-    return {"reconstruction": reconstruction_scores(x, x_hat), "mahalanobis": mahalanobis_scores(z_train, z)}
+    decode = partial(jax.jit(model.decode), variables)
+
+    def reconstruction(batch):
+        return reconstruction_scores(to_unit(batch["target"]), decode(batch["z"]))
+
+    errors = in_batches(reconstruction, {"z": z, "target": data.get("target", data["x"])})
+    return {"reconstruction": errors, "mahalanobis": mahalanobis_scores(z_train, z)}
 
 
 # -- which examples to show ------------------------------------------------------------------------------------------

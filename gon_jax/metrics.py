@@ -22,16 +22,7 @@ from gon_jax.base import Model, Variables
 from gon_jax.data import to_unit
 from gon_jax.data.sources import check_source, is_source, take
 from gon_jax.freezing import FrozenEncoder
-from gon_jax.inference import (
-    Array,
-    Data,
-    data_dict,
-    decode_latents,
-    encode_batch,
-    encode_dataset,
-    frozen_encoder,
-    in_batches,
-)
+from gon_jax.inference import Array, Data, data_dict, encode_batch, encode_dataset, frozen_encoder, in_batches
 from gon_jax.likelihoods import bits_per_dim, dequantize, sum_per_example
 
 __all__ = ["accuracy", "evaluate", "evaluate_bound", "pca_errors", "pca_reconstructions", "psnr", "selection_metric"]
@@ -325,16 +316,20 @@ def compression_errors(
     data, encoder = data_dict(model, data), encoder or frozen_encoder(model, variables)
     z_train = encode_dataset(model, variables, train_data, encoder=encoder)
     z = encode_dataset(model, variables, data, encoder=encoder)
-    x = to_unit(np.asarray(data.get("target", data["x"])))
+    target = data.get("target", data["x"])
 
     def row(bits, z):
-        x_hat = decode_latents(model, variables, z)
-        errors = {"squared_error": squared_errors(x_hat, x), "psnr": psnr(x_hat, x)}
-        num_bytes = math.ceil(math.prod(model.latent_shape) * bits / 8)
-        return {"bits": bits, "bytes": num_bytes} | {name: float(values.mean()) for name, values in errors.items()}
+        errors = in_batches(partial(model.jit(_decoding_errors), variables), {"z": z, "target": target})
+        means = {name: float(values.mean(dtype=np.float64)) for name, values in errors.items()}
+        return {"bits": bits, "bytes": math.ceil(math.prod(model.latent_shape) * bits / 8)} | means
 
     quantizers = [latents.fit_quantizer(z_train, b) for b in bits]
     return [*(row(q.bits, latents.dequantize(q, latents.quantize(q, z))) for q in quantizers), row(32, z)]
+
+
+def _decoding_errors(model, variables, batch):
+    x_hat, x = model.decode(variables, batch["z"]), to_unit(batch["target"])
+    return {"squared_error": squared_errors(x_hat, x), "psnr": psnr(x_hat, x)}
 
 
 def pca_reconstructions(train_data: Data, data: Data, num_components: int) -> np.ndarray:

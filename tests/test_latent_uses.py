@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import anomaly, report
 from gon_jax import latents
+from gon_jax.data.sources import View
 from gon_jax.decoders import mlp_decoder
 from gon_jax.inference import anomaly_scores, encode_dataset, reconstruct_dataset
 from gon_jax.metrics import compression_errors, evaluate
@@ -76,6 +77,17 @@ def test_reconstructions_are_compared_with_targets():
     np.testing.assert_allclose(scores["reconstruction"], 0, atol=1e-9)
     rows = compression_errors(model, variables, x, {"x": x, "target": target}, bits=[])
     assert rows[0]["squared_error"] == pytest.approx(0, abs=1e-9) and rows[0]["psnr"] == pytest.approx(100)
+
+
+def test_data_that_are_read_as_they_are_needed(trained):
+    """Sources, of bytes: the scores and the errors of the array."""
+    model, variables, x = trained
+    array = np.uint8(255 * x)
+    scores, of_array = (anomaly_scores(model, variables, a, a) for a in (View(array), array))
+    np.testing.assert_allclose(scores["reconstruction"], of_array["reconstruction"], rtol=1e-6)
+    np.testing.assert_allclose(scores["mahalanobis"], of_array["mahalanobis"], rtol=1e-6)
+    rows, of_array = (compression_errors(model, variables, a, a, bits=[4]) for a in (View(array), array))
+    assert rows == of_array
 
 
 @pytest.mark.parametrize(
