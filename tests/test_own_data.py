@@ -658,3 +658,37 @@ def test_a_dry_run_leaves_nothing_and_minutes_become_steps(photos, capsys, monke
     assert "expected minutes for at least one step" in capsys.readouterr().err
     assert main(["train", "--dataset", "photos", *tiny, "--minutes", "1", "--resume", "--run", "r"]) == 1
     assert "a run keeps its number of steps" in capsys.readouterr().err
+
+
+# --- data that are not read into memory
+
+
+def test_data_above_the_limit_stay_where_they_are_and_train_to_the_same(tmp_path, monkeypatch):
+    pytest.importorskip("grain")
+    monkeypatch.chdir(tmp_path)
+    for i in range(60):
+        image = pixels(9, 8, 3, seed=i) if i % 7 else pixels(8, 8, seed=i)
+        save(tmp_path / "photos" / "ab"[i % 2] / f"{i:02d}.png", image)
+    (tmp_path / "photos" / "a" / "broken.png").write_bytes(b"damaged")
+    np.save("array.npy", pixels(60, 8, 8, 3))
+    config = Config().replace(**TINY, validate_every=2)
+    for name in ("photos", "array.npy"):
+        losses = {}
+        for memory in (None, 1e-6):
+            run = f"{name}-{memory}"
+            summary = train(config.replace(dataset=name, memory=memory), run, progress=False)
+            rows = [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
+            losses[memory] = [row["loss"] for row in rows] + [row["validation.squared_error"] for row in rows]
+            losses[memory] += [summary["test.squared_error"], summary["pca.squared_error"]]
+            dataset = gon_jax.load_run(run).dataset()
+            assert isinstance(dataset.train.images, np.ndarray) == (memory is None)
+            assert {"reconstructions.png", "report.html"} <= {path.name for path in (tmp_path / run).iterdir()}
+            assert any("read as needed" in note for note in dataset.notes) == (memory is not None)
+        np.testing.assert_allclose(losses[None], losses[1e-6], rtol=1e-6)
+        sample = [gon_jax.load_run(f"{name}-{memory}").dataset().test.images[:3] for memory in (None, 1e-6)]
+        np.testing.assert_array_equal(*sample)
+    with refuses("expected image_size=None or 8 for array.npy, which is not read into memory, got 16"):
+        load("array.npy", image_size=16, reading=Reading(memory_limit=1))
+    np.save("deep.npy", np.arange(60 * 64).reshape(60, 8, 8, 1))
+    with refuses("expected uint8 or floats in [0, 1]", "got int64 (in deep.npy)"):
+        load("deep.npy", reading=Reading(memory_limit=1))

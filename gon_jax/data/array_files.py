@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gon_jax._files import one_line
-from gon_jax.data.arrays import READING, Kind, Reading, convert_data
+from gon_jax.data.arrays import READING, Kind, Reading, convert_data, name_axes
+from gon_jax.data.sources import View, free_memory, num_bytes
 from gon_jax.data.splits import Split, class_numbers, read_keys
 
 __all__ = ["ARRAY_SUFFIXES", "SOUND_SUFFIXES", "Parts", "convert_parts", "read_arrays", "read_sound"]
@@ -78,6 +79,8 @@ def read_arrays(path: Path, reading: Reading = READING) -> Parts:
         raise FileNotFoundError(f"expected a file of data, got {path}, which does not exist: check it")
     if suffix in SOUND_SUFFIXES:
         return convert_parts({"": (read_sound(path)[0][None], None)}, path, reading)
+    if suffix == ".npy" and path.stat().st_size > _limit(reading):
+        return _as_source(path, reading)
     try:
         arrays = {".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}.get(suffix, _read_numpy)(path)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -89,6 +92,25 @@ def read_arrays(path: Path, reading: Reading = READING) -> Parts:
     return parts._replace(
         notes=parts.notes + ([f"{path}: left out, being neither data nor labels: {names}"] * bool(names))
     )
+
+
+def _limit(reading):
+    return free_memory() // 2 if reading.memory_limit is None else reading.memory_limit
+
+
+def _as_source(path, reading):
+    """Return the examples of a `.npy` file as a source, which stay in the file: uint8, or floats in [0, 1]."""
+    try:
+        data, kind, notes = name_axes(np.load(path, mmap_mode="r"), reading.kind)
+    except ValueError as error:
+        raise ValueError(f"{one_line(error)} (in {path})") from error
+    if reading.value_range is not None or not (data.dtype == np.uint8 or data.dtype.kind == "f"):
+        raise ValueError(
+            f"expected uint8 or floats in [0, 1] and no value_range of data that are not read into memory, got "
+            f"{data.dtype} (in {path}): convert the file, or give a higher memory_limit"
+        )
+    notes = [f"{path}: {num_bytes(data) / 1e9:.3g} GB, read as needed", *notes]
+    return Parts({"": Split(View(data))}, kind, None, notes)
 
 
 def _read_numpy(path):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 __all__ = ["KINDS", "READING", "Framing", "Kind", "OnError", "Reading", "check_data", "check_images", "check_size"]
-__all__ += ["convert_data", "frame", "kind_of", "resize"]
+__all__ += ["convert_data", "frame", "kind_of", "name_axes", "resize"]
 
 ROUNDING = 1e-5  # how far outside [0, 1] a float may be after a user's own arithmetic
 CHUNK = 2**24  # values that are converted at once: data larger than half the memory fit as bytes
@@ -33,6 +33,8 @@ class Reading(NamedTuple):
             16 bits, (-4, 4) for standardized numbers. Data outside are refused.
         kind: what arrays hold, for shapes that several kinds have; a missing channel axis is added.
         on_error: "skip" damaged files among many, and count them; or "stop" at the first.
+        memory_limit: most bytes of examples to read into memory. Larger `.npy` files and folders of pictures are read
+            when examples are needed: `Split.images` is then a source. By default half of what is free.
     """
 
     framing: Framing = "crop"
@@ -40,6 +42,7 @@ class Reading(NamedTuple):
     value_range: tuple[float, float] | None = None
     kind: Kind | None = None
     on_error: OnError = "skip"
+    memory_limit: int | None = None
 
 
 READING = Reading()
@@ -154,13 +157,13 @@ def convert_data(data: Any, source: Any, reading: Reading = READING) -> tuple[np
     """
     try:
         data = np.asarray(data)
-        data, kind, notes = _name_axes(data.astype(data.dtype.newbyteorder("="), copy=False), reading.kind)
+        data, kind, notes = name_axes(data.astype(data.dtype.newbyteorder("="), copy=False), reading.kind)
         return _to_kept(data, kind, reading.value_range), kind, notes
     except ValueError as error:
         raise ValueError(f"{error} (in {source})") from None
 
 
-def _name_axes(data, kind):
+def name_axes(data: np.ndarray, kind: Kind | None) -> tuple[np.ndarray, Kind, list[str]]:
     """Return data with a channel axis, what they hold, and what was done; refuse what may be one thing or another."""
     shape = list(data.shape)
     if 0 in shape:

@@ -11,6 +11,7 @@ import numpy as np
 from gon_jax.data.array_files import ARRAY_SUFFIXES, Parts, convert_parts, read_arrays
 from gon_jax.data.arrays import READING, Reading, check_size, resize
 from gon_jax.data.folders import read_folder
+from gon_jax.data.sources import is_source
 from gon_jax.data.splits import Dataset, Split, draw_held_out, take
 
 __all__ = ["DATASETS", "MIXED", "Dataset", "Loader", "Split", "from_arrays", "is_path", "load", "register", "unknown"]
@@ -189,7 +190,13 @@ def _divide(name, read, image_size, num_validation, reading, *, mixed=False):
         height, width = parts["train"].images.shape[1:3]
         if height != width:
             notes.append(f"images of {height}x{width} were framed by {reading.framing!r}")
-        parts = {p: s._replace(images=resize(s.images, image_size, reading.framing)) for p, s in parts.items()}
+        if (height, width) != (image_size, image_size):
+            if is_source(parts["train"].images):
+                raise ValueError(
+                    f"expected image_size=None or {width} for {name}, which is not read into memory, got {image_size}: "
+                    "resize the file, or give a higher memory_limit"
+                )
+            parts = {p: s._replace(images=resize(s.images, image_size, reading.framing)) for p, s in parts.items()}
     validation = parts.get("validation")
     return Dataset(str(name), parts["train"], validation, parts["test"], kind, read.class_names, tuple(notes))
 

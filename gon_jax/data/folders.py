@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gon_jax._files import one_line
 from gon_jax.data.array_files import ARRAY_SUFFIXES, SOUND_SUFFIXES, read_arrays, read_sound
 from gon_jax.data.arrays import READING, Reading, check_data
 from gon_jax.data.image_files import convert_picture, image_suffixes, open_picture
-from gon_jax.data.splits import Split, part_of
+from gon_jax.data.picture_sources import FileSource
+from gon_jax.data.sources import View, free_memory, num_bytes
+from gon_jax.data.splits import Split, part_of, take
 
 __all__ = ["Files", "find_files", "read_folder", "read_images", "read_pictures"]
 
@@ -160,9 +163,13 @@ def read_folder(
     if outside:
         notes.append(f"left out, being in none of {', '.join(parts)}: {_count(outside)}")
     chosen = [i for i, place in enumerate(places) if not parts or place[0] in parts and len(place) > 1]
-    images, kept = _read_many([found.paths[i] for i in chosen], size, None, reading, notes)
+    files = [found.paths[i] for i in chosen]
+    if size and found.paths[0].suffix.lower() not in SOUND_SUFFIXES and _too_many(files, size, reading):
+        data, kept = _as_source(files, size, reading, notes)
+    else:
+        images, kept = _read_many(files, size, None, reading, notes)
+        data = _stack(images, kept, "pass image_size") if images[0].ndim == 3 else _stack_sounds(images, kept)
     notes = _notes(path, len(kept), found.left_out) + notes
-    data = _stack(images, kept, "pass image_size") if images[0].ndim == 3 else _stack_sounds(images, kept)
     below = [file.relative_to(path).parts[1 if parts else 0 : -1] for file in kept]
     classes = tuple(sorted({place[0] for place in below if place}))
     labels = None
@@ -174,11 +181,9 @@ def read_folder(
     names = np.array([file.relative_to(path).as_posix() for file in kept])
     split = Split(data, labels, names)
     part = np.array([parts[name.split("/")[0]] if parts else "" for name in names])
-    return (
-        {name: Split(*(a if a is None else a[part == name] for a in split)) for name in dict.fromkeys(part)},
-        (classes if labels is not None else None),
-        notes,
-    )
+    present = dict.fromkeys(part)  # in order
+    whole = {name: split if len(present) == 1 else take(split, np.flatnonzero(part == name)) for name in present}
+    return whole, classes if labels is not None else None, notes
 
 
 def _parts(path, folders):
@@ -192,6 +197,38 @@ def _parts(path, folders):
     if len(set(parts.values())) < len(parts):
         raise ValueError(f"expected one folder for each part, got {', '.join(parts)} in {path}: merge or rename them")
     return parts
+
+
+def _too_many(files, size, reading):
+    """Return whether pictures would take more memory than they may."""
+    limit = free_memory() // 2 if reading.memory_limit is None else reading.memory_limit
+    return len(files) * size[0] * size[1] * 3 > limit
+
+
+def _as_source(files, size, reading, notes):
+    """Return pictures as a source, which decodes them when they are needed, and the paths of those with a header."""
+    from PIL import Image
+
+    def mode_of(path):
+        try:
+            with Image.open(path) as picture:
+                return picture.mode
+        except Exception as error:  # Pillow's plugins raise many kinds for a damaged file
+            if reading.on_error == "stop":
+                raise ValueError(f"expected an image, got {path}, which cannot be read ({one_line(error)})") from error
+            return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        modes = dict(zip(files, threads.map(mode_of, files), strict=True))
+    kept = [path for path, mode in modes.items() if mode]
+    if len(kept) < len(files):
+        notes.append(
+            f"{len(files) - len(kept)} damaged, skipped: {next(p for p, mode in modes.items() if not mode)} ..."
+        )
+    gray = all(modes[path] in ("1", "L", "LA", "I;16", "I", "F") for path in kept)
+    source = FileSource(kept, (*size, 1 if gray else 3), reading)
+    notes.append(f"{num_bytes(source) / 1e9:.3g} GB of pixels, read as needed")
+    return View(source), kept
 
 
 def _read_many(paths, size, channels, reading, notes):

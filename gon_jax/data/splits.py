@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gon_jax.data import sources
+
 __all__ = ["PARTS", "Dataset", "Split", "class_numbers", "draw_held_out", "part_of", "read_keys", "take"]
 
 PARTS = {  # in the order in which they are given and stored; names in any case
@@ -29,7 +31,8 @@ class Split(NamedTuple):
     """Images `[N, H, W, C]`, voxels `[N, D, D, D, 1]` or films `[N, T, H, W, C]`, uint8; labels int32 `[N]` or None.
 
     Sound is float32 `[N, L, C]` in [0, 1] with silence at 0.5; tables `[N, d]` and points `[N, P, d]` are float32 in
-    [0, 1], or uint8. `names` are those of the files `[N]`, strings, or None where examples have none.
+    [0, 1], or uint8. `names` are those of the files `[N]`, strings, or None where examples have none. Examples that
+    do not fit into memory are a source, of `gon_jax.data.sources`.
     """
 
     images: np.ndarray
@@ -177,5 +180,5 @@ def draw_held_out(num: int, num_held_out: int, labels: np.ndarray | None = None,
 
 
 def take(split: Split, index: Any) -> Split:
-    """Return a part of a split: examples by an index, a slice or a mask."""
-    return Split(*(None if array is None else array[index] for array in split))
+    """Return a part of a split: examples by an index, a slice or a mask; of a source they are not read yet."""
+    return Split(*(None if array is None else sources.take(array, index) for array in split))

@@ -46,6 +46,9 @@ class DataConfig(Options):
     """What an array holds, where its shape may be of several kinds."""
     on_error: OnError = "skip"
     """Skip damaged files of a folder and say which, or stop at the first."""
+    memory: Positive | None = None
+    """Most gigabytes of examples to keep in memory; of more, each batch is read as it is needed. None is half of what
+    is free."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -55,7 +58,13 @@ class DataConfig(Options):
     @property
     def reading(self) -> Reading:
         """How files become arrays, where there is a choice."""
-        return Reading(**{name: getattr(self, name) for name in Reading._fields})
+        options = {name: getattr(self, name) for name in Reading._fields if name != "memory_limit"}
+        return Reading(**options, memory_limit=self.memory_limit)
+
+    @property
+    def memory_limit(self) -> int | None:
+        """The same as `memory`, in bytes."""
+        return None if self.memory is None else round(1e9 * self.memory)
 
     def load(self) -> Dataset:
         """Return the dataset."""

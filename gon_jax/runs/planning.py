@@ -5,7 +5,8 @@ from typing import Any
 
 import jax
 
-from gon_jax.data import Dataset, check_data
+from gon_jax.data import Dataset
+from gon_jax.data.sources import check_source
 from gon_jax.runs.config import Config
 from gon_jax.training import fit
 
@@ -24,7 +25,7 @@ def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
     Raises:
         ValueError: as `train` does, for what cannot be trained.
     """
-    x, training = check_data(dataset.train.images, dataset.train.images.shape[1:]), config.training
+    x, training = check_source(dataset.train.images, dataset.train.images.shape[1:]), config.training
     model = config.build(x.shape[1:])
     params = jax.eval_shape(model.init, jax.random.key(0)).params
     data = config.model.arrays(dataset.train, training=True)
@@ -34,6 +35,7 @@ def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
         "batch_size": training.batch_size,
         "ema_decay": training.ema_decay,
         "stats_decay": training.stats_decay,
+        "memory_limit": config.data.memory_limit,
         "progress": False,
     }
     start = time.perf_counter()

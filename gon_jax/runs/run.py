@@ -18,9 +18,10 @@ import gon_jax
 from gon_jax._files import write_json
 from gon_jax.base import Model, Variables
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.data import Dataset, check_data, describe_change, fingerprint, load
+from gon_jax.data import Dataset, describe_change, fingerprint, load
 from gon_jax.data.arrays import Kind, kind_of
 from gon_jax.data.datasets import MIXED
+from gon_jax.data.sources import check_source
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import frozen_encoder
 from gon_jax.metrics import Evaluation, evaluate, pca_errors, selection_metric
@@ -82,7 +83,7 @@ class Run(NamedTuple):
                     f"expected the classes that {self.folder} was trained on, {names or 'numbers'}, got "
                     f"{dataset.class_names or 'numbers'} in {name}: their numbers would stand for others"
                 )
-        check_data(dataset.test.images, self.model.data_shape)
+        check_source(dataset.test.images, self.model.data_shape)
         return dataset
 
     def sources(self, images: np.ndarray) -> np.ndarray:
@@ -221,7 +222,7 @@ def train(
     if before is not None:
         check_unchanged(before.fingerprint, dataset, str(folder))
     data_shape = dataset.train.images.shape[1:] if before is None else before.data_shape
-    num_train = len(check_data(dataset.train.images, data_shape))
+    num_train = len(check_source(dataset.train.images, data_shape))
     model = config.build(data_shape)
     if training.batch_size > num_train:
         raise ValueError(
@@ -277,6 +278,7 @@ def train(
                 on_report=on_report,
                 should_stop=should_stop,
                 progress=progress,
+                memory_limit=config.data.memory_limit,
             )
         finally:
             log.close()
@@ -293,6 +295,7 @@ def train(
         "best_by": None if validation is None else best_by,
         "seconds_training": seconds_before + result.seconds_training,
         "seconds_compile": result.seconds_compile,
+        "seconds_waiting": result.seconds_waiting,
     }
     write_json(folder / "summary.json", summary)  # before pictures: what fails there loses nothing
     if pictures:
