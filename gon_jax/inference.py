@@ -234,7 +234,7 @@ def interpolate(
 def sample(
     model: Model,
     variables: Variables,
-    data: Data,
+    data: Data | None,
     num_samples: int,
     key: jax.Array,
     *,
@@ -245,7 +245,7 @@ def sample(
 
     Args:
         model, variables, encoder: as above.
-        data: training data, of which the first 10,000 examples at most are encoded; "model" does not look at them.
+        data: training data, of which the first 10,000 examples at most are encoded; None for the model's own prior.
         num_samples: how many.
         key: typed key.
         prior: "model", for a model that has its own; "gaussian" or "mixture", fitted with full covariances. By default
@@ -261,6 +261,8 @@ def sample(
         if model.capabilities.sample is None:
             raise ValueError("expected a model with a prior, a vgon, for prior 'model'; fit a 'mixture' to the latents")
         return np.asarray(jax.jit(model.capabilities.sample, static_argnums=2)(variables, key, num_samples))
+    if data is None:
+        raise ValueError(f"expected training data, to whose latents a {prior} is fitted, got None")
     x = take(data_dict(model, data)["x"], slice(MAX_PRIOR_LATENTS))
     z = jnp.asarray(encode_dataset(model, variables, x, encoder=encoder))
     fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)

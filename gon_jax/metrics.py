@@ -26,7 +26,7 @@ from gon_jax.inference import Array, Data, data_dict, encode_batch, encode_datas
 from gon_jax.likelihoods import bits_per_dim, dequantize, sum_per_example
 
 __all__ = ["accuracy", "evaluate", "evaluate_bound", "pca_errors", "pca_reconstructions", "psnr", "selection_metric"]
-__all__ += ["compression_errors", "squared_errors"]
+__all__ += ["check_labels", "compression_errors", "squared_errors"]
 
 Evaluation = Literal["running", "batch"]
 
@@ -183,13 +183,32 @@ def accuracy(
     if np.shape(data["y"]) != (len(data["x"]),):
         raise ValueError(f"expected one label for each of {len(data['x'])} examples, got {list(np.shape(data['y']))}")
     variables, options = _by(evaluation, variables, batch_size, progress)
-    mixed = _mixed({"x": data["x"], "y": data["y"]}, evaluation)
-    classes = in_batches(partial(model.jit(_classes), variables), mixed["x"], **options)
-    return float(np.mean(classes == np.asarray(mixed["y"])))
+    mixed = _mixed({"x": data["x"], "y": np.asarray(data["y"])}, evaluation)
+    judged = in_batches(partial(model.jit(_judge), variables), mixed, **options)
+    if not judged["known"].all():
+        check_labels(data["y"], int(judged["num_classes"][0]))
+    return float(np.mean(judged["right"]))
 
 
-def _classes(model, variables, x):
-    return model.capabilities.classify(variables, to_unit(x)).argmax(axis=-1)
+def _judge(model, variables, batch):
+    logits, y = model.capabilities.classify(variables, to_unit(batch["x"])), batch["y"]
+    known = (y >= 0) & (y < logits.shape[-1])
+    return {"right": logits.argmax(axis=-1) == y, "known": known, "num_classes": jnp.full(len(y), logits.shape[-1])}
+
+
+def check_labels(labels: Array, num_classes: int) -> None:
+    """Raise a `ValueError` for labels `[N]` that are not whole numbers from 0 to `num_classes - 1`.
+
+    >>> check_labels(np.array([0, 10]), 10)
+    Traceback (most recent call last):
+    ValueError: expected labels "y" from 0 to 9, whole numbers, got int64 from 0 to 10: number the classes from 0
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= num_classes:
+        got = f"{labels.dtype} from {labels.min()} to {labels.max()}"
+        raise ValueError(
+            f'expected labels "y" from 0 to {num_classes - 1}, whole numbers, got {got}: number the classes from 0'
+        )
 
 
 def evaluate_bound(

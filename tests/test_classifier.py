@@ -16,7 +16,7 @@ from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.likelihoods import bernoulli, squared_error
 from gon_jax.metrics import accuracy
 from gon_jax.models.classifier import HEAD_SCALE, gon_classifier
-from gon_jax.training import init_state, train_step
+from gon_jax.training import fit, init_state, train_step
 
 conv = partial(conv_decoder, (8, 8, 1), base_channels=2)
 RNG = np.random.default_rng(0)
@@ -116,7 +116,10 @@ def test_accuracy_counts_every_image_once_and_refuses_what_is_wrong():
     assert accuracy(model, given, {"x": images, "y": labels}, batch_size=3) == 1.0
     assert accuracy(model, given, {"x": images, "y": 1 - labels}, batch_size=3) == 0.0
     assert accuracy(model, given, {"x": images, "y": [1, 0, 1, 1, 1, 1, 1]}, batch_size=3) == pytest.approx(5 / 7)
-    assert accuracy(model, given, {"x": images, "y": labels}, batch_size=3, evaluation="batch") == pytest.approx(4 / 7)
+    mixed = labels[np.random.RandomState(0).permutation(7)]  # the first of each batch decides
+    right = sum((part == part[0]).sum() for part in (mixed[:3], mixed[3:6], mixed[6:]))
+    by_batch = accuracy(model, given, {"x": images, "y": labels}, batch_size=3, evaluation="batch")
+    assert by_batch == pytest.approx(right / 7) and right == 5
     with pytest.raises(ValueError, match='"y" of 7 examples, got an array'):
         accuracy(model, given, {"x": images, "y": labels[:3]})
     with pytest.raises(ValueError, match="without `classify`"):
@@ -128,3 +131,20 @@ def test_accuracy_counts_every_image_once_and_refuses_what_is_wrong():
         gon_classifier(conv((3,)), 1)
     with pytest.raises(ValueError, match="reconstruction_weight of 0 or more"):
         gon_classifier(conv((3,)), 2, reconstruction_weight=-1.0)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array([0, 1, -1, 2] * 4), np.array([0, 1, 3, 2] * 4), np.array([0.0, 1, 2, 0] * 4)]
+)
+def test_labels_that_the_classifier_does_not_know_are_refused(labels):
+    model = gon_classifier(conv_decoder((8, 8, 1), (3,), base_channels=2), 3)
+    images, good = np.zeros((16, 8, 8, 1), np.uint8), np.array([0, 1, 2, 0] * 4)
+    for data, validation in (
+        ({"x": images, "y": labels}, None),
+        ({"x": images, "y": good}, {"x": images, "y": labels}),
+    ):
+        with pytest.raises(ValueError, match='expected labels "y" from 0 to 2, whole numbers, got (int|float)64 from'):
+            fit(model, data, 2, jax.random.key(0), validation=validation, batch_size=8, progress=False)
+    if labels.dtype.kind == "i":
+        with pytest.raises(ValueError, match="from 0 to 2"):
+            accuracy(model, model.init(jax.random.key(0)), {"x": images, "y": labels})

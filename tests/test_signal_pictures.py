@@ -9,7 +9,6 @@ from PIL import Image
 from examples import signals
 from gon_jax import plotting
 from gon_jax.cli.main import main
-from gon_jax.data import Dataset
 from gon_jax.runs import pictures
 
 RNG = np.random.default_rng(0)

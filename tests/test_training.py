@@ -87,7 +87,7 @@ def test_statistics_are_a_mean_and_then_an_exponential_average():
     state = init_state(model, optimizer, jax.random.key(0))
     seen = []
     for value in range(1, 7):
-        state, _ = train_step(model, optimizer, state, {"x": jnp.full(3, value)}, stats_decay=0.75)
+        state, _ = train_step(model, optimizer, state, {"x": jnp.full(3, float(value))}, stats_decay=0.75)
         seen.append(float(state.stats))
     np.testing.assert_allclose(seen[:4], [1, 1.5, 2, 2.5], rtol=1e-6)
     np.testing.assert_allclose(seen[4:], [0.75 * 2.5 + 0.25 * 5, 0.75 * 3.125 + 0.25 * 6], rtol=1e-6)

@@ -290,7 +290,7 @@ def resize(images: np.ndarray, size: int, framing: Framing | None = None) -> np.
     size, images = check_size(size), check_images(images)
     num, height, width, channels = images.shape
     if height != width:
-        if framing not in get_args(Framing):
+        if framing is None or framing not in get_args(Framing):
             raise ValueError(
                 f"expected square images to resize, got {height}x{width}: crop or pad them first, or say "
                 "framing='crop', 'pad' or 'stretch'"

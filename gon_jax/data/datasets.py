@@ -17,7 +17,7 @@ from gon_jax.data.splits import Dataset, Split, draw_held_out, take
 __all__ = ["DATASETS", "MIXED", "Dataset", "Loader", "Split", "from_arrays", "is_path", "load", "register", "unknown"]
 
 Given = Sequence[tuple[Any, Any]] | Mapping[str, tuple[Any, Any]]  # data and labels of parts
-Loader = Callable[[int | None, bool], Given]  # of image_size and download
+Loader = Callable[..., Given]  # of image_size and download; of the rest of the name first, for a prefix
 DATASETS: dict[str, Loader] = {}  # filled by `register`
 MIXED: set[str] = set()  # those whose examples are in a random order already
 
@@ -112,8 +112,8 @@ def load(
         parts = convert_parts(_call(known, str(name), image_size, download), name, reading)
     elif path.is_dir():
         found, class_names, notes = read_folder(path, image_size, reading)
-        kind = "images" if next(iter(found.values())).images.ndim == 4 else "audio"
-        parts = Parts(found, kind, class_names, notes)
+        of_images = next(iter(found.values())).images.ndim == 4
+        parts = Parts(found, "images" if of_images else "audio", class_names, notes)
     elif path.is_file() or path.suffix.lower() in ARRAY_SUFFIXES:
         parts = read_arrays(path, reading)
     elif isinstance(name, os.PathLike) or os.sep in name:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,9 @@ def find_files(folder: Path, suffixes: Sequence[str]) -> Files:
     Raises:
         FileNotFoundError: there is no such file.
     """
-    paths, left_out, seen = [], Counter(), set()
+    paths: list[Path] = []
+    left_out: Counter = Counter()
+    seen: set[str] = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
         if real in seen:
@@ -100,9 +102,12 @@ def read_pictures(
     sources = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not sources or "" in (paths if not isinstance(paths, str | os.PathLike) else [paths]):
         raise ValueError(f"expected at least one path of images, got {'an empty one' if sources else 'none'}")
-    arrays, names, notes = [], [], []
+    arrays: list[np.ndarray] = []
+    names: list[str] = []
+    notes: list[str] = []
     pictures = data_shape is None or (len(data_shape) == 3 and data_shape[2] in (1, 3))
-    size, channels = (data_shape[:2], data_shape[2]) if pictures and data_shape else (None, None)
+    size: Any = data_shape[:2] if pictures and data_shape else None
+    channels = data_shape[2] if pictures and data_shape else None
     suffixes = image_suffixes() if pictures else SOUND_SUFFIXES if len(data_shape or ()) == 2 else ()
     for source in sources:
         if source.is_dir() and suffixes:

@@ -181,4 +181,5 @@ def draw_held_out(num: int, num_held_out: int, labels: np.ndarray | None = None,
 
 def take(split: Split, index: Any) -> Split:
     """Return a part of a split: examples by an index, a slice or a mask; of a source they are not read yet."""
-    return Split(*(None if array is None else sources.take(array, index) for array in split))
+    images, *others = split
+    return Split(sources.take(images, index), *(None if array is None else array[index] for array in others))

@@ -68,8 +68,8 @@ class DataConfig(Options):
 
     def load(self) -> Dataset:
         """Return the dataset."""
-        options = {"image_size": self.image_size, "num_validation": self.num_validation}
-        return load(self.dataset, **options, reading=self.reading)
+        size, num_validation = self.image_size, self.num_validation
+        return load(self.dataset, image_size=size, num_validation=num_validation, reading=self.reading)
 
     def absolute(self) -> "DataConfig":
         """Return the same with an absolute path where the dataset is a path, so that it is found from any folder."""
@@ -240,7 +240,9 @@ class Config(Options):
         for name in REGISTRIES:
             part = dict(values[name])
             values[name] = _lookup(name, part.pop("name"))(**part)
-        data = {name: tuple(value) if isinstance(value, list) else value for name, value in values["data"].items()}
+        data: dict[str, Any] = {
+            n: tuple(value) if isinstance(value, list) else value for n, value in values["data"].items()
+        }
         return cls(**values | {"data": DataConfig(**data), "training": TrainingConfig(**values["training"])})
 
 

@@ -112,7 +112,7 @@ def check_unchanged(before: dict[str, Any] | None, dataset: Dataset, run: str) -
     if before is None:
         if dataset.name in MIXED:  # always the same
             return
-        change = "a run of an older version, which held out other examples and did not keep what they were"
+        change: str | None = "a run of an older version, which held out other examples and did not keep what they were"
     else:
         change = describe_change(before, fingerprint(dataset))
     if change:

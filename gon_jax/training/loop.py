@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from gon_jax.base import Model, Variables
 from gon_jax.data.sources import num_bytes, read
 from gon_jax.inference import Data, data_dict, encode_batch, spread_indices
-from gon_jax.metrics import evaluate, selection_metric
+from gon_jax.metrics import check_labels, evaluate, selection_metric
 from gon_jax.training.state import TrainState, init_state, make_optimizer
 from gon_jax.training.step import train_batches, train_steps
 from gon_jax.training.streaming import Stream, fits_in_memory
@@ -146,6 +146,7 @@ def fit(
             f'expected labels of the validation data as "y", got {", ".join(validation)}; a classifier is judged by '
             'its accuracy: give validation={"x": ..., "y": ...}'
         )
+    _check_labels(model, data, validation or {})
     num_examples = len(data["x"])
     if not 1 <= batch_size <= num_examples:
         raise ValueError(f"expected a batch size from 1 to {num_examples}, the number of examples; got {batch_size}")
@@ -235,6 +236,16 @@ def fit(
                 on_report(Report(step, losses, state, metrics, seconds_training, stopping, waiting))
     waiting = 0.0 if stream is None else stream.seconds_waiting
     return FitResult(state, history, seconds_training, seconds_compile, step < num_steps, waiting)
+
+
+def _check_labels(model, *parts):
+    """Refuse labels that a classifier does not know: their loss would be that of no class, without an error."""
+    labels = [part["y"] for part in parts if "y" in part]
+    if model.capabilities.classify is not None and labels:
+        x = jax.ShapeDtypeStruct((1, *model.data_shape), jnp.float32)
+        logits = jax.eval_shape(model.capabilities.classify, jax.eval_shape(model.init, jax.random.key(0)), x)
+        for y in labels:
+            check_labels(y, logits.shape[-1])
 
 
 AT_ORIGIN = (
