@@ -16,6 +16,7 @@ from PIL import Image
 from scipy.io import wavfile
 
 import gon_jax
+from benchmarks import defaults
 from gon_jax import data
 from gon_jax.cli.main import main
 from gon_jax.data import Reading, from_arrays, load
@@ -692,3 +693,15 @@ def test_data_above_the_limit_stay_where_they_are_and_train_to_the_same(tmp_path
     np.save("deep.npy", np.arange(60 * 64).reshape(60, 8, 8, 1))
     with refuses("expected uint8 or floats in [0, 1]", "got int64 (in deep.npy)"):
         load("deep.npy", reading=Reading(memory_limit=1))
+
+
+def test_the_benchmark_of_the_chosen_options_and_its_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(defaults.runs, "plan", lambda *_: {"seconds_start": 0.0, "seconds_per_step": 1.0})
+    np.save(tmp_path / "small.npy", pixels(60, 8, 8))
+    defaults.main([str(tmp_path / "small.npy"), "--minutes", "0.05", "--results", str(tmp_path)])
+    result = json.loads((tmp_path / "defaults_small.json").read_text())
+    assert result["num_steps"] == 3 and result["options"]["latent_shape"] == [2] and result["num_train"] == 49
+    assert result["test.squared_error"] > 0 and {"commit", "hardware", "versions", "date"} <= set(result)
+    assert "| 49 of 8x8x1 | 2 | 3 | 0.05 |" in defaults.table({"a": result})
+    text = defaults.PAGE.read_text()
+    assert defaults.page_with(text) == text, "run `python -m benchmarks.defaults --table`"
