@@ -286,6 +286,11 @@ def test_memory_maps_above_the_limit_and_arrays_train_alike(memory_map):
     same_losses(MODELS["gon"](), IMAGES, memory_map, memory_limit=100)
 
 
+def test_types_that_a_device_does_not_hold_are_converted_alike():
+    data = {"x": IMAGES / 255, "y": LABELS.astype(np.int64)}  # 64 bits
+    same_losses(MODELS["classifier"](), data, data | {"x": Watched(data["x"])}, num_steps=4)
+
+
 def test_floats_out_of_range_and_damaged_files_stop_training(pictures):
     model, options = MODELS["gon"](), {"batch_size": 4, "progress": False}
     floats = IMAGES / np.float32(255)
@@ -354,7 +359,8 @@ def test_several_processes_read_their_shares_and_train_as_one():
 
     def start(process, count):
         command = [sys.executable, "-c", textwrap.dedent(PROCESS), *map(str, (process, count, port))]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        quick = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # to compile
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quick)
 
     processes = [start(0, 1), start(0, 2), start(1, 2)]
     outputs = [process.communicate(timeout=300) for process in processes]

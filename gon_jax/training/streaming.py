@@ -22,7 +22,12 @@ from gon_jax.training.step import order_key
 
 __all__ = ["Stream", "fits_in_memory"]
 
-CHUNK_BYTES = 2**26  # of the batches that are put on the device at once; about four times as much is held at a time
+CHUNK_STEPS = (
+    16  # whose batches are put on the device at once: enough that a call of the device costs nothing beside them
+)
+CHUNK_BYTES = 2**26  # of these batches at most; about four times as much is held at a time
+
+_order_of = jax.jit(epoch_order, static_argnums=(2, 3))
 
 
 def fits_in_memory(data: Mapping[str, Any], limit: int | None = None) -> bool:
@@ -88,7 +93,7 @@ class Stream:
         share = batch_size // jax.process_count()
         self.own = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
         bytes_of_one = sum(math.ceil(num_bytes(a) / len(a)) for a in self.data.values())
-        self.chunk_size = max(1, min(most, CHUNK_BYTES // (share * bytes_of_one)))
+        self.chunk_size = max(1, min(most, CHUNK_STEPS, CHUNK_BYTES // (share * bytes_of_one)))
         self.index_of = _index_of(order_key(key), self.num_examples, batch_size)
         self.lengths = self._lengths(first_step, num_steps, count_from)
         num_threads = num_threads or min(16, os.cpu_count() or 1)
@@ -100,7 +105,7 @@ class Stream:
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Return what `train_batches` is compiled for."""
         shape = (self.chunk_size, self.batch_size)
-        arrays = {name: (shape + a.shape[1:], jnp.result_type(a.dtype)) for name, a in self.data.items()}
+        arrays = {name: (shape + a.shape[1:], jnp.asarray(np.empty(0, a.dtype)).dtype) for name, a in self.data.items()}
         arrays["index"] = (shape, jnp.dtype(jnp.int32))
         return {name: jax.ShapeDtypeStruct(*array, sharding=self.sharding) for name, array in arrays.items()}
 
@@ -122,18 +127,20 @@ class Stream:
         Returns:
             The next state, the losses `[count]`, and whether all is finite.
         """
-        losses, finite = [], []
+        made: list[tuple[int, jax.Array, jax.Array]] = []
         while count > 0:
             ahead, self.ahead = self.ahead or self._next(), None
             assert ahead is not None, "no step is asked for beyond the last"
             num, chunk = ahead
-            state, running, is_finite = compiled(state, chunk, jnp.int32(num))
+            state, losses, finite = compiled(state, chunk, jnp.int32(num))
             del ahead, chunk  # the device keeps it as long as it needs it
-            self.ahead = self._next(running)
-            losses.append(np.asarray(running)[:num])
-            finite.append(bool(is_finite))
+            if made:  # one chunk waits for the device while it computes, and no more
+                made[-1][1].block_until_ready()
+            self.ahead = self._next(losses)
+            made.append((num, losses, finite))
             count -= num
-        return state, np.concatenate(losses), all(finite)
+        all_losses = np.concatenate([np.asarray(losses)[:num] for num, losses, _ in made])
+        return state, all_losses, all(bool(finite) for *_, finite in made)
 
     def _next(self, running: Any = None) -> tuple[int, dict[str, jax.Array]] | None:
         """Return the next chunk on the device, and how many of its batches are set; None after the last.
@@ -185,11 +192,11 @@ class Stream:
 
 def _index_of(key, num_examples, batch_size):
     """Return a function of a step that gives the places of its batch's examples, `[B]`; threads may share it."""
-    order_of, lock = jax.jit(epoch_order, static_argnums=(2, 3)), threading.Lock()
+    lock = threading.Lock()
 
     @functools.lru_cache(maxsize=2)  # batches are read ahead across the end of an epoch
     def order(epoch):
-        return np.asarray(order_of(key, epoch, num_examples, batch_size))
+        return np.asarray(_order_of(key, epoch, num_examples, batch_size))
 
     def index_of(step):
         epoch, position = divmod(step, num_examples // batch_size)
