@@ -20,7 +20,7 @@ from PIL import Image
 
 import gon_jax
 from gon_jax.checkpoints import Checkpoints
-from gon_jax.cli import commands, main
+from gon_jax.cli import commands, common, main
 from gon_jax.data.splits import draw_held_out
 from gon_jax.inference import decode_latents
 from gon_jax.runs import PRESETS, load_run
@@ -376,12 +376,12 @@ def test_a_second_training_compiles_nothing(gon, place, monkeypatch, no_cache):
 def test_the_users_cache_is_respected(gon, place, monkeypatch, no_cache):
     jax.config.update("jax_compilation_cache_dir", str(place / "mine_of_jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    commands.use_caches(place / "elsewhere" / "run")
+    common.use_caches(place / "elsewhere" / "run")
     assert jax.config.jax_compilation_cache_dir == str(place / "mine_of_jax")
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 0.5
     use_no_cache()
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
-    commands.use_caches(place / "elsewhere" / "run")
+    common.use_caches(place / "elsewhere" / "run")
     assert jax.config.jax_compilation_cache_dir == str(place / "elsewhere" / ".cache" / "jax")
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 1
 
@@ -389,7 +389,7 @@ def test_the_users_cache_is_respected(gon, place, monkeypatch, no_cache):
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "no folder"])
 def test_a_damaged_cache_is_a_warning(tmp_path, no_cache, damage):
     def double():
-        commands.use_caches(tmp_path / "run")
+        common.use_caches(tmp_path / "run")
         return jax.jit(lambda x: jnp.sin(x) * 2)(jnp.arange(3.0))
 
     cache = tmp_path / ".cache" / "jax"
@@ -497,3 +497,34 @@ def test_a_file_that_cannot_be_imported_is_one_line(gon, tmp_path, content):
     assert (status, out) == (2, "") and re.fullmatch(
         r"gon: [^\n]*mine.py to be imported [^\n]*GON_TRACEBACK[^\n]*\n", err
     )
+
+
+def test_what_is_unusual_similar_and_mapped(gon, place):
+    with np.load(place / "images.npz") as file:
+        np.save(place / "new.npy", np.concatenate([file["images"][:3], 255 - file["images"][:1]]))
+    status, out, _ = gon("anomalies tiny --input new.npy --output out/a.csv --num 2")
+    rows = (place / "out" / "a.csv").read_text().splitlines()
+    assert status == 0 and rows[0] == "example,reconstruction,mahalanobis" and len(rows) == 5
+    scores = [float(row.rsplit(",", 2)[1]) for row in rows[1:]]
+    assert out.splitlines()[1].startswith(f"new.npy, number {np.argmax(scores)} ")
+    images = np.load(place / "new.npy")[..., None] / 255
+    run = load_run(place / "tiny")
+    errors = np.square(images - run.model.decode(run.variables, run.model.encode(run.variables, images))).sum((1, 2, 3))
+    np.testing.assert_allclose(scores, errors, rtol=1e-4)
+    for command in (
+        "neighbors tiny --input new.npy",
+        "neighbors tiny --num 2 --metric cosine",
+        "map tiny",
+        "traverse tiny",
+    ):
+        assert gon(command)[0] == 0, command
+    assert gon("traverse tiny --output out/t.png --num 2")[0] == 0
+    with Image.open(place / "tiny" / "traversal.gif") as gif:
+        assert gif.n_frames == 48  # there and back, without the ends twice
+    own = "neighbors tiny --split train --num 3 --num-neighbors 1 --output out/own.png"
+    assert gon(own)[0] == 0
+    picture = np.asarray(Image.open(place / "out" / "own.png").convert("L"))
+    rows = picture[44:-16, 16:-16]
+    tile = (rows.shape[1] - 2) // 2
+    np.testing.assert_array_equal(rows[:64, :tile], rows[:64, -tile:])  # the nearest of a training example is itself
+    assert gon("neighbors tiny --num-neighbors 9999")[0] == 1

@@ -1,41 +1,43 @@
 """The subcommands of `gon`: each a function, its arguments the options, its docstring the help."""
 
 import math
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import tyro
 
 from gon_jax import inference, plotting, runs
-from gon_jax._files import write_file, write_json
-from gon_jax.base import Model, Variables
+from gon_jax._files import write_json
+from gon_jax.cli import latent_commands
+from gon_jax.cli.common import (
+    Input,
+    Num,
+    Part,
+    Picture,
+    PictureOrArray,
+    Prior,
+    RunFolder,
+    Seed,
+    examples_of,
+    open_run,
+    part_of_run,
+    save,
+    use_caches,
+)
 from gon_jax.cli.signals import stop_requested
 from gon_jax.cli.tables import print_summary, print_table
 from gon_jax.data import to_unit
-from gon_jax.data.folders import read_pictures
-from gon_jax.data.splits import take
 from gon_jax.metrics import pca_errors
 from gon_jax.runs.config import Config
 from gon_jax.runs.folder import check_folder, read_config, read_summary
 from gon_jax.runs.pictures import num_shown, save_examples
 
-__all__ = ["COMMANDS", "train", "train_suited", "use_caches"]
-
-arg = tyro.conf.arg
-RunFolder = Annotated[Path, tyro.conf.Positional, arg(metavar="RUN", help="The run's folder.")]
-Picture = Annotated[Path | None, arg(help="A .png; by default in the run's folder.")]
-PictureOrArray = Annotated[Path | None, arg(help="A .png, by default in the run's folder; or an .npz (x_hat in 0..1).")]
-Prior = Literal["model", "mixture", "gaussian"]
-Part = Annotated[Literal["train", "validation", "test"], arg(help="Which part of the run's dataset.")]
-Input = Annotated[tuple[str, ...] | None, arg(help="Pictures, folders of them, files of arrays, in place of the data.")]
-Num = Annotated[int, arg(help="How many examples of the dataset.")]
-Seed = Annotated[int, arg(help="Seed of what is drawn at random.")]
+__all__ = ["COMMANDS", "train", "train_suited"]
 
 
 def train(
@@ -145,13 +147,13 @@ def evaluate(
         bits: Print bits per dimension, or say why not; without, they are printed where the likelihood is of bytes.
         output: Also write the metrics to this JSON file.
     """
-    loaded, trained, output = _open(
+    loaded, trained, output = open_run(
         run, output, (".json",), which=which, batch_size=batch_size, num_samples=num_samples
     )
     if loaded.model.capabilities.bound is None and (bits or num_samples > 1):
         raise ValueError(f"expected a variational GON for --bits or --num-samples, got a {loaded.config.model.name}")
     data = loaded.dataset(dataset)
-    arrays = loaded.config.model.arrays(part := _part(data, split))
+    arrays = loaded.config.model.arrays(part := part_of_run(data, split))
     options = {"num_samples": num_samples, "bits": bits or None, "batch_size": batch_size, "progress": "evaluate"}
     metrics = loaded.evaluate(arrays, evaluation=evaluation, seed=seed, **options)
     pca = pca_errors(data.train.images, part.images, math.prod(loaded.config.latent_shape))
@@ -174,8 +176,8 @@ def reconstruct(
         output: A .png, by default reconstructed.png in the run's folder; or an .npz (x, x_hat: float32 N H W C in
             0..1; squared_error: N).
     """
-    loaded, trained, output = _open(run, output or run / "reconstructed.png", num=num)
-    images = _examples(loaded, input, split, num).images
+    loaded, trained, output = open_run(run, output or run / "reconstructed.png", num=num)
+    images = examples_of(loaded, input, split, num).images
     sources, x = loaded.sources(images), np.asarray(to_unit(images))
     x_hat = inference.reconstruct_dataset(*trained, sources, encoder=loaded.encoder, progress="reconstruct")
     errors = np.square(x - x_hat).reshape(len(x), -1).sum(axis=1)
@@ -185,7 +187,7 @@ def reconstruct(
     signals, arrays = {"original": images} | rows, {"x": x, "x_hat": x_hat, "squared_error": errors}
     plot = partial(plotting.save_reconstructions, images=images, reconstructions=rows, errors={name: errors})
     words = f": {len(images)} images, squared error {errors.mean():.4g} each"
-    return _save(output, lambda: save_examples(output, loaded.kind, plot, signals), words, **arrays)
+    return save(output, lambda: save_examples(output, loaded.kind, plot, signals), words, **arrays)
 
 
 def encode(run: RunFolder, output: Path | None = None, input: Input = None, split: Part = "test") -> int:
@@ -195,14 +197,14 @@ def encode(run: RunFolder, output: Path | None = None, input: Input = None, spli
         output: An .npz, by default latents.npz in the run's folder: latents, float32 N ...; labels, names of files and
             names of classes where the data have them.
     """
-    loaded, trained, output = _open(run, output or run / "latents.npz", (".npz",))
-    images, labels, names = _examples(loaded, input, split)
+    loaded, trained, output = open_run(run, output or run / "latents.npz", (".npz",))
+    images, labels, names = examples_of(loaded, input, split)
     sources = loaded.sources(images)
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
     classes = None if labels is None else (loaded.fingerprint or {}).get("class_names")
     arrays = {"latents": z, "labels": labels, "names": names, "class_names": classes}
     arrays = {name: np.asarray(values) for name, values in arrays.items() if values is not None}
-    return _save(output, None, f": latents {list(z.shape)}", **arrays)
+    return save(output, None, f": latents {list(z.shape)}", **arrays)
 
 
 def interpolate(
@@ -215,13 +217,13 @@ def interpolate(
         num_pairs: Rows, without --input.
         num_points: Columns, along the sphere, the two ends included.
     """
-    loaded, trained, output = _open(run, output or run / "interpolation.png", (".png",), num_pairs=num_pairs)
-    examples = _examples(loaded, input)
+    loaded, trained, output = open_run(run, output or run / "interpolation.png", (".png",), num_pairs=num_pairs)
+    examples = examples_of(loaded, input)
     sources = loaded.sources(examples.images if input is not None else inference.pairs_of_labels(examples, num_pairs))
     grid = inference.interpolate(*trained, sources, num_points, encoder=loaded.encoder)
     rows = {f"{i + 1}": row for i, row in enumerate(grid)}
-    plot = partial(plotting.save_interpolation, grid=grid)
-    return _save(output, lambda: save_examples(output, loaded.kind, plot, rows))
+    plot = partial(plotting.save_interpolation, grid=grid, ends=sources.reshape(-1, 2, *sources.shape[1:]))
+    return save(output, lambda: save_examples(output, loaded.kind, plot, rows))
 
 
 def sample(
@@ -235,13 +237,13 @@ def sample(
         num: How many; by default 64 images, or 6 of anything else.
         prior: The model's own, or Gaussians with full covariances; by default the model's, or a mixture.
     """
-    loaded, trained, output = _open(run, output or run / "samples.png", num=num)
+    loaded, trained, output = open_run(run, output or run / "samples.png", num=num)
     key, num = jax.random.key(seed), num or num_shown(loaded.kind).samples
     own = loaded.model.capabilities.sample is not None and prior in (None, "model")
     sources = None if own else loaded.sources(loaded.dataset().train.images)
     x_hat = inference.sample(*trained, sources, num, key, prior=prior, encoder=loaded.encoder)
     plot = partial(plotting.save_samples, samples=x_hat)
-    return _save(output, lambda: save_examples(output, loaded.kind, plot, {"samples": x_hat}), x_hat=x_hat)
+    return save(output, lambda: save_examples(output, loaded.kind, plot, {"samples": x_hat}), x_hat=x_hat)
 
 
 def superres(run: RunFolder, output: PictureOrArray = None, size: int = 256, input: Input = None, num: Num = 4) -> int:
@@ -252,10 +254,10 @@ def superres(run: RunFolder, output: PictureOrArray = None, size: int = 256, inp
     Args:
         size: Pixels on the longer side.
     """
-    loaded, trained, output = _open(run, output or run / "superresolution.png", size=size, num=num)
-    images = _examples(loaded, input, num=num).images
+    loaded, trained, output = open_run(run, output or run / "superresolution.png", size=size, num=num)
+    images = examples_of(loaded, input, num=num).images
     x_hat = inference.superresolve(*trained, images, size, progress="decode")
-    return _save(output, lambda: plotting.save_superresolution(output, images, x_hat), x_hat=x_hat)
+    return save(output, lambda: plotting.save_superresolution(output, images, x_hat), x_hat=x_hat)
 
 
 def inpaint(
@@ -275,81 +277,13 @@ def inpaint(
         hide: Which pixels are hidden.
         fraction: How many of all pixels are hidden.
     """
-    loaded, trained, output = _open(run, output or run / "inpainting.png", (".png",), num=num)
-    images = _examples(loaded, input, num=num).images
+    loaded, trained, output = open_run(run, output or run / "inpainting.png", (".png",), num=num)
+    images = examples_of(loaded, input, num=num).images
     known = inference.hide(images, hide, fraction, seed)
     completed = inference.inpaint(*trained, images, known)
-    return _save(output, lambda: plotting.save_inpainting(output, images, known, completed))
-
-
-def latents(run: RunFolder, output: Picture = None) -> int:
-    """Describe the latents: distribution, rank, labels in them.
-
-    Draws histogram, quantiles and spectra; the table goes into a .json beside it.
-    """
-    from gon_jax.runs.describe import describe_latents
-
-    loaded, trained, output = _open(run, output or run / "latents.png", (".png",))
-    table, z, spectra = describe_latents(loaded, progress=True)
-    print_table(table, max(map(len, table)), "{:.4g}")
-    write_json(output.with_suffix(".json"), table)
-    return _save(output, lambda: plotting.save_latents(output, z, spectra))
+    return save(output, lambda: plotting.save_inpainting(output, images, known, completed))
 
 
 COMMANDS: dict[str, Callable[..., int]] = {
-    f.__name__: f for f in (train, show, evaluate, reconstruct, encode, interpolate, sample, superres, inpaint, latents)
-}
-
-
-def _open(
-    folder: Path, output: Path | None, suffixes=(".png", ".npz"), *, which: str = "best", **counts: int | None
-) -> tuple[runs.Run, tuple[Model, Variables], Any]:
-    """Return the run, its model and variables, and the file to write, once counts and file are known to be good."""
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise ValueError(f"expected {name} of at least 1, got {count}")
-    if output is not None:
-        if output.suffix not in suffixes:
-            raise ValueError(f"expected an output that ends in {' or '.join(suffixes)}, got {output}")
-        place = next(parent for parent in output.absolute().parents if parent.exists())
-        if output.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
-            raise ValueError(f"expected an output in a folder that can be written to, got {output}; choose another")
-    use_caches(folder)
-    run = runs.load_run(folder, which)
-    return run, (run.model, run.variables), output
-
-
-def _part(data, split):
-    if (part := getattr(data, split)) is None:
-        raise ValueError(f"expected a dataset with a {split} split, got {data.name} without; choose --split test")
-    return part
-
-
-def _examples(loaded, paths, split="test", num=None):
-    """Return the examples of files, in the shape of the run's, or of a split: all, or some spread over it."""
-    if paths is not None:
-        examples, notes = read_pictures(paths, loaded.model.data_shape, loaded.config.data.reading)
-        print(*notes, sep="\n", file=sys.stderr, end="\n" * bool(notes))
-        return examples
-    part = _part(loaded.dataset(), split)
-    return part if num is None else take(part, inference.spread_indices(len(part.images), num))
-
-
-def _save(output, plot_fn, words="", **arrays):
-    """Write arrays into an .npz, or the picture that a function plots; print where."""
-    if output.suffix == ".npz":
-        write_file(output, lambda file: np.savez_compressed(file, **arrays))
-    else:
-        plot_fn()
-    print(f"{output}{words}")
-    return 0
-
-
-def use_caches(folder: Path) -> None:
-    """Keep compiled programs and matplotlib's fonts beside the runs, unless the user has a place for them."""
-    cache = folder.absolute().parent / ".cache"
-    os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))
-        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:  # a run is 150 programs, most of them small
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    f.__name__: f for f in (train, show, evaluate, reconstruct, encode, interpolate, sample, superres, inpaint)
+} | latent_commands.COMMANDS

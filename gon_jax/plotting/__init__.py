@@ -7,10 +7,12 @@ from gon_jax.plotting.image_grids import (
     save_image,
     save_inpainting,
     save_interpolation,
+    save_labeled,
     save_reconstructions,
     save_samples,
     save_superresolution,
     save_traversal,
+    to_pixels,
 )
 
 __all__ = [
@@ -20,10 +22,12 @@ __all__ = [
     "save_image",
     "save_inpainting",
     "save_interpolation",
+    "save_labeled",
     "save_latents",
     "save_reconstructions",
     "save_samples",
     "save_scatter",
     "save_superresolution",
     "save_traversal",
+    "to_pixels",
 ]

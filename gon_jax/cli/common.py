@@ -1,0 +1,85 @@
+"""What the subcommands share: types of their arguments, opening a run, reading examples, writing the result."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import numpy as np
+import tyro
+
+from gon_jax import inference, runs
+from gon_jax._files import write_file
+from gon_jax.base import Model, Variables
+from gon_jax.data import Split
+from gon_jax.data.folders import read_pictures
+from gon_jax.data.splits import take
+
+__all__ = ["Input", "Num", "Part", "Picture", "PictureOrArray", "Prior", "RunFolder", "Seed"]
+__all__ += ["examples_of", "open_run", "part_of_run", "save", "use_caches"]
+
+arg = tyro.conf.arg
+RunFolder = Annotated[Path, tyro.conf.Positional, arg(metavar="RUN", help="The run's folder.")]
+Picture = Annotated[Path | None, arg(help="A .png; by default in the run's folder.")]
+PictureOrArray = Annotated[Path | None, arg(help="A .png, by default in the run's folder; or an .npz (x_hat in 0..1).")]
+Prior = Literal["model", "mixture", "gaussian"]
+Part = Annotated[Literal["train", "validation", "test"], arg(help="Which part of the run's dataset.")]
+Input = Annotated[tuple[str, ...] | None, arg(help="Pictures, folders of them, files of arrays, in place of the data.")]
+Num = Annotated[int, arg(help="How many examples of the dataset.")]
+Seed = Annotated[int, arg(help="Seed of what is drawn at random.")]
+
+
+def open_run(
+    folder: Path, output: Path | None, suffixes: tuple[str, ...] = (".png", ".npz"), *, which: str = "best", **counts: int | None
+) -> tuple[runs.Run, tuple[Model, Variables], Any]:
+    """Return the run, its model and variables, and the file to write, once counts and file are known to be good."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"expected {name} of at least 1, got {count}")
+    if output is not None:
+        if output.suffix not in suffixes:
+            raise ValueError(f"expected an output that ends in {' or '.join(suffixes)}, got {output}")
+        place = next(parent for parent in output.absolute().parents if parent.exists())
+        if output.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
+            raise ValueError(f"expected an output in a folder that can be written to, got {output}; choose another")
+    use_caches(folder)
+    run = runs.load_run(folder, which)
+    return run, (run.model, run.variables), output
+
+
+def part_of_run(data: Any, split: str) -> Split:
+    """Return a split of a dataset, or say that there is none."""
+    if (part := getattr(data, split)) is None:
+        raise ValueError(f"expected a dataset with a {split} split, got {data.name} without; choose --split test")
+    return part
+
+
+def examples_of(loaded: runs.Run, paths: Any, split: str = "test", num: int | None = None) -> Split:
+    """Return the examples of files, in the shape of the run's, or of a split: all, or some spread over it."""
+    if paths is not None:
+        examples, notes = read_pictures(paths, loaded.model.data_shape, loaded.config.data.reading)
+        print(*notes, sep="\n", file=sys.stderr, end="\n" * bool(notes))
+        return examples
+    part = part_of_run(loaded.dataset(), split)
+    return part if num is None else take(part, inference.spread_indices(len(part.images), num))
+
+
+def save(output: Path, plot_fn: Any, words: str = "", **arrays: Any) -> int:
+    """Write arrays into an .npz, or the picture that a function plots; print where."""
+    if output.suffix == ".npz":
+        write_file(output, lambda file: np.savez_compressed(file, **arrays))
+    else:
+        plot_fn()
+    print(f"{output}{words}")
+    return 0
+
+
+def use_caches(folder: Path) -> None:
+    """Keep compiled programs and matplotlib's fonts beside the runs, unless the user has a place for them."""
+    cache = folder.absolute().parent / ".cache"
+    os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(cache / "jax"))
+        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:  # a run is 150 programs, most of them small
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

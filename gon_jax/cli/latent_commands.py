@@ -1,0 +1,160 @@
+"""The subcommands of `gon` for latents: what they are like, unusual and similar examples, a map, a traversal."""
+
+import csv
+import io
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+
+from gon_jax import inference, plotting
+from gon_jax import latents as latent_functions
+from gon_jax._files import write_file, write_json, write_text
+from gon_jax.cli.common import Input, Part, Picture, RunFolder, Seed, arg, examples_of, open_run, save
+from gon_jax.cli.tables import print_table
+
+__all__ = ["COMMANDS"]
+
+MAX_TRAINING = 10_000  # training examples that others are compared with
+
+
+def latents(run: RunFolder, output: Picture = None) -> int:
+    """Describe the latents: distribution, rank, labels in them.
+
+    Draws histogram, quantiles and spectra; the table goes into a .json beside it.
+    """
+    from gon_jax.runs.describe import describe_latents
+
+    loaded, trained, output = open_run(run, output or run / "latents.png", (".png",))
+    table, z, spectra = describe_latents(loaded, progress=True)
+    print_table(table, max(map(len, table)), "{:.4g}")
+    write_json(output.with_suffix(".json"), table)
+    return save(output, lambda: plotting.save_latents(output, z, spectra))
+
+
+def anomalies(
+    run: RunFolder, output: Path | None = None, input: Input = None, split: Part = "test", num: int = 10
+) -> int:
+    """Say which examples are most unlike the training data.
+
+    By their reconstruction error, and by the Mahalanobis distance of latents.
+
+    Args:
+        output: A .csv of all, by default anomalies.csv in the run's folder.
+        num: How many are printed.
+    """
+    loaded, trained, output = open_run(run, output or run / "anomalies.csv", (".csv",), num=num)
+    train = _training(loaded)
+    examples = examples_of(loaded, input, split)
+    scores = inference.anomaly_scores(*trained, train, loaded.sources(examples.images), encoder=loaded.encoder)
+    names = _names(examples)
+    for score, values in scores.items():
+        print(f"highest {score}:")
+        print_table({names[i]: float(values[i]) for i in np.argsort(-values)[:num]}, 20, "{:.4g}")
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["example", *scores])
+    rows.writerows(zip(names, *(values.tolist() for values in scores.values()), strict=True))
+    write_text(output, text.getvalue())
+    print(f"{output}: {len(names)} examples")
+    return 0
+
+
+def neighbors(
+    run: RunFolder,
+    output: Picture = None,
+    input: Input = None,
+    split: Part = "test",
+    num: Annotated[int, arg(help="How many examples of the dataset.")] = 8,
+    num_neighbors: int = 9,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+) -> int:
+    """Draw the training examples with the nearest latents.
+
+    Args:
+        num_neighbors: How many for each example.
+    """
+    output = output or run / "neighbors.png"
+    loaded, trained, output = open_run(run, output, (".png",), num=num, num_neighbors=num_neighbors)
+    train, examples = _training(loaded), examples_of(loaded, input, split, None if input is not None else num)
+    z_train, z = (
+        inference.encode_dataset(*trained, loaded.sources(images), encoder=loaded.encoder, progress="encode")
+        for images in (train, examples.images)
+    )
+    _, index = latent_functions.nearest_neighbors(z_train, z, num_neighbors, metric=metric)
+    grid = np.stack([np.concatenate([x[None], train[i]]) for x, i in zip(examples.images, index, strict=True)])
+    columns = ["example", *map(str, range(1, num_neighbors + 1))]
+    return save(output, lambda: plotting.save_labeled(output, [(plotting.image_grid(grid), [])], columns=columns))
+
+
+def draw_map(
+    run: RunFolder,
+    output: Picture = None,
+    split: Part = "test",
+    method: Literal["pca", "tsne", "umap"] = "pca",
+    seed: Seed = 0,
+) -> int:
+    """Draw the latents in the plane, by class.
+
+    Args:
+        method: Principal components, or t-SNE or UMAP (where umap-learn is installed), which keep neighborhoods.
+    """
+    loaded, trained, output = open_run(run, output or run / "map.png", (".png",))
+    examples, dataset = examples_of(loaded, None, split), loaded.dataset()
+    shown = inference.spread_indices(len(examples.images), 3000)
+    labels = np.zeros(len(shown), int) if examples.labels is None else examples.labels[shown]
+    sources = loaded.sources(examples.images[shown])
+    z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
+    points = latent_functions.latent_map(z, method, seed=seed)
+    plot = partial(plotting.save_scatter, names=dataset.class_names, title=f"latents, {method}")
+    return save(output, lambda: plot(output, points, labels))
+
+
+def traverse(run: RunFolder, output: Path | None = None, num: int = 8, span: float = 3.0) -> int:
+    """Draw what the directions of largest variance decode to.
+
+    Args:
+        output: A .png, or a .gif that moves; by default traversal.gif in the run's folder.
+        num: How many directions.
+        span: How far from the mean, in standard deviations.
+    """
+    from PIL import Image
+
+    loaded, trained, output = open_run(run, output or run / "traversal.gif", (".png", ".gif"), num=num)
+    sources = loaded.sources(_training(loaded))
+    z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
+    num_points = 9 if output.suffix == ".png" else 25
+    directions = latent_functions.principal_directions(z, min(num, len(z), z[0].size))
+    paths = np.stack([latent_functions.traversal(z.mean(axis=0), v, num_points, span) for v in directions])
+    x_hat = inference.decode_latents(*trained, paths.reshape(-1, *z.shape[1:]))
+    grid = x_hat.reshape(*paths.shape[:2], *x_hat.shape[1:])
+    if output.suffix == ".png":
+        return save(output, lambda: plotting.save_traversal(output, grid, span))
+    frames = [plotting.image_grid(plotting.to_pixels(grid[:, i]), len(grid)) for i in range(num_points)]
+    images = [Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames]
+    there_and_back = images + images[-2:0:-1]
+    options = {"save_all": True, "append_images": there_and_back[1:], "duration": 80, "loop": 0}
+    write_file(output, lambda file: there_and_back[0].save(file, "GIF", **options))
+    print(output)
+    return 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "latents": latents,
+    "anomalies": anomalies,
+    "neighbors": neighbors,
+    "map": draw_map,
+    "traverse": traverse,
+}
+
+
+def _training(loaded):
+    """Return at most 10,000 training examples, spread over all."""
+    images = loaded.dataset().train.images
+    return images[inference.spread_indices(len(images), MAX_TRAINING)]
+
+
+def _names(examples):
+    return [f"number {i}" for i in range(len(examples.images))] if examples.names is None else list(examples.names)
