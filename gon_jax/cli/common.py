@@ -31,7 +31,12 @@ Seed = Annotated[int, arg(help="Seed of what is drawn at random.")]
 
 
 def open_run(
-    folder: Path, output: Path | None, suffixes: tuple[str, ...] = (".png", ".npz"), *, which: str = "best", **counts: int | None
+    folder: Path,
+    output: Path | None,
+    suffixes: tuple[str, ...] = (".png", ".npz"),
+    *,
+    which: str = "best",
+    **counts: int | None,
 ) -> tuple[runs.Run, tuple[Model, Variables], Any]:
     """Return the run, its model and variables, and the file to write, once counts and file are known to be good."""
     for name, count in counts.items():
