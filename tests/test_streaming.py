@@ -291,6 +291,12 @@ def test_types_that_a_device_does_not_hold_are_converted_alike():
     same_losses(MODELS["classifier"](), data, data | {"x": Watched(data["x"])}, num_steps=4)
 
 
+def test_an_hdf5_dataset_is_a_source(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        same_losses(MODELS["gon"](), IMAGES, file.create_dataset("images", data=IMAGES), num_steps=4)
+
+
 def test_floats_out_of_range_and_damaged_files_stop_training(pictures):
     model, options = MODELS["gon"](), {"batch_size": 4, "progress": False}
     floats = IMAGES / np.float32(255)
