@@ -429,6 +429,34 @@ def sharded_ensemble():
     return max(errors)
 
 
+def sharded_capabilities():
+    """Return the same for bounds with keys of their own, classes, frozen encoders, and points known of each image."""
+    batch = batch_of(2 * DEVICES) | {"keys": jax.random.split(jax.random.key(0), 2 * DEVICES)}
+    batch["known"] = (batch["x"][..., 0] > 0.3).astype(float)
+    normal, field = vgon(conv(), inner_noise="none"), vgon(siren(), likelihood=squared_error, inner_noise="shared")
+    models = {name: right_of(name).model for name in ("gon", "vgon", "classifier", "implicit")}
+
+    def bound(model):
+        return lambda variables, batch: model.capabilities.bound(variables, batch["x"], batch["keys"]).log_weight
+
+    def inpaint(model):
+        points = grid(8, 8)
+        return lambda variables, batch: model.capabilities.at(points, batch["known"]).encode(variables, batch["x"])
+
+    functions = [(model, bound(model)) for model in (models["vgon"], normal, field)]
+    functions += [(model, inpaint(model)) for model in (models["implicit"], field)]
+    functions.append((models["gon"], lambda variables, batch: models["gon"].capabilities.freeze(variables)(batch["x"])))
+    functions.append((models["classifier"], lambda v, batch: models["classifier"].capabilities.classify(v, batch["x"])))
+    errors, specs = [], {"in_specs": (P(), P("data")), "out_specs": P("data"), "mesh": mesh_of(data=DEVICES)}
+    for model, function in functions:
+        variables = variables_of(model)
+        result = jax.jit(jax.shard_map(function, **specs))(variables, batch)
+        errors.append(
+            difference({"": result}, {"": np.concatenate(of_shards(partial(jax.jit(function), variables), batch))})
+        )
+    return max(errors)
+
+
 def sharded_pieces():
     """Return the same for convolutions that are cut into pieces, with their gradients."""
     transposed_conv.PIECE_BYTES = 2**8
@@ -455,7 +483,12 @@ SHARDED = {
 }
 for made in (function_decoder, siren, conv, partial(conv, "none")):
     SHARDED[f"strategies {getattr(made, '__name__', 'conv none')}"] = partial(sharded_strategies, made)
-SHARDED |= {"ensemble": sharded_ensemble, "pieces": sharded_pieces, "without jit": sharded_without_jit}
+SHARDED |= {
+    "ensemble": sharded_ensemble,
+    "capabilities": sharded_capabilities,
+    "pieces": sharded_pieces,
+    "without jit": sharded_without_jit,
+}
 
 
 @pytest.fixture(scope="module")
