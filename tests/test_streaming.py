@@ -357,6 +357,7 @@ PROCESS = """
 """
 
 
+@pytest.mark.slow
 def test_several_processes_read_their_shares_and_train_as_one():
     """Over gloo: batch statistics, and latents that are kept, are those of the whole batch."""
     with socket.socket() as free:
@@ -459,6 +460,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_stays_bounded(tmp_path):
     """2 GB of images, sparse on disk: trained on and evaluated in a process that never has 1.2 GiB."""
@@ -473,6 +475,7 @@ def test_memory_stays_bounded(tmp_path):
     assert float(run.stdout) < 1.2
 
 
+@pytest.mark.slow
 def test_the_benchmark_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compile fast
     input_pipeline.main(["--smoke", "--results", str(tmp_path)])

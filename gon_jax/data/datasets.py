@@ -150,7 +150,7 @@ def from_arrays(
     Example:
         >>> dataset = from_arrays([np.eye(8) > 0] * 20, ["a", "b"] * 10, num_validation=None)
         >>> [(name, len(part.images)) for name, part in dataset.parts().items()], dataset.class_names
-        ([('train', 16), ('validation', 2), ('test', 2)], ('a', 'b'))
+        ([('train', 17), ('validation', 1), ('test', 2)], ('a', 'b'))
     """
     given = {"train": (train, labels), "validation": (validation, validation_labels), "test": (test, test_labels)}
     given = {part: pair for part, pair in given.items() if pair[0] is not None}

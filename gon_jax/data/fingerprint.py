@@ -19,7 +19,7 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     >>> from gon_jax.data.splits import Split
     >>> images = Split(np.zeros((2, 1, 1, 1), np.uint8))
     >>> fingerprint(Dataset("a", images, None, images))["train"]
-    {'num': 2, 'shape': [1, 1, 1], 'data': 558161692, 'labels': None, 'names': None}
+    {'num': 2, 'shape': [1, 1, 1], 'data': 1104745215, 'labels': None, 'names': None}
     """
     parts: dict[str, Any] = {}
     for name, (data, labels, names) in dataset.parts().items():
