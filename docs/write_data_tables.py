@@ -17,7 +17,7 @@ from gon_jax.data import Reading, load
 
 PAGE = Path(__file__).parent / "data.md"
 GRAY = np.arange(40 * 8 * 8, dtype=np.uint32).reshape(40, 8, 8)
-BYTES = (GRAY % 256).astype(np.uint8)
+BYTES = (GRAY * GRAY // 7 % 256).astype(np.uint8)
 
 
 def _pictures(folder, images, suffix=".png"):

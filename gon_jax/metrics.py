@@ -204,8 +204,9 @@ def check_labels(labels: Array, num_classes: int) -> None:
     ValueError: expected labels "y" from 0 to 9, whole numbers, got int64 from 0 to 10: number the classes from 0
     """
     labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= num_classes:
-        got = f"{labels.dtype} from {labels.min()} to {labels.max()}"
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= num_classes:
+        number = labels.dtype.kind in "iuf" and labels.size
+        got = f"{labels.dtype} " + (f"from {labels.min()} to {labels.max()}" if number else f"{list(labels.shape)}")
         raise ValueError(
             f'expected labels "y" from 0 to {num_classes - 1}, whole numbers, got {got}: number the classes from 0'
         )

@@ -629,7 +629,7 @@ def test_coil20_is_the_pixels_whatever_the_archive_and_every_sixth_angle_is_test
     place = {pictures[i, j].tobytes(): (i, j) for i, j in np.ndindex(2, 12)}
     loaded = data.load("coil20", download=False)
     for split, angles in [("train", {0, 1, 2, 3, 4, 6, 7, 8, 9, 10}), ("test", {5, 11})]:
-        images, labels, _ = getattr(loaded, split)
+        images, labels, *_ = getattr(loaded, split)
         found = [place[image.tobytes()] for image in images]
         assert sorted(found) == [(i, j) for i in range(2) for j in sorted(angles)]
         assert labels.tolist() == [i for i, _ in found]

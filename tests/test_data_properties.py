@@ -116,7 +116,7 @@ def test_any_change_of_the_data_changes_their_fingerprint(part, change):
 
     before, parts = fingerprint(dataset(made())), made()
     assert describe_change(before, fingerprint(dataset(made()))) is None
-    images, labels, names = parts[part]
+    images, labels, names, _ = parts[part]
     if change == "images":
         images = images.copy()
         images[5, 3, 3, 0] ^= 1

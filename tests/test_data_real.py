@@ -77,7 +77,7 @@ def test_coil20_from_its_original(tmp_path, monkeypatch):
     monkeypatch.setenv("GON_DATA_DIR", str(tmp_path))
     whole, small = data.load("coil20", download=False), data.load("coil20", image_size=32, download=False)
     for split, num in [("train", 60), ("test", 12)]:
-        images, labels, _ = getattr(whole, split)
+        images, labels, *_ = getattr(whole, split)
         assert images.shape == (20 * num, 128, 128, 1) and np.bincount(labels).tolist() == [num] * 20
         np.testing.assert_array_equal(getattr(small, split).images, data.resize(images, 32))
         np.testing.assert_array_equal(getattr(small, split).labels, labels)

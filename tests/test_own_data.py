@@ -76,7 +76,7 @@ def test_folders_of_parts_by_any_name(tmp_path):
     for part, num in {"Training": 3, "VAL": 2, "test": 1, "extra": 4}.items():
         for name in ("cat", "dog"):
             for i in range(num):
-                save(tmp_path / part / name / f"{i}.png", pixels(8, 8, seed=i))
+                save(tmp_path / part / name / f"{i}.png", pixels(8, 8, seed=[i, *map(ord, part + name)]))
     save(tmp_path / "cover.png", pixels(8, 8))
     dataset = load(tmp_path, num_validation=None)
     assert [len(split.images) for split in dataset.parts().values()] == [6, 4, 2]
@@ -415,7 +415,7 @@ def test_csv(tmp_path):
         2,
     }
     (tmp_path / "d.csv").write_text("a,b,c\n1,x,y\n" * 1 + "2,x,z\n" * 12)
-    with refuses("expected numbers, and labels in one column at most, got words in b, c"):
+    with refuses("expected numbers, and one column of words or named label class", "got b, c"):
         load(tmp_path / "d.csv")
     (tmp_path / "e.csv").write_text("1,2\n3\n")
     with refuses("rows of one length, got lengths 1, 2"):
@@ -657,6 +657,9 @@ def test_a_dry_run_leaves_nothing_and_minutes_become_steps(photos, capsys, monke
     assert abs(seconds - 30) < 1 and abs(float(printed["seconds"]) - 30) < 1
     assert main(["train", "--dataset", "photos", *tiny, "--minutes", "0.001", "--run", "r"]) == 1
     assert "expected minutes for at least one step" in capsys.readouterr().err
+    for words in (["--minutes", "nan"], ["--minutes", "1", "--num-steps", "3"]):
+        assert main(["train", "--dataset", "photos", *tiny, *words, "--run", "r"]) == 1
+        assert capsys.readouterr().err.startswith("gon: expected")
     assert main(["train", "--dataset", "photos", *tiny, "--minutes", "1", "--resume", "--run", "r"]) == 1
     assert "a run keeps its number of steps" in capsys.readouterr().err
 
@@ -691,7 +694,7 @@ def test_data_above_the_limit_stay_where_they_are_and_train_to_the_same(tmp_path
     with refuses("expected image_size=None or 8 for array.npy, which is not read into memory, got 16"):
         load("array.npy", image_size=16, reading=Reading(memory_limit=1))
     np.save("deep.npy", np.arange(60 * 64).reshape(60, 8, 8, 1))
-    with refuses("expected uint8 or floats in [0, 1]", "got int64 (in deep.npy)"):
+    with refuses("expected uint8 and no value_range", "got int64 (in deep.npy)"):
         load("deep.npy", reading=Reading(memory_limit=1))
 
 
@@ -705,3 +708,162 @@ def test_the_benchmark_of_the_chosen_options_and_its_table(tmp_path, monkeypatch
     assert "| 49 of 8x8x1 | 2 | 3 | 0.05 |" in defaults.table({"a": result})
     text = defaults.PAGE.read_text()
     assert defaults.page_with(text) == text, "run `python -m benchmarks.defaults --table`"
+
+
+# --- what a hostile review found
+
+
+def test_another_byte_order_is_refused_where_it_would_be_read_as_other_numbers():
+    from gon_jax.data.sources import View
+    from gon_jax.decoders import conv_decoder
+    from gon_jax.models import gon
+
+    model = gon(conv_decoder((8, 8, 1), (3,), base_channels=2))
+    variables, images = model.init(jax.random.key(0)), np.random.default_rng(0).random((20, 8, 8, 1), np.float32)
+    with refuses("expected this machine's byte order, got >f4"):
+        evaluate(model, variables, images.astype(">f4"))
+    expected = evaluate(model, variables, images)
+    assert evaluate(model, variables, View(images.astype(">f4"))) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("spelling", ["photos", "./photos/", "photos/../photos", "link"])
+def test_changed_data_are_refused_under_any_spelling_of_their_path(photos, run, spelling, capsys):
+    (photos.parent / "link").symlink_to(photos)
+    assert main(["evaluate", str(run), "--dataset", spelling]) == 0
+    save(photos / "cat" / "new.png", pixels(8, 8, 3, seed=99))
+    assert main(["evaluate", str(run), "--dataset", spelling]) == 1
+    assert "train: 38 examples in place of 37" in capsys.readouterr().err
+
+
+def test_files_have_one_fingerprint_in_memory_and_out_of_it_and_any_of_them_counts(photos, monkeypatch):
+    pytest.importorskip("grain")
+    monkeypatch.chdir(photos.parent)
+    load_as = [load("photos", image_size=8, reading=Reading(memory_limit=limit)) for limit in (None, 1)]
+    first, second = map(data.fingerprint, load_as)
+    assert first == second
+    config = Config().replace(dataset="photos", **TINY, memory=1e-9)
+    train(config, "run", progress=False, pictures=False)
+    longer = config.replace(num_steps=8, memory=None)
+    (photos.parent / "photos").rename(photos.parent / "moved")
+    train(longer.replace(dataset="moved"), "run", resume=True, progress=False, pictures=False)
+    for path in sorted((photos.parent / "moved").rglob("*.png")):
+        contents = path.read_bytes()
+        save(path, pixels(8, 8, 3, seed=123))
+        with refuses("other contents"):
+            gon_jax.load_run("run").dataset()
+        path.write_bytes(contents)
+    gon_jax.load_run("run").dataset()
+
+
+def test_headers_and_missing_cells_of_csv(tmp_path):
+    def read(text):
+        (tmp_path / "a.csv").write_text(text)
+        dataset = load(tmp_path / "a.csv")
+        return len(dataset.train.images) + len(dataset.test.images), dataset.class_names
+
+    rows = "".join(f"0.{i:02d},0.5,{'cat' if i % 2 else 'dog'}\n" for i in range(20))
+    assert read("0,1,label\n" + rows) == read("0,1,animal\n" + rows) == read("a,b,c\n" + rows) == (20, ("cat", "dog"))
+    assert read(rows) == (20, ("cat", "dog")) and read(rows.replace(",cat", ", cat ")) == (20, ("cat", "dog"))
+    for text, words in {
+        ",0.5,cat\n" + rows: ["expected finite values, got 1 NaN", "first in number 0"],
+        "x,y\n" + "".join(f"0.{i},0.{i}5\n" for i in range(20)): ["words or whole numbers as labels, got fractions"],
+        rows + "0.1,0.2,\n": ["expected a label in each row, got none in row 21"],
+        "a,b\n": ["expected rows of numbers, got the names a, b alone"],
+        "a;b\n1;2\n3;4\n": ["expected columns of numbers", "is the separator a comma?"],
+    }.items():
+        with refuses(*words):
+            read(text)
+
+
+def test_sound_that_would_be_cut_off_is_refused(tmp_path):
+    for i, scale in enumerate((1, 8000, np.nan)):
+        wavfile.write(tmp_path / f"{i}.wav", 8000, (np.linspace(-1, 1, 64) * scale).astype(np.float32))
+    assert data.read_images(tmp_path / "0.wav", (64, 1)).shape == (1, 64, 1)
+    for i, got in ((1, "got -8000 to 8000"), (2, "got nan to nan")):
+        with refuses("expected float samples from -1 to 1", f"{i}.wav", got):
+            data.read_images(tmp_path / f"{i}.wav", (64, 1))
+
+
+def test_pictures_at_hand_follow_the_rules_of_files():
+    palette = [Image.fromarray(pixels(8, 8, 3, seed=i)).quantize(8) for i in range(20)]
+    dataset = from_arrays(palette)
+    held_out = draw_held_out(20, 2)
+    expected = np.stack([np.asarray(picture.convert("RGB")) for picture in palette])
+    np.testing.assert_array_equal(dataset.test.images, expected[held_out])
+    clear = [Image.fromarray(np.full((8, 8, 4), 9, np.uint8))] * 20
+    with refuses("expected an opaque picture, got transparency", "(in number 0)"):
+        from_arrays(clear)
+    assert from_arrays(clear, reading=Reading(background="white")).train.images.shape == (18, 8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("reading", "words"),
+    [
+        (Reading(value_range=(1, 0)), "expected value_range of a finite lower and higher value, got (1, 0)"),
+        (Reading(value_range=(0, float("inf"))), "expected value_range of a finite"),
+        (Reading(kind="foo"), "expected kind one of table, points, audio, images, voxels, video, None, got 'foo'"),
+        (Reading(background="notacolor"), "expected a background color"),
+        (Reading(on_error="ignore"), "expected on_error one of skip, stop"),
+    ],
+)
+def test_choices_are_checked(reading, words):
+    with refuses(words):
+        from_arrays(pixels(20, 8, 8), reading=reading)
+    with refuses("expected numbers for a value_range, got booleans"):
+        from_arrays(pixels(20, 8, 8) > 9, reading=Reading(value_range=(0, 255)))
+
+
+def test_sixteen_bits_in_ppm_and_transparency_in_deep_gray(tmp_path):
+    array = np.random.default_rng(0).integers(0, 65536, (4, 5, 3), dtype=np.uint16)
+    (tmp_path / "a.ppm").write_bytes(b"P6 5 4 65535\n" + array.astype(">u2").tobytes())
+    with refuses("expected 8 bits per channel, got more", "a.ppm"):
+        data.read_images(tmp_path / "a.ppm")
+
+
+def test_parts_that_are_there_are_used_or_refused(tmp_path):
+    for i in range(20):
+        save(tmp_path / "photos" / "train" / f"{i}.png", pixels(8, 8, seed=i))
+    (tmp_path / "photos" / "test").mkdir()
+    with refuses("expected files in the parts of", "got none in test"):
+        load(tmp_path / "photos")
+    (tmp_path / "photos" / "test" / "a.png").write_bytes(b"damaged")
+    with refuses("expected files that can be read in each part", "none for test"):
+        load(tmp_path / "photos")
+    save(tmp_path / "photos" / "test" / "a.png", pixels(8, 8, seed=3))
+    assert any("1 files have the contents of others" in note for note in load(tmp_path / "photos").notes)
+    np.savez(tmp_path / "a.npz", test_images=pixels(20, 8, 8))
+    with refuses("or x_train with x_val or x_test, got the keys test_images"):
+        load(tmp_path / "a.npz")
+    with refuses("expected test data, got None with labels"):
+        from_arrays(pixels(20, 8, 8), test_labels=[1])
+    with refuses("expected train data, got None"):
+        from_arrays(None)
+    with refuses("expected the name or the path of a dataset, got an empty one"):
+        load("")
+
+
+def test_a_classifier_refuses_labels_of_any_part_before_training(tmp_path):
+    for part, names in {"train": ["cat", "dog"], "test": ["fox"]}.items():
+        for name in names:
+            for i in range(20):
+                save(tmp_path / "photos" / part / name / f"{i}.png", pixels(8, 8, seed=i))
+    config = Config().replace(dataset=str(tmp_path / "photos"), **TINY, model="classifier", num_classes=2)
+    with refuses("expected labels below num_classes=2, got 2; take --num-classes 3"):
+        train(config, tmp_path / "run", progress=False, pictures=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_small_data_do_not_save_more_often_than_200_times(photos):
+    config = Config().replace(dataset=str(photos), **TINY | {"num_steps": 2000, "batch_size": 37})
+    train(config, photos.parent / "run", progress=False, pictures=False)
+    rows = (photos.parent / "run" / "metrics.jsonl").read_text().splitlines()
+    assert sum("validation.squared_error" in row for row in rows) == 200
+
+
+def test_labels_of_hdf5_are_strings(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"], file["labels"], file["about"] = pixels(20, 8, 8), ["b", "a"] * 10, "words"
+        file["nothing"] = h5py.Empty("f4")
+    dataset = load(tmp_path / "a.h5")
+    assert dataset.class_names == ("a", "b") and "about []" in " ".join(dataset.notes)

@@ -87,6 +87,10 @@ def _train(config, given, folder, resume, overwrite, minutes, dry_run):
     folder, dataset = folder or Path("runs") / f"{config.model.name}-{Path(config.data.dataset).stem}", None
     if resume and (minutes is not None or dry_run):
         raise ValueError("expected neither --minutes nor --dry-run with --resume: a run keeps its number of steps")
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ValueError(f"expected minutes above 0, got {minutes}")
+    if minutes is not None and given is not None and "num_steps" in given:
+        raise ValueError("expected --minutes or --num-steps, got both: each says how long to train")
     use_caches(folder)
     with stop_requested() as should_stop:
         if resume and given is not None:  # what was chosen then, not what would be now
@@ -198,7 +202,7 @@ def encode(run: RunFolder, output: Path | None = None, input: Input = None, spli
             names of classes where the data have them.
     """
     loaded, trained, output = open_run(run, output or run / "latents.npz", (".npz",))
-    images, labels, names = examples_of(loaded, input, split)
+    images, labels, names, _ = examples_of(loaded, input, split)
     sources = loaded.sources(images)
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
     classes = None if labels is None else (loaded.fingerprint or {}).get("class_names")

@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gon_jax._files import one_line
-from gon_jax.data.arrays import READING, Kind, Reading, convert_data, name_axes
-from gon_jax.data.sources import View, free_memory, num_bytes
+from gon_jax.data.arrays import READING, ROUNDING, Kind, Reading, convert_data, name_axes
+from gon_jax.data.image_files import from_pictures
+from gon_jax.data.sources import View, free_memory, num_bytes, read_in_order
 from gon_jax.data.splits import Split, class_numbers, read_keys
 
 __all__ = ["ARRAY_SUFFIXES", "SOUND_SUFFIXES", "Parts", "convert_parts", "read_arrays", "read_sound"]
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv")
 SOUND_SUFFIXES = (".wav",)
+MISSING = ("", "na", "nan", "null", "none", "?")  # cells of a CSV file
 LABEL_COLUMNS = ("label", "class", "target", "y")  # of a CSV file
 
 
@@ -37,7 +39,9 @@ def convert_parts(given: dict[str, tuple[Any, Any]], source: Any, reading: Readi
     parts, kinds, notes = {}, {}, []
     for part, (data, _) in given.items():
         where = f"{source}, {part}" if part and len(given) > 1 else source
-        parts[part], kinds[part], more = convert_data(data, where, reading)
+        pictures = from_pictures(data, reading)
+        choices = reading if pictures is data else reading._replace(value_range=None)  # which they have followed
+        parts[part], kinds[part], more = convert_data(pictures, where, choices)
         notes += [note for note in more if note not in notes]
     first = next(iter(parts))
     for part, data in parts.items():
@@ -103,14 +107,17 @@ def _as_source(path, reading):
     try:
         data, kind, notes = name_axes(np.load(path, mmap_mode="r"), reading.kind)
     except ValueError as error:
-        raise ValueError(f"{one_line(error)} (in {path})") from error
-    if reading.value_range is not None or not (data.dtype == np.uint8 or data.dtype.kind == "f"):
+        raise ValueError(f"{' '.join(str(error).split())} (in {path})") from error
+    if reading.value_range is not None or data.dtype != np.uint8:  # others are converted, as a whole
         raise ValueError(
-            f"expected uint8 or floats in [0, 1] and no value_range of data that are not read into memory, got "
-            f"{data.dtype} (in {path}): convert the file, or give a higher memory_limit"
+            f"expected uint8 and no value_range of data that are not read into memory, got {data.dtype} (in {path}): "
+            "convert the file, or give a higher memory_limit"
         )
+    view = View(data)
+    if not any(rows.max() > 1 for _, rows in read_in_order(view)):
+        raise ValueError(f"expected integers in 0..255, got only 0 and 1 (in {path}): multiply by 255")
     notes = [f"{path}: {num_bytes(data) / 1e9:.3g} GB, read as needed", *notes]
-    return Parts({"": Split(View(data))}, kind, None, notes)
+    return Parts({"": Split(view)}, kind, None, notes)
 
 
 def _read_numpy(path):
@@ -127,47 +134,69 @@ def _read_hdf5(path):
         raise ImportError(f"expected h5py to read {path}, got {error}: pip install h5py") from error
     arrays = {}
     with h5py.File(path) as file:
-        file.visititems(lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+
+        def keep(name, item):
+            if isinstance(item, h5py.Dataset) and item.shape is not None:  # an empty one has no shape
+                arrays[name] = np.asarray(item[()])
+
+        file.visititems(keep)
     return arrays
 
 
 def _read_csv(path):
-    """Return a table's numbers and labels; the first row are names if any of them is no number."""
+    """Return a table's numbers and labels."""
     with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if row]
+        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
     if not rows or len({len(row) for row in rows}) > 1:
         widths = sorted({len(row) for row in rows})
         raise ValueError(f"expected rows of one length, got lengths {', '.join(map(str, widths)) or 'of nothing'}")
-    has_header = not all(map(_is_number, rows[0])) and (len(rows) == 1 or _types(rows[0]) != _types(rows[1]))
-    header = rows.pop(0) if has_header else [f"column {i + 1}" for i in range(len(rows[0]))]
+    header = rows.pop(0) if _is_header(*rows) else [f"column {i + 1}" for i in range(len(rows[0]))]
+    if not rows:
+        raise ValueError(f"expected rows of numbers, got the names {', '.join(header)} alone")
     columns = dict(enumerate(zip(*rows, strict=True)))
     words = [i for i, column in columns.items() if not all(map(_is_number, column))]
-    chosen = [i for i, name in enumerate(header) if name.strip().lower() in LABEL_COLUMNS] or words
+    chosen = [i for i, name in enumerate(header) if name.lower() in LABEL_COLUMNS] or words
     if len(chosen) > 1 or set(words) - set(chosen):
-        got = ", ".join(header[i] for i in words) or "none"
+        got = ", ".join(header[i] for i in sorted({*chosen, *words}))
         raise ValueError(
-            f"expected numbers, and labels in one column at most, got words in {got}: leave the others out"
+            f"expected numbers, and one column of words or named {' '.join(LABEL_COLUMNS)}, got {got}: drop the others"
         )
     labels = {"labels": _labels(columns.pop(chosen[0]))} if chosen else {}
-    return {"x": np.array(list(columns.values()), np.float64).T} | labels
+    if not columns:
+        raise ValueError(f"expected columns of numbers, got {', '.join(header)}: is the separator a comma?")
+    table = [[np.nan if cell.lower() in MISSING else float(cell) for cell in column] for column in columns.values()]
+    return {"x": np.array(table, np.float64).T} | labels
+
+
+def _is_header(first, *others):
+    """Return whether the first row are names: a label's, a word above numbers, or 0, 1, ... beside a word."""
+    words = [i for i, cell in enumerate(first) if not _is_number(cell)]
+    if any(first[i].lower() in LABEL_COLUMNS for i in words):
+        return True
+    if any(all(_is_number(row[i]) for row in others) for i in words):
+        return True
+    return bool(words) and len(words) < len(first) and all(c == str(i) for i, c in enumerate(first) if i not in words)
 
 
 def _labels(column):
+    """Return a column's labels, whole numbers or words."""
+    if missing := [i + 1 for i, cell in enumerate(column) if cell.lower() in MISSING]:
+        raise ValueError(f"expected a label in each row, got none in row {missing[0]}: leave out what has no label")
+    if not all(map(_is_number, column)):
+        return np.array(column, str)
     try:
         return np.array(column, np.int64)
     except ValueError:
-        return np.array(column, str)
-
-
-def _types(row):
-    return [_is_number(cell) for cell in row]
+        got = "got fractions: rename the column, or drop it"
+        raise ValueError(f"expected words or whole numbers as labels, {got}") from None
 
 
 def _is_number(cell):
+    """Return whether a cell holds a number, or nothing: that is refused with its row, as what is not finite."""
     try:
         float(cell)
     except ValueError:
-        return False
+        return cell.lower() in MISSING
     return True
 
 
@@ -189,6 +218,11 @@ def read_sound(path: Path) -> tuple[np.ndarray, int]:
         sound = (sound.astype(np.float64) - 128) / 128
     elif sound.dtype.kind == "i":
         sound = sound / -float(np.iinfo(sound.dtype).min)
+    if not len(sound):
+        raise ValueError(f"expected sound in {path}, got no samples: remove it")
+    if not np.abs(sound).max() <= 1 + ROUNDING:  # true of NaN too
+        got = f"{sound.min():.4g} to {sound.max():.4g}"
+        raise ValueError(f"expected float samples from -1 to 1 in {path}, got {got}: divide them by their largest")
     return (0.5 + 0.5 * np.clip(sound, -1, 1)).reshape(len(sound), -1).astype(np.float32), rate
 
 

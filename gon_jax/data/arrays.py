@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 __all__ = ["KINDS", "READING", "Framing", "Kind", "OnError", "Reading", "check_data", "check_images", "check_size"]
-__all__ += ["convert_data", "frame", "kind_of", "name_axes", "resize"]
+__all__ += ["check_reading", "convert_data", "frame", "kind_of", "name_axes", "resize"]
 
 ROUNDING = 1e-5  # how far outside [0, 1] a float may be after a user's own arithmetic
 CHUNK = 2**24  # values that are converted at once: data larger than half the memory fit as bytes
@@ -90,6 +90,10 @@ def check_data(data: Any, data_shape: Sequence[int] | None = None) -> Any:
             "examples with numpy.stack"
         )
     _check_shape(tuple(data.shape), data_shape)
+    if not data.dtype.isnative:  # which compiled functions would read as other numbers, without an error
+        raise ValueError(
+            f"expected this machine's byte order, got {data.dtype}: convert with x.astype(x.dtype.newbyteorder('='))"
+        )
     if data.dtype == jnp.uint8:
         return data
     if not jnp.issubdtype(data.dtype, jnp.floating):
@@ -195,10 +199,37 @@ def name_axes(data: np.ndarray, kind: Kind | None) -> tuple[np.ndarray, Kind, li
     return data, found, []
 
 
+def check_reading(reading: Reading) -> Reading:
+    """Return choices unchanged, or say in one line what is wrong with them.
+
+    Raises:
+        ValueError: an unknown name or color, or a value range that is no finite lower and higher value.
+    """
+    for name, known in {"framing": get_args(Framing), "kind": (*KINDS, None), "on_error": get_args(OnError)}.items():
+        if (value := getattr(reading, name)) not in known:
+            raise ValueError(f"expected {name} one of {', '.join(map(str, known))}, got {value!r}")
+    if reading.value_range is not None:
+        low, high = reading.value_range
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(f"expected value_range of a finite lower and higher value, got {reading.value_range}")
+    if reading.background is not None:
+        from PIL import ImageColor
+
+        try:
+            ImageColor.getrgb(reading.background)
+        except ValueError:
+            raise ValueError(
+                f"expected a background color, by name or as #rrggbb, got {reading.background!r}"
+            ) from None
+    return reading
+
+
 def _to_kept(data, kind, value_range):
     if not (data.dtype == bool or any(jnp.issubdtype(data.dtype, real) for real in (jnp.integer, jnp.floating))):
         raise ValueError(f"expected real numbers, got {data.dtype}: convert them with x.astype(float)")
     exact = kind in ("audio", "table", "points")  # floats stay floats
+    if value_range is not None and data.dtype == bool:
+        raise ValueError("expected numbers for a value_range, got booleans, which are black and white: leave it out")
     if value_range is not None:
         return _scale(data, value_range, np.float32 if exact else np.uint8)
     if data.dtype == bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gon_jax.data.array_files import ARRAY_SUFFIXES, Parts, convert_parts, read_arrays
-from gon_jax.data.arrays import READING, Reading, check_size, resize
+from gon_jax.data.arrays import READING, Reading, check_reading, check_size, resize
 from gon_jax.data.folders import read_folder
 from gon_jax.data.sources import is_source
 from gon_jax.data.splits import Dataset, Split, draw_held_out, take
@@ -106,10 +106,14 @@ def load(
         >>> digits.train.images.shape, digits.validation.labels.shape, digits.test.images.shape
         ((1342, 32, 32, 1), (100,), (355, 32, 32, 1))
     """
-    image_size = None if image_size is None else check_size(image_size)
+    image_size, reading = None if image_size is None else check_size(image_size), check_reading(reading)
+    if not str(name).strip():
+        raise ValueError("expected the name or the path of a dataset, got an empty one: a variable that is not set?")
     path = Path(name).expanduser()
     if (known := _known(name)) is not None:
         parts = convert_parts(_call(known, str(name), image_size, download), name, reading)
+        if path.exists():
+            parts.notes.append(f"the dataset {name} is meant, not the file or folder of that name: say ./{name} for it")
     elif path.is_dir():
         found, class_names, notes = read_folder(path, image_size, reading)
         of_images = next(iter(found.values())).images.ndim == 4
@@ -153,8 +157,11 @@ def from_arrays(
         ([('train', 17), ('validation', 1), ('test', 2)], ('a', 'b'))
     """
     given = {"train": (train, labels), "validation": (validation, validation_labels), "test": (test, test_labels)}
+    for part, (data, its_labels) in given.items():
+        if data is None and (part == "train" or its_labels is not None):
+            raise ValueError(f"expected {part} data, got None" + ("" if its_labels is None else " with labels"))
     given = {part: pair for part, pair in given.items() if pair[0] is not None}
-    parts = convert_parts(given, name, reading)
+    parts = convert_parts(given, name, check_reading(reading))
     return _divide(name, parts, image_size, num_validation, reading)
 
 
@@ -180,6 +187,8 @@ def _divide(name, read, image_size, num_validation, reading, *, mixed=False):
             )
     else:
         num_validation = min(5000, num_examples // 10) if num_validation is None else num_validation
+        if not isinstance(num_validation, int | np.integer):
+            raise ValueError(f"expected num_validation, a whole number, got {num_validation!r}")
         if not 0 <= num_validation < num_examples:
             why = f"{name} has {num_examples} training examples, and some must remain"
             raise ValueError(f"expected num_validation from 0 to {num_examples - 1}, got {num_validation}: {why}")

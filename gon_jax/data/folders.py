@@ -1,6 +1,8 @@
 """A user's own folders: what is in them, which part and class each file is of, and their pictures read by threads."""
 
+import io
 import os
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,7 @@ import numpy as np
 from gon_jax._files import one_line
 from gon_jax.data.array_files import ARRAY_SUFFIXES, SOUND_SUFFIXES, read_arrays, read_sound
 from gon_jax.data.arrays import READING, Reading, check_data
-from gon_jax.data.image_files import convert_picture, image_suffixes, open_picture
+from gon_jax.data.image_files import convert_picture, image_suffixes, is_gray, open_picture
 from gon_jax.data.picture_sources import FileSource
 from gon_jax.data.sources import View, free_memory, num_bytes
 from gon_jax.data.splits import Split, part_of, take
@@ -112,7 +114,7 @@ def read_pictures(
     for source in sources:
         if source.is_dir() and suffixes:
             found = find_files(source, suffixes)
-            read, kept = _read_many(found.paths, size, channels, reading, notes)
+            read, kept, _ = _read_many(found.paths, size, channels, reading, notes)
             notes += _notes(source, len(kept), found.left_out)
         elif source.suffix.lower() in (*ARRAY_SUFFIXES, *SOUND_SUFFIXES):
             read, kept = [], []
@@ -169,10 +171,13 @@ def read_folder(
         notes.append(f"left out, being in none of {', '.join(parts)}: {_count(outside)}")
     chosen = [i for i, place in enumerate(places) if not parts or place[0] in parts and len(place) > 1]
     files = [found.paths[i] for i in chosen]
+    empty = [name for name in _subfolders(path) if part_of(name) and parts and not any(p[0] == name for p in places)]
+    if empty:
+        raise ValueError(f"expected files in the parts of {path}, got none in {', '.join(empty)}: fill or remove them")
     if size and found.paths[0].suffix.lower() not in SOUND_SUFFIXES and _too_many(files, size, reading):
-        data, kept = _as_source(files, size, reading, notes)
+        data, kept, checksums = _as_source(files, size, reading, notes)
     else:
-        images, kept = _read_many(files, size, None, reading, notes)
+        images, kept, checksums = _read_many(files, size, None, reading, notes)
         data = _stack(images, kept, "pass image_size") if images[0].ndim == 3 else _stack_sounds(images, kept)
     notes = _notes(path, len(kept), found.left_out) + notes
     below = [file.relative_to(path).parts[1 if parts else 0 : -1] for file in kept]
@@ -184,11 +189,21 @@ def read_folder(
         alone = next(file for file, place in zip(kept, below, strict=True) if not place)
         notes.append(f"no labels: {sum(not place for place in below)} files are in no subfolder, such as {alone}")
     names = np.array([file.relative_to(path).as_posix() for file in kept])
-    split = Split(data, labels, names)
+    split = Split(data, labels, names, checksums)
     part = np.array([parts[name.split("/")[0]] if parts else "" for name in names])
     present = dict.fromkeys(part)  # in order
+    if lost := set(parts.values()) - set(present):
+        raise ValueError(
+            f"expected files that can be read in each part of {path}, got none for {', '.join(sorted(lost))}"
+        )
+    if twice := len(checksums) - len(np.unique(checksums)):
+        notes.append(f"{twice:,} files have the contents of others: of them some may be held out, and some trained on")
     whole = {name: split if len(present) == 1 else take(split, np.flatnonzero(part == name)) for name in present}
     return whole, classes if labels is not None else None, notes
+
+
+def _subfolders(path):
+    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _parts(path, folders):
@@ -211,33 +226,39 @@ def _too_many(files, size, reading):
 
 
 def _as_source(files, size, reading, notes):
-    """Return pictures as a source, which decodes them when they are needed, and the paths of those with a header."""
+    """Return pictures as a source, which decodes them when needed; paths and checksums of those with a header."""
     from PIL import Image
+    from tqdm.auto import tqdm
 
-    def mode_of(path):
+    def look_at(path):
         try:
-            with Image.open(path) as picture:
-                return picture.mode
+            contents = path.read_bytes()
+            with Image.open(io.BytesIO(contents)) as picture:
+                return is_gray(picture, reading), zlib.crc32(contents)
         except Exception as error:  # Pillow's plugins raise many kinds for a damaged file
             if reading.on_error == "stop":
                 raise ValueError(f"expected an image, got {path}, which cannot be read ({one_line(error)})") from error
             return None
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        modes = dict(zip(files, threads.map(mode_of, files), strict=True))
-    kept = [path for path, mode in modes.items() if mode]
+        bar = tqdm(threads.map(look_at, files), "look at files", len(files), leave=False, delay=2)
+        seen = dict(zip(files, bar, strict=True))
+    kept = [path for path, found in seen.items() if found]
     if len(kept) < len(files):
-        notes.append(
-            f"{len(files) - len(kept)} damaged, skipped: {next(p for p, mode in modes.items() if not mode)} ..."
-        )
-    gray = all(modes[path] in ("1", "L", "LA", "I;16", "I", "F") for path in kept)
+        notes.append(_damaged([path for path, found in seen.items() if not found]))
+    gray = all(seen[path][0] for path in kept)
     source = FileSource(kept, (*size, 1 if gray else 3), reading)
     notes.append(f"{num_bytes(source) / 1e9:.3g} GB of pixels, read as needed")
-    return View(source), kept
+    return View(source), kept, np.array([seen[path][1] for path in kept], np.uint32)
+
+
+def _damaged(paths):
+    some = ", ".join(map(str, paths[:FEW])) + (" ..." if len(paths) > FEW else "")
+    return f"{len(paths)} damaged, skipped: {some}"
 
 
 def _read_many(paths, size, channels, reading, notes):
-    """Return the arrays of many files, read by threads in order, and the paths of those that could be read."""
+    """Return the arrays of many files, read by threads in order; paths and checksums of those that could be read."""
     from tqdm.auto import tqdm
 
     rates: dict[int, Path] = {}
@@ -247,21 +268,24 @@ def _read_many(paths, size, channels, reading, notes):
         if path.suffix.lower() in SOUND_SUFFIXES:
             sound, rate = read_sound(path)
             rates.setdefault(rate, path)
-            return sound
-        picture = open_picture(path, reading)
+            return sound, zlib.crc32(path.read_bytes())
+        contents = path.read_bytes()
+        picture = open_picture(contents, reading, path)
         if size is not None and picture.width * size[0] != picture.height * size[1]:
             framed.append(path)
-        return convert_picture(picture, size, channels, reading)
+        return convert_picture(picture, size, channels, reading), zlib.crc32(contents)
 
-    arrays, kept, damaged = [], [], {}
+    arrays, kept, checksums, damaged = [], [], [], {}
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         futures = [threads.submit(read, path) for path in paths]
         bar = tqdm(zip(paths, futures, strict=True), "read files", len(paths), leave=False, delay=2)
         try:
             for path, future in bar:
                 if (error := future.exception()) is None:
-                    arrays.append(future.result())
+                    array, checksum = future.result()
+                    arrays.append(array)
                     kept.append(path)
+                    checksums.append(checksum)
                 elif reading.on_error == "stop" or "which cannot be read" not in str(error):
                     raise error
                 else:
@@ -276,9 +300,8 @@ def _read_many(paths, size, channels, reading, notes):
     if framed:
         notes.append(f"{len(framed):,} of another aspect ratio, framed by {reading.framing!r}")
     if damaged:
-        some = ", ".join(map(str, [*damaged][:FEW])) + (" ..." if len(damaged) > FEW else "")
-        notes.append(f"{len(damaged)} damaged, skipped: {some}")
-    return arrays, kept
+        notes.append(_damaged([*damaged]))
+    return arrays, kept, np.array(checksums, np.uint32)
 
 
 def _convert_array(image, size, channels, reading):

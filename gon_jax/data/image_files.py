@@ -9,7 +9,7 @@ import numpy as np
 from gon_jax._files import one_line
 from gon_jax.data.arrays import READING, Reading
 
-__all__ = ["convert_picture", "image_suffixes", "open_picture"]
+__all__ = ["convert_picture", "from_pictures", "image_suffixes", "is_deep", "is_gray", "open_picture"]
 
 GRAY_MODES, COLOR_MODES = ("1", "L"), ("RGB", "P", "CMYK", "YCbCr", "HSV", "LAB", "RGBX")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -37,11 +37,14 @@ def image_suffixes() -> tuple[str, ...]:
     return tuple(sorted(known - set(NOT_PICTURES)))
 
 
-def open_picture(path: str | os.PathLike | bytes, reading: Reading = READING) -> Any:
+def open_picture(
+    path: str | os.PathLike | bytes, reading: Reading = READING, name: str | os.PathLike = "the data"
+) -> Any:
     """Return a picture as a Pillow image of mode L or RGB, turned as its EXIF says; of a moving one the first frame.
 
     Args:
         path: of a file, or its contents.
+        name: of the contents, for messages.
         reading: choices; `background` and `value_range` count here.
 
     Raises:
@@ -51,10 +54,10 @@ def open_picture(path: str | os.PathLike | bytes, reading: Reading = READING) ->
     """
     from PIL import Image, ImageOps
 
-    where = "the data" if isinstance(path, bytes) else path
+    where = name if isinstance(path, bytes) else path
     try:
         with Image.open(io.BytesIO(path) if isinstance(path, bytes) else path) as file:
-            deep = file.mode in DEEP_MODES or any(";16" in str(tile[-1]) for tile in file.tile)
+            deep = is_deep(file)
             picture = ImageOps.exif_transpose(file)
             picture.load()
     except FileNotFoundError:
@@ -68,6 +71,50 @@ def open_picture(path: str | os.PathLike | bytes, reading: Reading = READING) ->
         return _on_background(picture, reading.background)
     except ValueError as error:
         raise ValueError(f"{error} (in {where})") from None
+
+
+def is_deep(picture: Any) -> bool:
+    """Return whether a picture that is not decoded yet has more than 8 bits per channel."""
+    options = [tile[-1] for tile in picture.tile]
+    deep = any(";16" in str(option) for option in options)
+    if picture.format == "PPM":  # says the largest value
+        deep |= any(isinstance(a, int) and a > 255 for option in options if isinstance(option, tuple) for a in option)
+    return picture.mode in DEEP_MODES or deep
+
+
+def is_gray(picture: Any, reading: Reading = READING) -> bool:
+    """Return whether `open_picture` returns a gray picture, of one that is not decoded yet."""
+    if picture.mode in ("LA", "La") or (picture.mode in GRAY_MODES and "transparency" in picture.info):
+        return reading.background is None or _is_gray_color(reading.background)
+    return picture.mode in GRAY_MODES + DEEP_MODES
+
+
+def _is_gray_color(color):
+    from PIL import ImageColor
+
+    return len(set(ImageColor.getrgb(color)[:3])) == 1
+
+
+def from_pictures(pictures: Any, reading: Reading = READING) -> Any:
+    """Return a sequence of Pillow images as one array `[N, H, W, C]`, by the rules of files; anything else as it is."""
+    try:
+        first = pictures[0]
+    except (TypeError, KeyError, IndexError):
+        return pictures
+    if not (hasattr(first, "convert") and hasattr(first, "getextrema")):
+        return pictures
+    converted = []
+    for i, picture in enumerate(pictures):
+        try:
+            picture = _to_bytes(picture, picture.mode in DEEP_MODES, reading.value_range)
+            converted.append(convert_picture(_on_background(picture, reading.background)))
+        except ValueError as error:
+            raise ValueError(f"{error} (in number {i})") from None
+    sizes = {array.shape[:2] for array in converted}
+    if len(sizes) > 1:
+        raise ValueError(f"expected pictures of one size, got {sorted(sizes)}: resize them first")
+    channels = max(array.shape[2] for array in converted)
+    return np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in converted])
 
 
 def _to_bytes(picture, deep, value_range):
@@ -87,6 +134,8 @@ def _to_bytes(picture, deep, value_range):
         if tuple(value_range) != (0, 65535):
             raise ValueError("expected value_range=(0, 65535) for 16 bits in color, which Pillow reads as high bytes")
         return picture
+    if "transparency" in picture.info:
+        raise ValueError("expected no transparency in a picture of more than 8 bits: put it on a background first")
     values, (low, high) = np.asarray(picture, np.float64), value_range
     if not (values.min() >= low and values.max() <= high):
         got = f"{values.min():g} to {values.max():g}"
@@ -108,8 +157,7 @@ def _on_background(picture, background):
                 )
             under = Image.new("RGBA", picture.size, (*ImageColor.getrgb(background)[:3], 255))
             picture = Image.alpha_composite(under, picture)
-            red, green, blue = ImageColor.getrgb(background)[:3]
-            gray = gray and red == green == blue
+            gray = gray and _is_gray_color(background)
     elif picture.mode not in GRAY_MODES + COLOR_MODES:
         raise ValueError(f"expected gray or color of 8 bits per channel, got mode {picture.mode}: convert it")
     return picture.convert("L" if gray else "RGB")

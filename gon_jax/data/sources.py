@@ -54,7 +54,7 @@ class View:
     """
 
     def __init__(self, source: Source, index: np.ndarray | None = None):
-        self.source, self.index, self.dtype = source, index, np.dtype(source.dtype)
+        self.source, self.index, self.dtype = source, index, np.dtype(source.dtype).newbyteorder("=")
         self.shape = tuple(source.shape) if index is None else (len(index), *source.shape[1:])
 
     @property
@@ -70,7 +70,9 @@ class View:
             return self[np.array([index])][0]
         if isinstance(index, np.ndarray | list) and np.asarray(index).dtype == bool:
             index = np.flatnonzero(index)
-        rows = _read_rows(self.source, index if self.index is None else self.index[index])
+        rows = _read_rows(self.source, index if self.index is None else self.index[index]).astype(
+            self.dtype, copy=False
+        )
         return rows if rows.dtype == np.uint8 or not len(rows) else check_data(rows, rows.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -118,7 +120,7 @@ def check_source(data: Any, data_shape: Sequence[int]) -> Any:
     if not is_source(data):
         return check_data(data, data_shape)
     _check_shape(tuple(data.shape), data_shape)
-    check_data(np.zeros((1, *data_shape), data.dtype), data_shape)  # its type
+    check_data(np.zeros((1, *data_shape), as_source(data).dtype), data_shape)  # its type
     return as_source(data)
 
 

@@ -31,13 +31,15 @@ class Split(NamedTuple):
     """Images `[N, H, W, C]`, voxels `[N, D, D, D, 1]` or films `[N, T, H, W, C]`, uint8; labels int32 `[N]` or None.
 
     Sound is float32 `[N, L, C]` in [0, 1] with silence at 0.5; tables `[N, d]` and points `[N, P, d]` are float32 in
-    [0, 1], or uint8. `names` are those of the files `[N]`, strings, or None where examples have none. Examples that
-    do not fit into memory are a source, of `gon_jax.data.sources`.
+    [0, 1], or uint8. `names` are those of the files `[N]`, strings, and `checksums` the CRC-32 of their bytes, uint32
+    `[N]`; None where examples are no files. Examples that do not fit into memory are a source, of
+    `gon_jax.data.sources`.
     """
 
     images: np.ndarray
     labels: np.ndarray | None = None
     names: np.ndarray | None = None
+    checksums: np.ndarray | None = None
 
 
 class Dataset(NamedTuple):
@@ -94,11 +96,12 @@ def read_keys(keys: Iterable[str], source: Any) -> tuple[dict[str, dict[str, str
             others.append(key)
         elif role in found.setdefault(part, {}):
             raise ValueError(
-                f"expected one array for the {part} {role}, got {found[part][role]} and {key} in {source}: rename one"
+                f"expected one array for {part or 'all'} {role}, got {found[part][role]} and {key} in {source}: rename "
+                "one of them"
             )
         else:
             found[part][role] = key
-    if len(keys) == 1:
+    if len(keys) == 1 and not found:
         found, others = {"": {"data": keys[0]}}, []
     others += [roles["labels"] for roles in found.values() if "data" not in roles]
     found = {part: roles for part, roles in found.items() if "data" in roles}
@@ -127,8 +130,11 @@ def class_numbers(
     given = {part: np.asarray(values) for part, values in labels.items() if values is not None}
     for part, values in given.items():
         words = f"labels of {part or 'all examples'} in {source}"
-        if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.ravel()):
-            given[part] = values = values.astype(str)
+        if values.dtype.kind == "O":  # of HDF5 and tables: strings, bytes or whole numbers, one by one
+            kinds = {type(value) for value in values.ravel()}
+            whole = all(issubclass(kind, int | np.integer) for kind in kinds)
+            kept: Any = "S" if kinds == {bytes} else str if kinds == {str} else np.int64 if whole else object
+            given[part] = values = values.astype(kept)
         if values.dtype.kind == "S":
             given[part] = values = np.char.decode(values, "utf-8")
         if values.ndim == 2 and values.shape[1] == 1:

@@ -9,7 +9,7 @@ import optax
 
 from gon_jax.base import Model
 from gon_jax.data import Dataset, Reading, load
-from gon_jax.data.arrays import Framing, Kind, OnError
+from gon_jax.data.arrays import Framing, Kind, OnError, check_reading
 from gon_jax.data.datasets import is_path
 from gon_jax.decoders import mixed_precision
 from gon_jax.runs.likelihood_configs import LIKELIHOODS, LikelihoodConfig
@@ -34,8 +34,8 @@ class DataConfig(Options):
     image_size: int | None = 32
     """Resize images to this height and width, a power of two from 8 to 256; None keeps their size."""
     num_validation: Natural | None = None
-    """Training examples to hold out, to choose the best checkpoint by; None is 5000, or a tenth where that is less, or
-    the validation part of the data. 0 selects nothing."""
+    """Training examples to hold out, to choose the best checkpoint by; None is 5000, or a tenth where that is less. 0
+    selects nothing. Data with a validation part have it used."""
     framing: Framing = "crop"
     """How pictures get the aspect ratio of a square: cut about the center, padded, or stretched."""
     background: str | None = None
@@ -52,8 +52,7 @@ class DataConfig(Options):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
-            raise ValueError(f"expected value_range of a lower and a higher value, got {self.value_range}")
+        check_reading(self.reading)
 
     @property
     def reading(self) -> Reading:
@@ -104,7 +103,8 @@ class TrainingConfig(Options):
     stats_decay: Decay = 0.98
     """Decay of the averages of batch statistics."""
     validate_every: Count | None = None
-    """Steps between validations, each of which saves a checkpoint; None is once per epoch."""
+    """Steps between validations, each of which saves a checkpoint; None is once per epoch, or per several epochs, so
+    that there are 200 at most."""
     seed: Natural = 0
     """All randomness of the run follows from it."""
 

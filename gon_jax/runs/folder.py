@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import gon_jax
 from gon_jax._files import read_json, write_text
+from gon_jax.data.datasets import is_path
 from gon_jax.runs.config import Config, first_difference
 from gon_jax.runs.old_format import from_flat
 
@@ -112,6 +113,9 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
     if resume:
         saved = read_config(folder)
         ours, theirs = config.options(), saved.config.options() | vars(saved.config.data.absolute())
+        theirs["memory"] = ours["memory"]  # which changes no number
+        if saved.fingerprint is not None and is_path(ours["dataset"]) and is_path(theirs["dataset"]):
+            theirs["dataset"] = ours["dataset"]  # the same data elsewhere, by their fingerprint
         if config.training.schedule == "constant":  # the run may be lengthened
             theirs["num_steps"] = ours["num_steps"]
         if ours != theirs:

@@ -20,7 +20,7 @@ from gon_jax.base import Model, Variables
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Dataset, describe_change, fingerprint, load
 from gon_jax.data.arrays import Kind, kind_of
-from gon_jax.data.datasets import MIXED
+from gon_jax.data.datasets import MIXED, is_path
 from gon_jax.data.sources import check_source
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import frozen_encoder
@@ -34,6 +34,7 @@ from gon_jax.training import Report, TrainState, fit, init_state
 
 __all__ = ["Run", "load_run", "train"]
 
+MAX_SAVES = 200  # checkpoints of a run, where nothing else is asked for: each takes tens of milliseconds
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -71,7 +72,7 @@ class Run(NamedTuple):
                 dataset has examples of another shape or, for a classifier, other classes.
         """
         config = self.config.data
-        if name is None or name in (config.dataset, config.absolute().dataset):
+        if name is None or _same(name, config.dataset):
             dataset = config.load()
             check_unchanged(self.fingerprint, dataset, str(self.folder))
         else:
@@ -101,6 +102,13 @@ class Run(NamedTuple):
         """
         encoder = self.encoder if evaluation == "running" else None
         return evaluate(self.model, self.variables, data, evaluation=evaluation, encoder=encoder, **options)
+
+
+def _same(name, other):
+    """Return whether two names stand for the same dataset: the same name, or the same place by any path."""
+    if name == other or not (is_path(name) and is_path(other)):
+        return name == other
+    return os.path.realpath(Path(name).expanduser()) == os.path.realpath(Path(other).expanduser())
 
 
 def check_unchanged(before: dict[str, Any] | None, dataset: Dataset, run: str) -> None:
@@ -231,6 +239,8 @@ def train(
         )
     data = config.model.arrays(dataset.train, training=True)
     validation = None if dataset.validation is None else config.model.arrays(dataset.validation)
+    if dataset.test.labels is not None:  # what they refuse is refused now, and not after training
+        config.model.arrays(dataset.test)
     if overwrite:
         remove_run(folder)
     best_by = f"validation.{selection_metric(model)}" if before is None else before.best_by
@@ -239,7 +249,8 @@ def train(
         write_json(folder / "config.json", saved.to_dict())  # before anything else: it makes the folder a run's
     if progress:
         print(*dataset.notes, sep="\n", file=sys.stderr, end="\n" * bool(dataset.notes))
-    save_every = training.validate_every or num_train // training.batch_size
+    epoch = num_train // training.batch_size
+    save_every = training.validate_every or epoch * math.ceil(training.num_steps / (MAX_SAVES * epoch))
 
     with _checkpoints(folder, saved, create=True) as checkpoints:
         state, seconds_before = None, 0.0

@@ -146,7 +146,8 @@ def fit(
             f'expected labels of the validation data as "y", got {", ".join(validation)}; a classifier is judged by '
             'its accuracy: give validation={"x": ..., "y": ...}'
         )
-    _check_labels(model, data, validation or {})
+    data = _with_labels(model, data)
+    validation = None if validation is None else _with_labels(model, validation)
     num_examples = len(data["x"])
     if not 1 <= batch_size <= num_examples:
         raise ValueError(f"expected a batch size from 1 to {num_examples}, the number of examples; got {batch_size}")
@@ -238,14 +239,15 @@ def fit(
     return FitResult(state, history, seconds_training, seconds_compile, step < num_steps, waiting)
 
 
-def _check_labels(model, *parts):
-    """Refuse labels that a classifier does not know: their loss would be that of no class, without an error."""
-    labels = [part["y"] for part in parts if "y" in part]
-    if model.capabilities.classify is not None and labels:
-        x = jax.ShapeDtypeStruct((1, *model.data_shape), jnp.float32)
-        logits = jax.eval_shape(model.capabilities.classify, jax.eval_shape(model.init, jax.random.key(0)), x)
-        for y in labels:
-            check_labels(y, logits.shape[-1])
+def _with_labels(model: Model, data: dict[str, Any]) -> dict[str, Any]:
+    """Return data with labels as int32; refuse those that a classifier does not know: their loss is of no class."""
+    if model.capabilities.classify is None or "y" not in data:
+        return data
+    x = jax.ShapeDtypeStruct((1, *model.data_shape), jnp.float32)
+    logits = jax.eval_shape(model.capabilities.classify, jax.eval_shape(model.init, jax.random.key(0)), x)
+    y = np.asarray(data["y"])
+    check_labels(y, logits.shape[-1])
+    return data | {"y": y.astype(np.int32)}
 
 
 AT_ORIGIN = (
