@@ -37,13 +37,15 @@ def measure(name: str, minutes: float) -> dict:
 
 def table(found: dict[str, dict]) -> str:
     """Return a row for each dataset."""
-    rows = [["dataset", "examples", "latents", "steps", "minutes", "squared error", "PCA's, as many components"]]
+    rows = [
+        ["dataset", "examples", "latents", "steps", "seconds of training", "squared error", "PCA's, as many components"]
+    ]
     for result in found.values():
         shape = "x".join(map(str, result["data_shape"]))
         latents = " ".join(map(str, result["options"]["latent_shape"]))
         errors = number(result["test.squared_error"]), number(result["pca.squared_error"])
         counts = f"{result['num_train']:,} of {shape}", latents, f"{result['num_steps']:,}"
-        rows.append([result["dataset"], *counts, number(result["minutes"]), *errors])
+        rows.append([result["dataset"], *counts, number(result["seconds_training"]), *errors])
     return markdown(rows)
 
 

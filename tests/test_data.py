@@ -583,6 +583,19 @@ def test_prepare_and_read_cifar10(originals, tmp_path):
     assert folder.name == "3.0.2" and (folder / "label.labels.txt").read_text().split()[3] == "cat"
 
 
+def test_any_dataset_of_tfds_by_its_name(originals, tmp_path):
+    """Here of one that has a name of its own too: the same images, labels by the names of their classes."""
+    data.prepare("cifar10", tmp_path / "gon", originals / "cifar10")
+    own, other = data.load("cifar10", download=False), data.load("tfds:cifar10")
+    np.testing.assert_array_equal(own.train.images, other.train.images)
+    np.testing.assert_array_equal(own.test.images, other.test.images)
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    assert [other.class_names[label] for label in other.train.labels] == [names[label] for label in own.train.labels]
+    assert data.load("tfds:cifar10", image_size=16, num_validation=3).validation.images.shape == (3, 16, 16, 3)
+    with refuses("expected nothing_like_it, prepared as array_record", "GON_DATA_DIR", error=FileNotFoundError):
+        data.load("tfds:nothing_like_it")
+
+
 def test_what_is_prepared_is_read_by_tfds_itself(originals, tmp_path):
     import tensorflow_datasets as tfds
 

@@ -12,11 +12,11 @@ from gon_jax.training import fit
 
 __all__ = ["plan", "planned", "steps_within"]
 
-WARM_UP, MEASURED = 3, 10  # steps
+WARM_UP, FEWEST, MOST, SECONDS = 3, 10, 200, 2.0  # steps before, then measured, for at least so many seconds
 
 
 def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
-    """Return what `train` would do: counts of examples and parameters, and seconds, measured by 13 steps.
+    """Return what `train` would do: counts of examples and parameters, and seconds, measured by some steps.
 
     Args:
         config: what to train.
@@ -41,8 +41,11 @@ def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
     start = time.perf_counter()
     first = fit(model, data, WARM_UP, jax.random.key(training.seed), **options)
     seconds_start = time.perf_counter() - start
-    second = fit(model, data, WARM_UP + MEASURED, state=first.state, **options)
-    seconds_per_step = second.seconds_training / MEASURED
+    state, step, count, seconds_per_step = first.state, WARM_UP, FEWEST, 0.0
+    while count:  # few steps take longer each, by what a call costs
+        result = fit(model, data, step + count, state=state, **options)
+        state, step, seconds_per_step = result.state, step + count, result.seconds_training / count
+        count = 0 if result.seconds_training > SECONDS or count >= MOST else min(MOST, 4 * count)
     return {
         "model": config.model.name,
         "network": config.network.name,
