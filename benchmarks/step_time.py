@@ -29,7 +29,7 @@ from benchmarks.provenance import commit_of
 from benchmarks.sides import BASES, FULL, GROWTH, QUICK, TUNED, admitted, environment, split
 from benchmarks.workers import ROOT, Worker, serve, timed
 
-# Of losses; and of latents, where each normalization at the origin multiplies rounding by up to 316.
+# For losses; and for latents, where each normalization at the origin multiplies rounding by up to 316.
 TOLERANCES = {"train": 1e-3, "encode": 1e-2}
 PRODUCT_SIZES = {"cpu": (256, 512, 1024, 2048), "gpu": (1024, 2048, 4096, 8192)}
 PRODUCT_SECONDS, PRODUCT_REPEATS = 0.2, 8  # of each size, at least

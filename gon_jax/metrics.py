@@ -355,7 +355,7 @@ def _decoding_errors(model, variables, batch):
 def pca_reconstructions(train_data: Data, data: Data, num_components: int) -> np.ndarray:
     """Return the reconstructions `[N, ...]` of examples by principal components of the training examples.
 
-    The reference for any autoencoder: the best linear one of the same latent size. Of training examples that are more
+    The reference for any autoencoder: the best linear one of the same latent size. For training examples of more
     than 1 GiB as float32, or 128 MiB where they come from a source, it is close to that: it is computed of a random
     sample of 512 MiB, batch by batch.
 

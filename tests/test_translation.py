@@ -122,3 +122,22 @@ def test_degradations_by_hand():
     for degrade in DEGRADATIONS.values():
         with pytest.raises(ValueError, match="expected uint8 images"):
             degrade(np.zeros((2, 4, 4, 3)))
+
+
+def test_anomalies_of_a_translation_are_errors_of_its_targets(tmp_path):
+    from gon_jax import load_run
+    from gon_jax.cli.main import main
+    from gon_jax.runs import Config, train
+
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), np.uint8)
+    np.save(tmp_path / "a.npy", images)
+    tiny = {"image_size": 8, "latent_shape": (3,), "base_channels": 2, "num_steps": 3, "batch_size": 8}
+    config = Config().replace(dataset=str(tmp_path / "a.npy"), model="translation", **tiny)
+    train(config, tmp_path / "run", progress=False, pictures=False)
+    assert main(["anomalies", str(tmp_path / "run")]) == 0
+    run = load_run(tmp_path / "run")
+    targets = run.dataset().test.images
+    x_hat = run.model.decode(run.variables, run.model.encode(run.variables, run.sources(targets)))
+    rows = (tmp_path / "run" / "anomalies.csv").read_text().splitlines()[1:]
+    expected = np.square(targets / 255 - x_hat).sum((1, 2, 3))
+    np.testing.assert_allclose([float(row.split(",")[1]) for row in rows], expected, rtol=1e-4)

@@ -31,7 +31,7 @@ from gon_jax.cli.common import (
 )
 from gon_jax.cli.signals import stop_requested
 from gon_jax.cli.tables import print_summary, print_table
-from gon_jax.data import to_unit
+from gon_jax.data import Dataset, to_unit
 from gon_jax.metrics import pca_errors
 from gon_jax.runs.config import Config
 from gon_jax.runs.folder import check_folder, read_config, read_summary
@@ -66,11 +66,11 @@ def train(
         minutes: Train for about so long, in place of --num-steps: as many steps as fit, by a measurement of the first.
         dry_run: Say what would be trained, on what, and how long it would take; leave nothing.
     """
-    return _train(config, None, run, resume, overwrite, minutes, dry_run)
+    return train_suited(None, config, run, resume, overwrite, minutes, dry_run)
 
 
 def train_suited(
-    given: set[str],
+    given: set[str] | None,
     config: Config,
     run: Path | None = None,
     resume: bool = False,
@@ -79,12 +79,9 @@ def train_suited(
     dry_run: bool = False,
     **_: Any,
 ) -> int:
-    """Train as `train` does, with options that suit the data in place of all that are not given, by flat names."""
-    return _train(config, given, run, resume, overwrite, minutes, dry_run)
-
-
-def _train(config, given, folder, resume, overwrite, minutes, dry_run):
-    folder, dataset = folder or Path("runs") / f"{config.model.name}-{Path(config.data.dataset).stem}", None
+    """Train, with options that suit the data in place of all but those given, by flat names; None keeps all."""
+    folder = run or Path("runs") / f"{config.model.name}-{Path(config.data.dataset).stem}"
+    dataset: Dataset | None = None
     if resume and (minutes is not None or dry_run):
         raise ValueError("expected neither --minutes nor --dry-run with --resume: a run keeps its number of steps")
     if minutes is not None and not 0 < minutes < math.inf:
@@ -102,13 +99,13 @@ def _train(config, given, folder, resume, overwrite, minutes, dry_run):
             config, dataset = runs.suited(config, given)
             minutes = runs.MINUTES if minutes is None and "num_steps" not in given else minutes
         if minutes is not None or dry_run:
-            dataset = dataset or config.data.load()
+            dataset = config.data.load() if dataset is None else dataset
             measured = runs.plan(config, dataset)
             config = config if minutes is None else config.replace(num_steps=runs.steps_within(minutes, measured))
-        if dry_run:
-            print(*dataset.notes, sep="\n", end="\n" * bool(dataset.notes))
-            print_table(runs.planned(config, measured), 20, "{:.4g}")
-            return 0
+            if dry_run:
+                print(*dataset.notes, sep="\n", end="\n" * bool(dataset.notes))
+                print_table(runs.planned(config, measured), 20, "{:.4g}")
+                return 0
         options = {"dataset": dataset, "resume": resume, "overwrite": overwrite}
         summary = runs.train(config, folder, should_stop=should_stop, **options)
     if summary is None:

@@ -12,12 +12,12 @@ import tyro
 from gon_jax import inference, runs
 from gon_jax._files import write_file
 from gon_jax.base import Model, Variables
-from gon_jax.data import Split
+from gon_jax.data import Dataset, Split
 from gon_jax.data.folders import read_pictures
 from gon_jax.data.splits import take
 
 __all__ = ["Input", "Num", "Part", "Picture", "PictureOrArray", "Prior", "RunFolder", "Seed"]
-__all__ += ["examples_of", "open_run", "part_of_run", "save", "use_caches"]
+__all__ += ["check_drawn", "examples_of", "open_run", "part_of_run", "save", "use_caches"]
 
 arg = tyro.conf.arg
 RunFolder = Annotated[Path, tyro.conf.Positional, arg(metavar="RUN", help="The run's folder.")]
@@ -60,13 +60,24 @@ def part_of_run(data: Any, split: str) -> Split:
     return part
 
 
-def examples_of(loaded: runs.Run, paths: Any, split: str = "test", num: int | None = None) -> Split:
-    """Return the examples of files, in the shape of the run's, or of a split: all, or some spread over it."""
+def check_drawn(loaded: runs.Run) -> None:
+    """Refuse a run of anything but images, before any work."""
+    if loaded.kind != "images":
+        raise ValueError(f"expected a run of images to draw, got one of {loaded.kind}; use gon encode or anomalies")
+
+
+def examples_of(
+    loaded: runs.Run, paths: Any, split: str = "test", num: int | None = None, dataset: Dataset | None = None
+) -> Split:
+    """Return the examples of files, in the shape of the run's, or of a split: all, or some spread over it.
+
+    `dataset` is the run's, where it is loaded already.
+    """
     if paths is not None:
         examples, notes = read_pictures(paths, loaded.model.data_shape, loaded.config.data.reading)
         print(*notes, sep="\n", file=sys.stderr, end="\n" * bool(notes))
         return examples
-    part = part_of_run(loaded.dataset(), split)
+    part = part_of_run(dataset or loaded.dataset(), split)
     return part if num is None else take(part, inference.spread_indices(len(part.images), num))
 
 

@@ -12,7 +12,19 @@ import numpy as np
 from gon_jax import inference, plotting
 from gon_jax import latents as latent_functions
 from gon_jax._files import write_file, write_json, write_text
-from gon_jax.cli.common import Input, Part, Picture, RunFolder, Seed, arg, examples_of, open_run, save
+from gon_jax.cli.common import (
+    Input,
+    Part,
+    Picture,
+    RunFolder,
+    Seed,
+    arg,
+    check_drawn,
+    examples_of,
+    open_run,
+    part_of_run,
+    save,
+)
 from gon_jax.cli.tables import print_table
 
 __all__ = ["COMMANDS"]
@@ -46,9 +58,10 @@ def anomalies(
         num: How many are printed.
     """
     loaded, trained, output = open_run(run, output or run / "anomalies.csv", (".csv",), num=num)
-    train = _training(loaded)
-    examples = examples_of(loaded, input, split)
-    scores = inference.anomaly_scores(*trained, train, loaded.sources(examples.images), encoder=loaded.encoder)
+    train, dataset = _training(loaded)
+    examples = examples_of(loaded, input, split, dataset=dataset)
+    data = {"x": loaded.sources(examples.images), "target": examples.images}
+    scores = inference.anomaly_scores(*trained, loaded.sources(train), data, encoder=loaded.encoder)
     names = _names(examples)
     for score, values in scores.items():
         print(f"highest {score}:")
@@ -78,7 +91,9 @@ def neighbors(
     """
     output = output or run / "neighbors.png"
     loaded, trained, output = open_run(run, output, (".png",), num=num, num_neighbors=num_neighbors)
-    train, examples = _training(loaded), examples_of(loaded, input, split, None if input is not None else num)
+    check_drawn(loaded)
+    train, dataset = _training(loaded)
+    examples = examples_of(loaded, input, split, None if input is not None else num, dataset)
     z_train, z = (
         inference.encode_dataset(*trained, loaded.sources(images), encoder=loaded.encoder, progress="encode")
         for images in (train, examples.images)
@@ -102,13 +117,15 @@ def draw_map(
         method: Principal components, or t-SNE or UMAP (where umap-learn is installed), which keep neighborhoods.
     """
     loaded, trained, output = open_run(run, output or run / "map.png", (".png",))
-    examples, dataset = examples_of(loaded, None, split), loaded.dataset()
+    dataset = loaded.dataset()
+    examples = part_of_run(dataset, split)
     shown = inference.spread_indices(len(examples.images), 3000)
-    labels = np.zeros(len(shown), int) if examples.labels is None else examples.labels[shown]
+    labels, names = np.zeros(len(shown), int), ("examples",) if examples.labels is None else dataset.class_names
+    labels = labels if examples.labels is None else examples.labels[shown]
     sources = loaded.sources(examples.images[shown])
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
     points = latent_functions.latent_map(z, method, seed=seed)
-    plot = partial(plotting.save_scatter, names=dataset.class_names, title=f"latents, {method}")
+    plot = partial(plotting.save_scatter, names=names, title=f"latents, {method}")
     return save(output, lambda: plot(output, points, labels))
 
 
@@ -123,7 +140,8 @@ def traverse(run: RunFolder, output: Path | None = None, num: int = 8, span: flo
     from PIL import Image
 
     loaded, trained, output = open_run(run, output or run / "traversal.gif", (".png", ".gif"), num=num)
-    sources = loaded.sources(_training(loaded))
+    check_drawn(loaded)
+    sources = loaded.sources(_training(loaded)[0])
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
     num_points = 9 if output.suffix == ".png" else 25
     directions = latent_functions.principal_directions(z, min(num, len(z), z[0].size))
@@ -151,9 +169,10 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 
 def _training(loaded):
-    """Return at most 10,000 training examples, spread over all."""
-    images = loaded.dataset().train.images
-    return images[inference.spread_indices(len(images), MAX_TRAINING)]
+    """Return at most 10,000 training examples, spread over all, and the run's dataset."""
+    dataset = loaded.dataset()
+    images = dataset.train.images
+    return images[inference.spread_indices(len(images), MAX_TRAINING)], dataset
 
 
 def _names(examples):

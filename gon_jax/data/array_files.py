@@ -1,6 +1,7 @@
 """A user's own files of arrays and sound: `.npy`, `.npz`, HDF5, CSV and WAV."""
 
 import csv
+import io
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 from gon_jax._files import one_line
 from gon_jax.data.arrays import READING, ROUNDING, Kind, Reading, convert_data, name_axes
 from gon_jax.data.image_files import from_pictures
-from gon_jax.data.sources import View, free_memory, num_bytes, read_in_order
+from gon_jax.data.sources import View, memory_limit, num_bytes, read_in_order
 from gon_jax.data.splits import Split, class_numbers, read_keys
 
 __all__ = ["ARRAY_SUFFIXES", "SOUND_SUFFIXES", "Parts", "convert_parts", "read_arrays", "read_sound"]
@@ -83,7 +84,7 @@ def read_arrays(path: Path, reading: Reading = READING) -> Parts:
         raise FileNotFoundError(f"expected a file of data, got {path}, which does not exist: check it")
     if suffix in SOUND_SUFFIXES:
         return convert_parts({"": (read_sound(path)[0][None], None)}, path, reading)
-    if suffix == ".npy" and path.stat().st_size > _limit(reading):
+    if suffix == ".npy" and path.stat().st_size > memory_limit(reading.memory_limit):
         return _as_source(path, reading)
     try:
         arrays = {".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}.get(suffix, _read_numpy)(path)
@@ -98,12 +99,8 @@ def read_arrays(path: Path, reading: Reading = READING) -> Parts:
     )
 
 
-def _limit(reading):
-    return free_memory() // 2 if reading.memory_limit is None else reading.memory_limit
-
-
 def _as_source(path, reading):
-    """Return the examples of a `.npy` file as a source, which stay in the file: uint8, or floats in [0, 1]."""
+    """Return the examples of a `.npy` file of uint8 as a source: they stay in the file."""
     try:
         data, kind, notes = name_axes(np.load(path, mmap_mode="r"), reading.kind)
     except ValueError as error:
@@ -200,8 +197,12 @@ def _is_number(cell):
     return True
 
 
-def read_sound(path: Path) -> tuple[np.ndarray, int]:
+def read_sound(path: Path, contents: bytes | None = None) -> tuple[np.ndarray, int]:
     """Return a WAV file as float32 `[L, C]` in [0, 1], silence at 0.5, and its samples per second.
+
+    Args:
+        path: of the file.
+        contents: of it, where they are read already.
 
     Raises:
         ValueError: it cannot be read.
@@ -209,7 +210,7 @@ def read_sound(path: Path) -> tuple[np.ndarray, int]:
     from scipy.io import wavfile
 
     try:
-        rate, sound = wavfile.read(path)
+        rate, sound = wavfile.read(path if contents is None else io.BytesIO(contents))
     except Exception as error:  # scipy raises many kinds for a damaged file
         raise ValueError(
             f"expected sound, got {path}, which cannot be read ({one_line(error)}): remove or replace it"

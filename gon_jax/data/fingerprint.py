@@ -13,7 +13,7 @@ __all__ = ["describe_change", "fingerprint"]
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
     """Return what JSON holds to recognize a dataset: of each part its number, shape, and CRC-32 of all that is in it.
 
-    Of files, the checksums of their bytes stand for what is in them, whether they are in memory or not.
+    The checksums of files stand for what is in them, whether their pictures are in memory or not.
 
     >>> from gon_jax.data.splits import Split
     >>> images = Split(np.zeros((2, 1, 1, 1), np.uint8))

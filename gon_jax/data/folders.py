@@ -16,7 +16,7 @@ from gon_jax.data.array_files import ARRAY_SUFFIXES, SOUND_SUFFIXES, read_arrays
 from gon_jax.data.arrays import READING, Reading, check_data
 from gon_jax.data.image_files import convert_picture, image_suffixes, is_gray, open_picture
 from gon_jax.data.picture_sources import FileSource
-from gon_jax.data.sources import View, free_memory, num_bytes
+from gon_jax.data.sources import View, memory_limit, num_bytes
 from gon_jax.data.splits import Split, part_of, take
 
 __all__ = ["Files", "find_files", "read_folder", "read_images", "read_pictures"]
@@ -34,7 +34,7 @@ class Files(NamedTuple):
 def find_files(folder: Path, suffixes: Sequence[str]) -> Files:
     """Find files by their suffixes, in any case, in a folder and all below it, through symbolic links too.
 
-    Hidden files and folders are no one's data; of a folder that links lead to twice, the first is taken.
+    Hidden files and folders are ignored. Where links lead to a folder twice, it is taken once.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -221,8 +221,7 @@ def _parts(path, folders):
 
 def _too_many(files, size, reading):
     """Return whether pictures would take more memory than they may."""
-    limit = free_memory() // 2 if reading.memory_limit is None else reading.memory_limit
-    return len(files) * size[0] * size[1] * 3 > limit
+    return len(files) * size[0] * size[1] * 3 > memory_limit(reading.memory_limit)
 
 
 def _as_source(files, size, reading, notes):
@@ -265,11 +264,11 @@ def _read_many(paths, size, channels, reading, notes):
     framed: list[Path] = []
 
     def read(path):
-        if path.suffix.lower() in SOUND_SUFFIXES:
-            sound, rate = read_sound(path)
-            rates.setdefault(rate, path)
-            return sound, zlib.crc32(path.read_bytes())
         contents = path.read_bytes()
+        if path.suffix.lower() in SOUND_SUFFIXES:
+            sound, rate = read_sound(path, contents)
+            rates.setdefault(rate, path)
+            return sound, zlib.crc32(contents)
         picture = open_picture(contents, reading, path)
         if size is not None and picture.width * size[0] != picture.height * size[1]:
             framed.append(path)

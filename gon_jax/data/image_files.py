@@ -13,15 +13,7 @@ __all__ = ["convert_picture", "from_pictures", "image_suffixes", "is_deep", "is_
 
 GRAY_MODES, COLOR_MODES = ("1", "L"), ("RGB", "P", "CMYK", "YCbCr", "HSV", "LAB", "RGBX")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-NOT_PICTURES = (
-    ".pdf",
-    ".ps",
-    ".eps",
-    ".mpg",
-    ".mpeg",
-    ".h5",
-    ".hdf",
-)  # that Pillow registers, but are documents or data
+NOT_PICTURES = {".pdf", ".ps", ".eps", ".mpg", ".mpeg", ".h5", ".hdf"}  # documents and data that Pillow registers
 
 
 def image_suffixes() -> tuple[str, ...]:
@@ -34,7 +26,7 @@ def image_suffixes() -> tuple[str, ...]:
 
     Image.init()
     known = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
-    return tuple(sorted(known - set(NOT_PICTURES)))
+    return tuple(sorted(known - NOT_PICTURES))
 
 
 def open_picture(
@@ -168,8 +160,8 @@ def convert_picture(
 ) -> np.ndarray:
     """Return a Pillow image of mode L or RGB as uint8 `[H, W, C]`, framed and resized by Pillow's bilinear filter.
 
-    `size` is `(H, W)`, None keeps it; `channels` is 1 or 3, None 1 for gray, else 3. Of the `reading`, `framing` counts
-    and, for padding, `background`.
+    `size` is `(H, W)`, None keeps it; `channels` is 1 or 3, None 1 for gray, else 3. The `framing` of
+    `reading` counts and, for padding, its `background`.
     """
     from PIL import Image, ImageOps
 

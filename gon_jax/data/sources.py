@@ -17,8 +17,8 @@ import numpy as np
 
 from gon_jax.data.arrays import _check_shape, check_data
 
-__all__ = ["Source", "View", "as_source", "check_source", "free_memory", "is_source", "num_bytes", "read"]
-__all__ += ["read_in_order", "take"]
+__all__ = ["Source", "View", "as_source", "check_source", "free_memory", "is_source", "memory_limit", "num_bytes"]
+__all__ += ["read", "read_in_order", "take"]
 
 CHUNK = 256  # examples that a thread reads at once
 
@@ -32,7 +32,7 @@ class Source(Protocol):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the examples: uint8, or floats in [0, 1]."""
+        """The type of the examples: uint8, or floats in [0, 1]."""
 
     def __len__(self) -> int: ...
 
@@ -149,6 +149,11 @@ def free_memory() -> int:
     return max(0, min(limits))
 
 
+def memory_limit(limit: int | None) -> int:
+    """Return how many bytes may be read into memory: the limit, or by default half of what is free."""
+    return free_memory() // 2 if limit is None else limit
+
+
 # -- read ------------------------------------------------------------------------------------------------------------
 
 
@@ -179,7 +184,7 @@ def read(data: Any, limit: int | None = None, *, progress: str | None = None) ->
         limit: in bytes; by default half of the memory that is free.
         progress: the label of a progress bar, or None for no bar.
     """
-    if not is_source(data) or num_bytes(data) > (free_memory() // 2 if limit is None else limit):
+    if not is_source(data) or num_bytes(data) > memory_limit(limit):
         return data
     return _read_all(as_source(data), progress)
 

@@ -118,7 +118,7 @@ def class_numbers(
 ) -> tuple[dict[str, np.ndarray | None], tuple[str, ...] | None]:
     """Return the labels of each part as class numbers, int32 `[N]` from 0, and the names of the classes.
 
-    Whole numbers from 0 on, without a gap, are class numbers already, and have no names. Of anything else, strings or
+    Whole numbers from 0 on, without a gap, are class numbers already, and have no names. In anything else, strings or
     numbers with gaps, the sorted values of all parts are numbered, and their names are these values.
 
     Raises:

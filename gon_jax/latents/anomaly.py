@@ -35,7 +35,7 @@ def mahalanobis_scores(z_train: ArrayLike, z: ArrayLike) -> np.ndarray:
     .. math:: (z - \mu)^T \Sigma^{-1} (z - \mu),
 
     of their mean and covariance, the latter shrunk toward a multiple of I by Ledoit and Wolf's rule, so that few
-    training latents do, too. Of normal latents the mean is about k.
+    training latents do, too. For normal latents, the mean is about k.
 
     Args:
         z_train: at least two latents that differ, `[M, *latent]`.

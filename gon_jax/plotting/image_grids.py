@@ -1,7 +1,8 @@
 """Grids of images with labels, drawn by Pillow. Every path ends in `.png`.
 
-Images are [..., H, W, channels], uint8 or floats in [0, 1] (clipped). Of 2 channels the first is shown as red and the
-second as green, of more than 3 the first three. Every function raises ValueError for arrays of other shapes or dtypes.
+Images are [..., H, W, channels], uint8 or floats in [0, 1] (clipped). With 2 channels, the first
+is shown as red and the second as green; with more than 3, the first three are shown. Every function raises ValueError
+for arrays of other shapes or dtypes.
 """
 
 import math

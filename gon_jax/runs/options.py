@@ -58,9 +58,7 @@ def _check(name, value, hint):
         kinds, words = ((int, float), "numbers") if kind is float else ((int,), "whole numbers")
         length = len(value) if isinstance(value, tuple) and rest == [...] else 1 + len(rest)
         if not (isinstance(value, tuple) and len(value) == length and all(type(entry) in kinds for entry in value)):
-            raise ValueError(
-                f"expected {name} of whole numbers, a tuple, got {value!r}".replace("whole numbers", words)
-            )
+            raise ValueError(f"expected {name} of {words}, a tuple, got {value!r}")
     if origin is Literal and value not in args:
         raise ValueError(f"expected {name} one of {', '.join(args)}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):

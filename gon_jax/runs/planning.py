@@ -12,7 +12,7 @@ from gon_jax.training import fit
 
 __all__ = ["plan", "planned", "steps_within"]
 
-WARM_UP, FEWEST, MOST, SECONDS = 3, 10, 200, 2.0  # steps before, then measured, for at least so many seconds
+WARM_UP, COUNTS, SECONDS = 3, (10, 40, 160), 2.0  # steps before; steps that are timed, until they take so long
 
 
 def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
@@ -36,16 +36,18 @@ def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
         "ema_decay": training.ema_decay,
         "stats_decay": training.stats_decay,
         "memory_limit": config.data.memory_limit,
+        "validate_every": max(COUNTS),  # nothing is validated, and short epochs would cut calls short
         "progress": False,
     }
     start = time.perf_counter()
     first = fit(model, data, WARM_UP, jax.random.key(training.seed), **options)
     seconds_start = time.perf_counter() - start
-    state, step, count, seconds_per_step = first.state, WARM_UP, FEWEST, 0.0
-    while count:  # few steps take longer each, by what a call costs
-        result = fit(model, data, step + count, state=state, **options)
-        state, step, seconds_per_step = result.state, step + count, result.seconds_training / count
-        count = 0 if result.seconds_training > SECONDS or count >= MOST else min(MOST, 4 * count)
+    result, step = first, WARM_UP
+    for count in COUNTS:  # few steps take longer each, by what a call costs
+        step += count
+        result = fit(model, data, step, state=result.state, **options)
+        if result.seconds_training > SECONDS:
+            break
     return {
         "model": config.model.name,
         "network": config.network.name,
@@ -55,7 +57,7 @@ def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
         "data_shape": list(x.shape[1:]),
         **{f"num_{name}": len(split.images) for name, split in dataset.parts().items()},
         "seconds_start": seconds_start,
-        "seconds_per_step": seconds_per_step,
+        "seconds_per_step": result.seconds_training / count,
     }
 
 

@@ -74,7 +74,7 @@ class Run(NamedTuple):
         config = self.config.data
         if name is None or _same(name, config.dataset):
             dataset = config.load()
-            check_unchanged(self.fingerprint, dataset, str(self.folder))
+            check_unchanged(self.fingerprint, fingerprint(dataset), dataset.name, str(self.folder))
         else:
             size = self.model.data_shape[0] if self.kind == "images" else None
             dataset = load(name, image_size=size, reading=config.reading)
@@ -111,21 +111,25 @@ def _same(name, other):
     return os.path.realpath(Path(name).expanduser()) == os.path.realpath(Path(other).expanduser())
 
 
-def check_unchanged(before: dict[str, Any] | None, dataset: Dataset, run: str) -> None:
+def check_unchanged(before: dict[str, Any] | None, now: dict[str, Any], name: str, run: str) -> None:
     """Refuse data that are not those that a run was trained on.
+
+    Args:
+        before, now: fingerprints; None of a run of an older version.
+        name, run: of the dataset, and of the run's folder, for the message.
 
     Raises:
         ValueError: they have changed, or nobody knows.
     """
     if before is None:
-        if dataset.name in MIXED:  # always the same
+        if name in MIXED:  # always the same
             return
         change: str | None = "a run of an older version, which held out other examples and did not keep what they were"
     else:
-        change = describe_change(before, fingerprint(dataset))
+        change = describe_change(before, now)
     if change:
         raise ValueError(
-            f"expected the data that {run} was trained on, got others in {dataset.name} ({change}), and examples that "
+            f"expected the data that {run} was trained on, got others in {name} ({change}), and examples that "
             "it was trained on may be held out now: restore them, train anew, or give other data by name (--dataset)"
         )
 
@@ -221,14 +225,16 @@ def train(
     finished = read_summary(folder) if resume else None
     if finished is not None and finished["num_steps"] >= training.num_steps:
         if pictures and not (folder / "loss.png").is_file():  # it was stopped while it drew
-            _show(load_run(folder), dataset or config.data.load(), finished, progress)
+            run = load_run(folder)
+            _show(run, run.dataset(), finished, progress)
         return finished
 
     if config.data.image_size is not None:  # a wrong size or latent shape is told before images are read
         config.build((config.data.image_size, config.data.image_size, 1))
     dataset = dataset or config.data.load()
+    now = fingerprint(dataset)
     if before is not None:
-        check_unchanged(before.fingerprint, dataset, str(folder))
+        check_unchanged(before.fingerprint, now, dataset.name, str(folder))
     data_shape = dataset.train.images.shape[1:] if before is None else before.data_shape
     num_train = len(check_source(dataset.train.images, data_shape))
     model = config.build(data_shape)
@@ -239,12 +245,11 @@ def train(
         )
     data = config.model.arrays(dataset.train, training=True)
     validation = None if dataset.validation is None else config.model.arrays(dataset.validation)
-    if dataset.test.labels is not None:  # what they refuse is refused now, and not after training
-        config.model.arrays(dataset.test)
+    test = config.model.arrays(dataset.test)  # what it refuses is refused now, and not after training
     if overwrite:
         remove_run(folder)
     best_by = f"validation.{selection_metric(model)}" if before is None else before.best_by
-    saved = SavedConfig(config, model.data_shape, num_train, best_by, fingerprint(dataset))
+    saved = SavedConfig(config, model.data_shape, num_train, best_by, now)
     if not resume:
         write_json(folder / "config.json", saved.to_dict())  # before anything else: it makes the folder a run's
     if progress:
@@ -300,7 +305,7 @@ def train(
     run = load_run(folder)
     if run.encoder is not None:
         write_encoder(folder / "encoder.npz", run.encoder, run.variables, run.step, model.data_shape)
-    summary = _summarize(run, dataset, pca, progress) | {
+    summary = _summarize(run, dataset, test, pca, progress) | {
         "num_steps": int(result.state.step),
         "best_step": best_step,
         "best_by": None if validation is None else best_by,
@@ -321,10 +326,10 @@ def _show(run, dataset, summary, progress):
     write_report(run.folder, run.config, summary, dataset.notes)
 
 
-def _summarize(run, dataset, pca, progress):
+def _summarize(run, dataset, data, pca, progress):
     """Return the held-out metrics of a trained model, and what they were made with."""
     config, model, variables = run.config, run.model, run.variables
-    data, latent_size = config.model.arrays(dataset.test), math.prod(config.latent_shape)
+    latent_size = math.prod(config.latent_shape)
     batch_size = config.training.batch_size
     metrics = run.evaluate(data, batch_size=batch_size, progress="evaluate" if progress else None)
     metrics["squared_error_batch"] = metrics["squared_error"]
