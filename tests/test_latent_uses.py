@@ -265,3 +265,8 @@ def test_what_the_page_says_of_shapes(tmp_path, monkeypatch):
             seen += len(shapes)
     assert seen >= 15
     assert str(names["sizes"])[1:-1] in PAGE.read_text()
+
+
+def test_a_span_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="expected a finite span, got nan"):
+        traversal(np.zeros(3), 0, span=float("nan"))

@@ -838,6 +838,10 @@ def test_parts_that_are_there_are_used_or_refused(tmp_path):
         from_arrays(pixels(20, 8, 8), test_labels=[1])
     with refuses("expected train data, got None"):
         from_arrays(None)
+    with refuses("expected arrays, got the path photos/", "gon_jax.data.load"):
+        from_arrays("photos/")
+    with refuses("expected num_held_out from 0 to 10, got 20"):
+        draw_held_out(10, 20)
     with refuses("expected the name or the path of a dataset, got an empty one"):
         load("")
 

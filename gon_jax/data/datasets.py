@@ -158,6 +158,8 @@ def from_arrays(
     """
     given = {"train": (train, labels), "validation": (validation, validation_labels), "test": (test, test_labels)}
     for part, (data, its_labels) in given.items():
+        if isinstance(data, str | os.PathLike):
+            raise ValueError(f"expected arrays, got the path {data}: read it with gon_jax.data.load")
         if data is None and (part == "train" or its_labels is not None):
             raise ValueError(f"expected {part} data, got None" + ("" if its_labels is None else " with labels"))
     given = {part: pair for part, pair in given.items() if pair[0] is not None}

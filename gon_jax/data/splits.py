@@ -169,10 +169,15 @@ def draw_held_out(num: int, num_held_out: int, labels: np.ndarray | None = None,
         labels: int `[num]`, or None to draw without regard to them.
         seed: the same draw for the same seed, labels and numbers.
 
+    Raises:
+        ValueError: more are to be held out than there are, or fewer than none.
+
     >>> held = draw_held_out(200, 20, np.repeat(np.arange(10), 20))
     >>> np.bincount(np.repeat(np.arange(10), 20)[held])
     array([2, 2, 2, 2, 2, 2, 2, 2, 2, 2])
     """
+    if not 0 <= num_held_out <= num:
+        raise ValueError(f"expected num_held_out from 0 to {num}, got {num_held_out}")
     order = np.random.RandomState(seed).permutation(num)  # whose streams are the same in all versions of NumPy
     if labels is not None:
         place = np.empty(num)  # within its class, from 0 to 1

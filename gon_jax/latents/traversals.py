@@ -20,7 +20,7 @@ def traversal(z: ArrayLike, direction: int | ArrayLike, num_points: int = 9, spa
         span: in lengths of v; in standard deviations for `principal_directions`.
 
     Raises:
-        ValueError: for a direction of another shape or no such entry, or fewer than two points.
+        ValueError: for a direction of another shape or no such entry, fewer than two points, or a span that is not finite.
 
     >>> traversal(jnp.array([1.0, 5.0]), 0, num_points=3, span=2.0)
     Array([[-1.,  5.],
@@ -30,6 +30,8 @@ def traversal(z: ArrayLike, direction: int | ArrayLike, num_points: int = 9, spa
     z = jnp.asarray(z)
     if num_points < 2:
         raise ValueError(f"expected num_points of at least 2, the two ends, got {num_points}")
+    if not np.isfinite(span):
+        raise ValueError(f"expected a finite span, got {span}")
     if isinstance(direction, int):
         if not 0 <= direction < z.size:
             raise ValueError(f"expected an entry from 0 to {z.size - 1} as direction, got {direction}")
