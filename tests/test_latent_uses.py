@@ -269,4 +269,4 @@ def test_what_the_page_says_of_shapes(tmp_path, monkeypatch):
 
 def test_a_span_that_is_not_finite_is_refused():
     with pytest.raises(ValueError, match="expected a finite span, got nan"):
-        traversal(np.zeros(3), 0, span=float("nan"))
+        latents.traversal(np.zeros(3), 0, span=float("nan"))

@@ -20,7 +20,8 @@ def traversal(z: ArrayLike, direction: int | ArrayLike, num_points: int = 9, spa
         span: in lengths of v; in standard deviations for `principal_directions`.
 
     Raises:
-        ValueError: for a direction of another shape or no such entry, fewer than two points, or a span that is not finite.
+        ValueError: for a direction of another shape or no such entry, fewer than two points, or a span that is not
+            finite.
 
     >>> traversal(jnp.array([1.0, 5.0]), 0, num_points=3, span=2.0)
     Array([[-1.,  5.],
