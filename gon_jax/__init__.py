@@ -3,28 +3,12 @@
     z = gon_jax.encode(decoder_fn, params, x, z0)              # minus the gradient at the origin
     loss = gon_jax.gon_loss(decoder_fn, params, x, z0).mean()  # differentiate this in params
 
-`import gon_jax` loads jax and nothing heavier; what needs more (`gon_jax.models`, `gon_jax.training`, `gon_jax.data`,
-...) is loaded when it is first used.
+`import gon_jax` loads nothing else; whatever is used first (`gon_jax.encode`, `gon_jax.models`, ...) loads what it
+needs.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
-
-from gon_jax.base import Decoder, Model, Variables
-from gon_jax.checks import compare_with_definition
-from gon_jax.encoding import encode, gon_loss, reconstruct
-from gon_jax.likelihoods import (
-    Likelihood,
-    bernoulli,
-    categorical,
-    continuous_bernoulli,
-    discretized_logistic,
-    discretized_logistic_mixture,
-    gaussian,
-    gaussian_scale,
-    squared_error,
-)
-from gon_jax.linearization import encode_shared
 
 if TYPE_CHECKING:
     from gon_jax import (
@@ -42,6 +26,21 @@ if TYPE_CHECKING:
         training,
         transformer,
     )
+    from gon_jax.base import Decoder, Model, Variables
+    from gon_jax.checks import compare_with_definition
+    from gon_jax.encoding import encode, gon_loss, reconstruct
+    from gon_jax.likelihoods import (
+        Likelihood,
+        bernoulli,
+        categorical,
+        continuous_bernoulli,
+        discretized_logistic,
+        discretized_logistic_mixture,
+        gaussian,
+        gaussian_scale,
+        squared_error,
+    )
+    from gon_jax.linearization import encode_shared
     from gon_jax.metrics import evaluate
     from gon_jax.models import gon, vgon
     from gon_jax.runs import load_run
@@ -50,12 +49,22 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SUBMODULES = (
-    "base checkpoints checks coordinates data decoders freezing gauss_newton inference latents likelihoods".split()
-)
-_SUBMODULES += "linearization metrics models ops plotting runs training transformer".split()
-_LAZY = {"gon": "models", "vgon": "models", "fit": "training", "evaluate": "metrics", "load_run": "runs"}
-_LAZY["GONTransformer"] = "transformer"
+_SUBMODULES = "base checkpoints checks coordinates data decoders encoding freezing gauss_newton inference".split()
+_SUBMODULES += "latents likelihoods linearization memory metrics models ops plotting runs training transformer".split()
+_NAMES = {
+    "base": "Decoder Model Variables",
+    "checks": "compare_with_definition",
+    "encoding": "encode gon_loss reconstruct",
+    "likelihoods": "Likelihood bernoulli categorical continuous_bernoulli discretized_logistic "
+    "discretized_logistic_mixture gaussian gaussian_scale squared_error",
+    "linearization": "encode_shared",
+    "metrics": "evaluate",
+    "models": "gon vgon",
+    "runs": "load_run",
+    "training": "fit",
+    "transformer": "GONTransformer",
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "Decoder",
@@ -98,8 +107,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"gon_jax.{_LAZY[name]}"), name)
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"gon_jax.{_MODULE_OF[name]}"), name)
     if name in _SUBMODULES:
         return importlib.import_module(f"gon_jax.{name}")
     raise AttributeError(f"module 'gon_jax' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 import sys
 
-from gon_jax.cli.main import main
+from gon_jax.cli.program import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

@@ -246,7 +246,7 @@ def match(decoder: Decoder, likelihood: Likelihood) -> tuple[Decoder, tuple[int,
     without its output activation, if that was left open (`conv_decoder` by default); a bounded output is refused.
 
     Raises:
-        TypeError: for a likelihood that is not a `Likelihood`.
+        TypeError: for a likelihood that is not a `Likelihood`, or claims of a decoder that are not booleans.
         ValueError: for a bounded output with a likelihood of real outputs, or batch statistics without `independent`.
 
     >>> from gon_jax.likelihoods import bernoulli
@@ -261,6 +261,11 @@ def match(decoder: Decoder, likelihood: Likelihood) -> tuple[Decoder, tuple[int,
             f"expected a Likelihood for a model, got {likelihood!r}; make one of your function's terms: "
             "gon_jax.Likelihood('name', terms, mean=lambda output: output)"
         )
+    for name in ("independent", "batch_statistics"):
+        if not isinstance(getattr(decoder, name), bool):
+            raise TypeError(f"expected {name} of True or False in a Decoder, got {getattr(decoder, name)!r}")
+    if not decoder.latent_shape or not all(isinstance(n, int) and n > 0 for n in decoder.latent_shape):
+        raise ValueError(f"expected latent_shape of whole numbers above 0 in a Decoder, got {decoder.latent_shape}")
     if decoder.batch_statistics and not decoder.independent:
         raise ValueError(
             "expected independent=True of a decoder with batch statistics, got False; say it if an example's output "

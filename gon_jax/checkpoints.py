@@ -1,10 +1,11 @@
 """Checkpoints of a run, by Orbax: state, configuration and metrics in one step; the best and the last are kept.
 
 `checkpoints/<step>/` holds the items `state` (the pytree, typed keys as their data) and, as JSON, `config`, `scores`
-and `leaves`: for each leaf dtype and shape, CRC-32 (Orbax does not notice flipped bits) and a key's implementation.
+and `leaves`: for each leaf dtype and shape, CRC-32 and a key's implementation. Orbax does not notice flipped bits: each
+of the three JSON objects holds its own CRC-32 too.
 """
 
-import contextlib
+import logging
 import math
 from collections import namedtuple
 from pathlib import Path
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from gon_jax._files import crc32, one_line
+from gon_jax._files import check_fields, crc32, one_line, sealed, unsealed
 
 __all__ = ["Checkpoints"]
 
@@ -27,7 +28,7 @@ class Checkpoints:
 
     Args:
         folder: the run's folder; the checkpoints are in its `checkpoints/`.
-        metric: what the best checkpoint is lowest in, the latest of equal ones; NaN and unreadable ones come last.
+        metric: what the best checkpoint is lowest in, the latest of equal ones; NaN comes last.
         highest: what it is highest in instead, as of an accuracy.
         create: for writers: make the folder, without which others get a FileNotFoundError, and remove what an
             interrupted save left.
@@ -70,14 +71,16 @@ class Checkpoints:
 
     @property
     def best_step(self) -> int | None:
-        """The step whose checkpoint is the best by the metric; None without checkpoints."""
+        """The step whose checkpoint is the best by the metric; None without checkpoints.
+
+        Raises:
+            OSError: the metrics of one are damaged, which may be the best.
+        """
         return min(reversed(self.steps), key=self._score, default=None)
 
     def _score(self, step):
-        with contextlib.suppress(OSError):
-            value = self.read_metrics(step).get(self.metric, math.nan)
-            return math.inf if math.isnan(value) else -value if self.highest else value
-        return math.inf
+        value = self.read_metrics(step).get(self.metric, math.nan)
+        return math.inf if math.isnan(value) else -value if self.highest else value
 
     def save(self, step: int, state: Any, config: dict, metrics: dict[str, float]) -> None:
         """Save one checkpoint, then remove those that are neither the best nor the last.
@@ -105,17 +108,31 @@ class Checkpoints:
             for (name, leaf), array in zip(_named_leaves(state).items(), jax.tree.leaves(arrays), strict=True)
         }
         items = {"config": config, "leaves": leaves, "scores": {name: float(value) for name, value in metrics.items()}}
-        args = {name: ocp.args.JsonSave(item) for name, item in items.items()}
+        args = {name: ocp.args.JsonSave(sealed(item)) for name, item in items.items()}
         args["state"] = ocp.args.StandardSave(_without_unused(arrays))
         try:
             self._manager.save(step, args=ocp.args.Composite(**args), force=True)
-            for other in set(self.steps) - {self.best_step, step}:  # Orbax's own policies fail on a damaged checkpoint
+            for other in set(self.steps) - {self._best_of_whole(), step}:  # Orbax's policies fail on a damaged one
                 self._manager.delete(other)
         except (OSError, ValueError) as error:  # tensorstore reports a full disk as ValueError
             raise OSError(
                 f"expected to write checkpoint {step} to {self.folder}, got {one_line(error)}; the earlier "
                 f"checkpoints {list(self.steps)} are kept: probably a full disk or missing rights"
             ) from error
+
+    def _best_of_whole(self):
+        """Return the best step; one whose metrics are damaged is none, and that is said."""
+        scores = {}
+        for step in reversed(self.steps):
+            try:
+                scores[step] = self._score(step)
+            except OSError as error:
+                logging.getLogger(__name__).warning(f"checkpoint {step} is removed: {error}")
+        return min(scores, key=scores.__getitem__)
+
+    def delete(self, step: int) -> None:
+        """Remove a checkpoint."""
+        self._manager.delete(step)
 
     def restore(self, template: Any, which: str | int = "last") -> Any:
         """Read the state of the checkpoint `which`, "last", "best" or a step, back, bit for bit.
@@ -152,7 +169,12 @@ class Checkpoints:
 
     def read_metrics(self, which: str | int = "last") -> dict[str, float]:
         """Read the metrics saved with a checkpoint; `which` and errors as for `restore`."""
-        return self._read(self._resolve(which), "scores")
+        step = self._resolve(which)
+        scores = self._read(step, "scores")
+        try:
+            return {name: float(value) for name, value in scores.items()}
+        except (TypeError, ValueError) as error:
+            raise self._damaged(step, f"metrics that are no numbers ({one_line(error)})") from error
 
     def _resolve(self, which):
         step = max(self.steps, default=None) if which == "last" else self.best_step if which == "best" else which
@@ -164,7 +186,8 @@ class Checkpoints:
 
     def _read(self, step, item, args=None):
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**{item: args or ocp.args.JsonRestore()}))[item]
+            read = self._manager.restore(step, args=ocp.args.Composite(**{item: args or ocp.args.JsonRestore()}))[item]
+            return read if args else unsealed(check_fields(read, {}, item), item)
         except Exception as error:  # Orbax, tensorstore and json raise many kinds for damaged files
             raise self._damaged(step, one_line(error)) from error
 

@@ -57,6 +57,8 @@ def check_batch(x: jax.Array, z0: jax.Array) -> None:
     """
     if not (jnp.issubdtype(x.dtype, jnp.floating) and jnp.issubdtype(z0.dtype, jnp.floating)):
         raise TypeError(f"expected floating-point x and z0, got {x.dtype} and {z0.dtype}; images as floats in [0, 1]?")
+    if x.shape[:1] == (0,):
+        raise ValueError(f"expected at least one example, got x {x.shape}; an empty batch has no mean")
     if x.shape[:1] != z0.shape[:1]:
         raise ValueError(
             f"expected x and z0 with the same number of examples, got x {x.shape} and z0 {z0.shape}; "

@@ -12,7 +12,9 @@ from gon_jax.linearization import AffineEncoder, cotangents
 __all__ = ["FrozenEncoder", "freeze"]
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["matrix", "bias", "output"], meta_fields=["likelihood"])
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["matrix", "bias", "output"], meta_fields=["likelihood", "inner"]
+)
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenEncoder:
     """An encoder as arrays alone, one matrix product per batch: `z = bias + y @ matrix`, examples independent.
@@ -24,12 +26,14 @@ class FrozenEncoder:
         bias: `[*latent]`.
         output: `None` where y is the data itself, flattened; else F(z0), and y are the cotangents there, flattened.
         likelihood: the inner loss that makes these cotangents; `None` where y is the data itself.
+        inner: the name of the inner loss, where it is known.
     """
 
     matrix: jax.Array
     bias: jax.Array
     output: jax.Array | None = None
     likelihood: LikelihoodFn | None = None
+    inner: str | None = None
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Encode a batch by one matrix product.
@@ -77,11 +81,12 @@ def freeze(encoder: AffineEncoder, likelihood: LikelihoodFn, mean_cotangent: jax
         raise ValueError("expected mean_cotangent under batch statistics, got None; average `cotangents` over data")
     if encoder.matrix is None:
         raise ValueError("expected an encoder with a matrix, got one by pull-backs; use strategy 'jacobian'")
+    name = getattr(likelihood, "name", None)
     origin, output = encoder.origin, encoder.output
     matrix = -encoder.matrix.reshape(origin.size, output.size).T
     zero = jnp.zeros((1, *output.shape), output.dtype)
     if not getattr(likelihood, "affine", False):
-        return FrozenEncoder(matrix, encoder.encode(zero, mean_cotangent)[0], output, likelihood)
+        return FrozenEncoder(matrix, encoder.encode(zero, mean_cotangent)[0], output, likelihood, name)
     at_zero, at_one = cotangents(likelihood, output, jnp.concatenate([zero, zero + 1]))
     slope = (at_one - at_zero).reshape(-1, 1)  # v = v(0) + slope x, element by element
-    return FrozenEncoder(slope * matrix, encoder.encode(at_zero[None], mean_cotangent)[0])
+    return FrozenEncoder(slope * matrix, encoder.encode(at_zero[None], mean_cotangent)[0], inner=name)

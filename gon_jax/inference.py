@@ -10,7 +10,6 @@ Arguments that several functions share:
 """
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
@@ -33,8 +32,9 @@ from gon_jax.latents import (
     sample_prior,
     slerp_path,
 )
+from gon_jax.memory import check_memory
 
-__all__ = ["Array", "Data", "check_memory", "data_dict", "encode_batch", "frozen_encoder", "in_batches"]
+__all__ = ["Array", "Data", "data_dict", "encode_batch", "frozen_encoder", "in_batches"]
 __all__ += ["decode_at", "decode_latents", "encode_dataset", "reconstruct_dataset"]
 __all__ += ["hide", "inpaint", "interpolate", "pairs_of_labels", "sample", "spread_indices", "superresolve"]
 __all__ += ["anomaly_scores"]
@@ -63,16 +63,6 @@ def data_dict(model: Model, data: Data) -> dict[str, Any]:
     return data
 
 
-def check_memory(num_bytes: int) -> None:
-    """Raise a `ValueError` for a result that would not fit into the memory of this machine."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else math.inf
-    if num_bytes > total:
-        gib, total = num_bytes / 2**30, total / 2**30
-        raise ValueError(
-            f"expected a result that fits into {total:.0f} GiB of memory, got one of {gib:,.0f} GiB; ask for less"
-        )
-
-
 def in_batches(
     batch_fn: Callable, arrays: Any, *, batch_size: int = 64, pad: bool = True, progress: str | None = None
 ) -> Any:
@@ -92,6 +82,9 @@ def in_batches(
     leaves, structure = jax.tree.flatten(arrays)
     unique = {id(a): as_source(a) if is_source(a) else np.asarray(a) for a in leaves}
     num_examples, results = len(unique[id(leaves[0])]), []
+    if num_examples == 0 or batch_size < 1:
+        raise ValueError(f"expected examples in batches of at least 1, got {num_examples} in batches of {batch_size}")
+    batch_size = min(batch_size, num_examples)
     for start in tqdm(range(0, num_examples, batch_size), progress, disable=progress is None, leave=False, delay=1):
         num = min(batch_size, num_examples - start)
         rows = {key: a[start : start + num] for key, a in unique.items()}
@@ -137,8 +130,24 @@ def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
 
 
 def encode_batch(model: Model, variables: Variables, encoder: FrozenEncoder | None, x: jax.Array) -> jax.Array:
-    """Return the latents `[B, *latent]` of a batch of data, by the frozen encoder where there is one; pure."""
+    """Return the latents `[B, *latent]` of a batch of data, by the frozen encoder where there is one; pure.
+
+    Raises:
+        ValueError: for an encoder of another likelihood than the model's.
+    """
+    if encoder is not None and encoder.inner not in (None, inner := _inner_likelihood(model, variables)) and inner:
+        raise ValueError(
+            f"expected an encoder of likelihood {inner}, the model's inner one, got one of {encoder.inner}"
+        )
     return model.encode(variables, to_unit(x)) if encoder is None else encoder(to_unit(x))
+
+
+def _inner_likelihood(model, variables):
+    """Return the name of the likelihood that a model encodes by, None where it is not known."""
+    try:
+        return jax.eval_shape(model.capabilities.freeze, variables).inner
+    except (ValueError, TypeError):  # it has no such encoder, or none of these variables
+        return None
 
 
 def encode_dataset(
@@ -198,7 +207,7 @@ def decode_at(
     """
     _check_implicit(model)
     spatial, num_channels = coordinates.shape[:-1], model.data_shape[-1]
-    check_memory(4 * len(z) * math.prod(spatial) * num_channels)
+    _check_result(len(z), (*spatial, num_channels))
     points = np.asarray(coordinates, np.float32).reshape(-1, coordinates.shape[-1])
     chunk_size = min(chunk_size, len(points))
     z, result = np.asarray(z), np.empty((len(z), len(points), num_channels), np.float32)
@@ -223,9 +232,11 @@ def interpolate(
     Raises:
         ValueError: for an odd number of examples.
     """
+    num_examples = len(data_dict(model, data)["x"])
+    if num_examples % 2:
+        raise ValueError(f"expected pairs of examples, an even number of them, got {num_examples}")
+    _check_result(num_examples // 2 * num_points, model.data_shape)
     z = jnp.asarray(encode_dataset(model, variables, data, encoder=encoder))
-    if len(z) % 2:
-        raise ValueError(f"expected pairs of examples, an even number of them, got {len(z)}")
     paths = np.asarray(slerp_path(z[0::2], z[1::2], num_points))
     decoded = decode_latents(model, variables, paths.reshape(-1, *paths.shape[2:]))
     return decoded.reshape(*paths.shape[:2], *decoded.shape[1:])
@@ -252,8 +263,11 @@ def sample(
             the model's where it has one, and else a mixture.
 
     Raises:
-        ValueError: for another prior, or the model's of a model without one.
+        ValueError: for another prior, the model's of a model without one, or more samples than fit into memory.
     """
+    if num_samples < 1:
+        raise ValueError(f"expected num_samples of at least 1, got {num_samples}")
+    _check_result(num_samples, model.data_shape)
     prior = prior or ("mixture" if model.capabilities.sample is None else "model")
     if prior not in ("gaussian", "mixture", "model"):
         raise ValueError(f"expected prior 'gaussian', 'mixture' or 'model', got {prior!r}")
@@ -283,7 +297,7 @@ def superresolve(
         raise ValueError(f"expected an implicit model of images, got one of data {model.data_shape}")
     x = data_dict(model, data)["x"]
     sizes = [max(1, round(size * n / max(spatial))) for n in spatial]
-    check_memory(4 * math.prod(sizes) * (len(x) * num_channels + 2))
+    _check_result(len(x), (*sizes, num_channels))
     return decode_at(model, variables, encode_dataset(model, variables, x), grid(*sizes), progress=progress)
 
 
@@ -306,6 +320,8 @@ def hide(
     """
     if images.ndim != 4:
         raise ValueError(f"expected images [N, H, W, C] to hide a part of, got data {list(images.shape)}")
+    if not 0 < fraction < 1:
+        raise ValueError(f"expected a fraction that hides a part of every image, between 0 and 1, got {fraction}")
     height, width = images.shape[1:3]
     known = np.ones(images.shape[:3], bool)
     if part == "random":
@@ -414,6 +430,12 @@ def _decode_at(model, variables, z, points):
 def _complete(model, variables, x, known):
     masked = model.capabilities.at(grid(*model.data_shape[:-1]), known)
     return model.decode(variables, masked.encode(variables, to_unit(x)))
+
+
+def _check_result(num_examples, data_shape):
+    """Refuse, before any work, float32 examples on the host that would not fit there, a copy of them included."""
+    what = f"{num_examples:,} examples {list(data_shape)}"
+    check_memory(8 * num_examples * math.prod(data_shape), what, "ask for fewer, or smaller ones")
 
 
 def _check_implicit(model):

@@ -34,7 +34,8 @@ def as_examples(x: ArrayLike, data_shape: tuple[int, ...]) -> jax.Array:
     """Return examples `[B, *data_shape]` as a model computes with them: `to_unit`, in 32 bits at least.
 
     Raises:
-        ValueError: for integers other than uint8, or another shape.
+        ValueError: for integers other than uint8, floats that are bytes in truth (where they are not traced), another
+            shape, or no example.
 
     >>> as_examples(jnp.full((1, 2), 255, jnp.uint8), (2,))
     Array([[1., 1.]], dtype=float32)
@@ -43,7 +44,15 @@ def as_examples(x: ArrayLike, data_shape: tuple[int, ...]) -> jax.Array:
     ValueError: expected x [B, 8, 8, 3], got [5, 3, 8, 8]: it looks like channels first, use jnp.moveaxis(x, 1, -1)
     """
     remedy = "these are other data than the model is made for, resize them or make a model for their shape"
-    return _checked("x", to_unit(x), data_shape, remedy)
+    x = to_unit(x)
+    if x.size and not isinstance(x, jax.core.Tracer) and _are_bytes(x):
+        raise ValueError(f"expected x in [0, 1], got whole numbers up to {x.max():g}: divide them by 255")
+    return _checked("x", x, data_shape, remedy)
+
+
+def _are_bytes(x):
+    """Return whether floats are bytes in truth: whole numbers up to 255, and not small ones alone."""
+    return 16 < x.max() <= 255 and x.min() >= 0 and bool((x == jnp.round(x)).all())
 
 
 def as_latents(z: ArrayLike, latent_shape: tuple[int, ...]) -> jax.Array:
@@ -61,6 +70,8 @@ def as_latents(z: ArrayLike, latent_shape: tuple[int, ...]) -> jax.Array:
 def _checked(name, value, shape, remedy):
     """Return a batch `[B, *shape]`, or raise an error with the likely cause; `remedy` is for no known cause."""
     got = value.shape
+    if len(got) == len(shape) + 1 and got[1:] == shape and got[0] == 0:
+        raise ValueError(f"expected at least one example, got {name} {list(got)}")
     if len(got) == len(shape) + 1 and got[1:] == shape:
         return value.astype(jnp.float32) if value.dtype.itemsize < 4 else value
     if got == shape:

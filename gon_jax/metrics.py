@@ -20,13 +20,13 @@ import numpy as np
 from gon_jax import latents
 from gon_jax.base import Model, Variables
 from gon_jax.data import to_unit
-from gon_jax.data.sources import check_source, is_source, take
+from gon_jax.data.sources import Source, check_source, is_source, read_in_order, take
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import Array, Data, data_dict, encode_batch, encode_dataset, frozen_encoder, in_batches
 from gon_jax.likelihoods import bits_per_dim, dequantize, sum_per_example
 
 __all__ = ["accuracy", "evaluate", "evaluate_bound", "pca_errors", "pca_reconstructions", "psnr", "selection_metric"]
-__all__ += ["check_labels", "compression_errors", "squared_errors"]
+__all__ += ["check_labels", "compression_errors", "mean_error", "squared_errors"]
 
 Evaluation = Literal["running", "batch"]
 
@@ -375,6 +375,24 @@ def pca_errors(train_data: Data, data: Data, num_components: int) -> dict[str, f
 
     values = _by_pca(train_data, data, num_components, errors)
     return {name: float(jnp.asarray(each).mean()) for name, each in values.items()}
+
+
+def mean_error(train_data: Array | Source, data: Array | Source) -> float:
+    """Return the mean squared error of examples `[N, ...]`, each summed over its axes, by the mean training example.
+
+    It is what a decoder reaches that has learned nothing about single examples.
+
+    >>> mean_error(np.array([[0.0], [1.0]]), np.array([[0.0], [0.5]]))
+    0.125
+    """
+    chunks: Any = read_in_order(train_data)
+    total = sum(rows.sum(axis=0, dtype=np.float64) for _, rows in chunks)
+    mean = total / len(train_data) / (255 if train_data.dtype == np.uint8 else 1)
+
+    def of_chunk(x):
+        return np.square(np.asarray(to_unit(x)) - mean).reshape(len(x), -1).sum(axis=1)
+
+    return float(in_batches(of_chunk, data, batch_size=256, pad=False).mean())
 
 
 def _by_pca(train_data, data, num_components, function):

@@ -227,8 +227,12 @@ def test_a_damaged_checkpoint_is_named_and_another_can_be_restored(tmp_path, how
     with Checkpoints(tmp_path) as checkpoints:
         with raises_one_line(OSError, r"whole checkpoint 2 in .*damaged or half-written.*restore another \(\[1\]"):
             checkpoints.restore(state)
-        assert checkpoints.best_step == 1 and checkpoints.read_config("best") == CONFIG
-        assert int(checkpoints.restore(make_state(), "best").step) == 1
+        assert checkpoints.read_config(1) == CONFIG and int(checkpoints.restore(make_state(), 1).step) == 1
+        if how in ("flipped bit", "no data"):
+            assert checkpoints.best_step == 1 and int(checkpoints.restore(make_state(), "best").step) == 1
+        else:  # nobody knows whether it is the best
+            with raises_one_line(OSError, "whole checkpoint 2 in"):
+                checkpoints.restore(make_state(), "best")
 
 
 def test_what_an_interrupted_save_leaves_is_ignored_by_readers_and_removed_by_writers(tmp_path):

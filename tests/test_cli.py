@@ -19,6 +19,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 import gon_jax
+from gon_jax._files import unsealed
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.cli import commands, common, main
 from gon_jax.data.splits import draw_held_out
@@ -165,7 +166,7 @@ def bad(place):
     swapped = place / "swapped"
     swapped.mkdir()
     (swapped / "checkpoints").symlink_to(place / "tiny" / "checkpoints")
-    config = json.loads((place / "tiny" / "config.json").read_text())
+    config = unsealed(json.loads((place / "tiny" / "config.json").read_text()), "config.json")
     (swapped / "config.json").write_text(json.dumps(config | {"network": {"name": "conv", "base_channels": 4}}))
 
 
@@ -216,7 +217,7 @@ def bad(place):
         ("interpolate tiny --num-points 1", "num_points of at least 2"),
         ("sample tiny --output out.txt", "ends in .png or .npz"),
         ("sample tiny --num 0", "num of at least 1"),
-        ("sample tiny --seed 99999999999999999999", "too large"),
+        ("sample tiny --seed 99999999999999999999", "seed of 32 bits"),
     ],
 )
 def test_bad_input_is_one_line_before_any_training(gon, place, bad, line, words, monkeypatch):

@@ -20,6 +20,7 @@ LEVELS = {  # the table of docs/architecture.md: a module imports its own level 
     "coordinates": 0,
     "inputs": 0,
     "likelihoods": 0,
+    "memory": 0,
     "ops": 0,
     "checks": 1,
     "decoders": 1,

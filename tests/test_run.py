@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from gon_jax._files import unsealed
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Split
 from gon_jax.inference import pairs_of_labels, sample
@@ -83,6 +84,7 @@ def events_of(folder):
 def test_a_finished_run_holds_all_that_is_promised(finished):
     written = {path.name for path in finished.iterdir() if not path.name.startswith("events.out.tfevents.")}
     assert written == {
+        ".lock",
         "checkpoints",
         "config.json",
         "summary.json",
@@ -155,7 +157,7 @@ def test_a_run_of_an_older_version_goes_on_by_the_squared_error(tmp_path, undraw
         train(config(options), folder, progress=False)
     for path in [folder / "config.json", *folder.glob("checkpoints/*/config/metadata")]:
         values = json.loads(path.read_text())
-        assert values.pop("best_by") == "validation.squared_error"
+        assert values.pop("best_by") == "validation.squared_error" and values.pop("crc32")
         path.write_text(json.dumps(values))
     assert load_run(folder).step == 2
     summary = train(config(options | {"num_steps": 10}), folder, resume=True, progress=False)  # 8 is 2's equal
@@ -313,7 +315,7 @@ def test_a_folder_with_another_runs_checkpoints_is_left_as_it_was(copied):
 
 def change(path, part, **changes):
     """Change a part of a configuration in a file."""
-    values = json.loads(path.read_text())
+    values = unsealed(json.loads(path.read_text()), path)
     path.write_text(json.dumps(values | {part: values[part] | changes}))
 
 
@@ -321,7 +323,7 @@ def test_runs_from_before_an_option_was_new_are_loaded(copied, finished):
     """By config.json and by the configurations in the checkpoints."""
     for path in [copied / "config.json", *copied.glob("checkpoints/*/config/metadata")]:
         values = json.loads(path.read_text())
-        del values["precision"], values["model"]["num_points"], values["training"]["clip_norm"]
+        del values["precision"], values["model"]["num_points"], values["training"]["clip_norm"], values["crc32"]
         path.write_text(json.dumps(values))
     assert load_run(copied).config == load_run(finished).config
     assert train(config(TINY), copied, resume=True) == read_summary(finished)
@@ -363,7 +365,7 @@ def test_a_dataset_and_its_pca_may_be_passed(tmp_path, undrawn, monkeypatch):
 
 def test_other_images_under_the_same_name_are_refused(copied):
     (copied / "summary.json").unlink()
-    saved = json.loads((copied / "config.json").read_text()) | {"data_shape": [8, 8, 3]}
+    saved = unsealed(json.loads((copied / "config.json").read_text()), "config.json") | {"data_shape": [8, 8, 3]}
     (copied / "config.json").write_text(json.dumps(saved))
     with pytest.raises(ValueError, match=r"expected images \[N, 8, 8, 3\]"):
         train(config(TINY), copied, resume=True)
@@ -408,7 +410,7 @@ def test_a_folder_of_something_else_is_never_touched(tmp_path, content):
 )
 def test_a_checkpoint_of_another_model_is_refused(copied, changed, name):
     path = copied / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    path.write_text(json.dumps(unsealed(json.loads(path.read_text()), path) | changed))
     with pytest.raises(ValueError, match=f"{name}=.*one of the two is of another run"):
         load_run(copied)
 

@@ -35,7 +35,8 @@ from gon_jax.data import Dataset, to_unit
 from gon_jax.metrics import pca_errors
 from gon_jax.runs.config import Config
 from gon_jax.runs.folder import check_folder, read_config, read_summary
-from gon_jax.runs.pictures import num_shown, save_examples
+from gon_jax.runs.lock import check_free
+from gon_jax.runs.pictures import names_of, num_shown, save_examples
 
 __all__ = ["COMMANDS", "train", "train_suited"]
 
@@ -94,6 +95,7 @@ def train_suited(
             own = {name: value for name, value in config.options().items() if name in given}
             config = read_config(folder).config.replace(**own)
         elif not dry_run:
+            check_free(folder)
             check_folder(folder, config, resume, overwrite)
         if given is not None and not resume:
             config, dataset = runs.suited(config, given)
@@ -148,9 +150,8 @@ def evaluate(
         bits: Print bits per dimension, or say why not; without, they are printed where the likelihood is of bytes.
         output: Also write the metrics to this JSON file.
     """
-    loaded, trained, output = open_run(
-        run, output, (".json",), which=which, batch_size=batch_size, num_samples=num_samples
-    )
+    counts = {"batch_size": batch_size, "num_samples": num_samples, "seed": seed}
+    loaded, trained, output = open_run(run, output, None, (".json",), which=which, **counts)
     if loaded.model.capabilities.bound is None and (bits or num_samples > 1):
         raise ValueError(f"expected a variational GON for --bits or --num-samples, got a {loaded.config.model.name}")
     data = loaded.dataset(dataset)
@@ -177,8 +178,9 @@ def reconstruct(
         output: A .png, by default reconstructed.png in the run's folder; or an .npz (x, x_hat: float32 N H W C in
             0..1; squared_error: N).
     """
-    loaded, trained, output = open_run(run, output or run / "reconstructed.png", num=num)
-    images = examples_of(loaded, input, split, num).images
+    loaded, trained, output = open_run(run, output, "reconstructed.png", num=num)
+    examples = examples_of(loaded, input, split, num)
+    images = examples.images
     sources, x = loaded.sources(images), np.asarray(to_unit(images))
     x_hat = inference.reconstruct_dataset(*trained, sources, encoder=loaded.encoder, progress="reconstruct")
     errors = np.square(x - x_hat).reshape(len(x), -1).sum(axis=1)
@@ -186,7 +188,8 @@ def reconstruct(
     name = loaded.config.model.name.replace("_", " ").upper()
     rows = ({} if sources is images else {"source": sources}) | {name: x_hat}
     signals, arrays = {"original": images} | rows, {"x": x, "x_hat": x_hat, "squared_error": errors}
-    plot = partial(plotting.save_reconstructions, images=images, reconstructions=rows, errors={name: errors})
+    options: dict[str, Any] = {"reconstructions": rows, "errors": {name: errors}, "names": names_of(examples)}
+    plot = partial(plotting.save_reconstructions, images=images, **options)
     words = f": {len(images)} images, squared error {errors.mean():.4g} each"
     return save(output, lambda: save_examples(output, loaded.kind, plot, signals), words, **arrays)
 
@@ -198,7 +201,7 @@ def encode(run: RunFolder, output: Path | None = None, input: Input = None, spli
         output: An .npz, by default latents.npz in the run's folder: latents, float32 N ...; labels, names of files and
             names of classes where the data have them.
     """
-    loaded, trained, output = open_run(run, output or run / "latents.npz", (".npz",))
+    loaded, trained, output = open_run(run, output, "latents.npz", (".npz",))
     images, labels, names, _ = examples_of(loaded, input, split)
     sources = loaded.sources(images)
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
@@ -218,7 +221,7 @@ def interpolate(
         num_pairs: Rows, without --input.
         num_points: Columns, along the sphere, the two ends included.
     """
-    loaded, trained, output = open_run(run, output or run / "interpolation.png", (".png",), num_pairs=num_pairs)
+    loaded, trained, output = open_run(run, output, "interpolation.png", (".png",), num_pairs=num_pairs)
     examples = examples_of(loaded, input)
     sources = loaded.sources(examples.images if input is not None else inference.pairs_of_labels(examples, num_pairs))
     grid = inference.interpolate(*trained, sources, num_points, encoder=loaded.encoder)
@@ -238,7 +241,7 @@ def sample(
         num: How many; by default 64 images, or 6 of anything else.
         prior: The model's own, or Gaussians with full covariances; by default the model's, or a mixture.
     """
-    loaded, trained, output = open_run(run, output or run / "samples.png", num=num)
+    loaded, trained, output = open_run(run, output, "samples.png", num=num, seed=seed)
     key, num = jax.random.key(seed), num or num_shown(loaded.kind).samples
     own = loaded.model.capabilities.sample is not None and prior in (None, "model")
     sources = None if own else loaded.sources(loaded.dataset().train.images)
@@ -255,7 +258,7 @@ def superres(run: RunFolder, output: PictureOrArray = None, size: int = 256, inp
     Args:
         size: Pixels on the longer side.
     """
-    loaded, trained, output = open_run(run, output or run / "superresolution.png", size=size, num=num)
+    loaded, trained, output = open_run(run, output, "superresolution.png", size=size, num=num)
     images = examples_of(loaded, input, num=num).images
     x_hat = inference.superresolve(*trained, images, size, progress="decode")
     return save(output, lambda: plotting.save_superresolution(output, images, x_hat), x_hat=x_hat)
@@ -278,7 +281,7 @@ def inpaint(
         hide: Which pixels are hidden.
         fraction: How many of all pixels are hidden.
     """
-    loaded, trained, output = open_run(run, output or run / "inpainting.png", (".png",), num=num)
+    loaded, trained, output = open_run(run, output, "inpainting.png", (".png",), num=num, seed=seed)
     images = examples_of(loaded, input, num=num).images
     known = inference.hide(images, hide, fraction, seed)
     completed = inference.inpaint(*trained, images, known)

@@ -15,6 +15,9 @@ from gon_jax.base import Model, Variables
 from gon_jax.data import Dataset, Split
 from gon_jax.data.folders import read_pictures
 from gon_jax.data.splits import take
+from gon_jax.runs.folder import part_of_a_run
+
+BESIDE = (".json", ".wav", ".gif")  # of files that some commands write beside a picture
 
 __all__ = ["Input", "Num", "Part", "Picture", "PictureOrArray", "Prior", "RunFolder", "Seed"]
 __all__ += ["check_drawn", "examples_of", "open_run", "part_of_run", "save", "use_caches"]
@@ -33,24 +36,50 @@ Seed = Annotated[int, arg(help="Seed of what is drawn at random.")]
 def open_run(
     folder: Path,
     output: Path | None,
+    default: str | None = None,
     suffixes: tuple[str, ...] = (".png", ".npz"),
     *,
     which: str = "best",
+    seed: int = 0,
     **counts: int | None,
 ) -> tuple[runs.Run, tuple[Model, Variables], Any]:
-    """Return the run, its model and variables, and the file to write, once counts and file are known to be good."""
+    """Return the run, its model and variables, and the file to write, once counts and file are known to be good.
+
+    Args:
+        folder: the run's.
+        output: what the user gave, or None.
+        default: name of the file that is written otherwise, in the run's folder; None for no file.
+        suffixes: of files that the command writes.
+        which: checkpoint.
+        seed, **counts: numbers that the user gave.
+    """
     for name, count in counts.items():
-        if count is not None and count < 1:
-            raise ValueError(f"expected {name} of at least 1, got {count}")
-    if output is not None:
-        if output.suffix not in suffixes:
-            raise ValueError(f"expected an output that ends in {' or '.join(suffixes)}, got {output}")
-        place = next(parent for parent in output.absolute().parents if parent.exists())
-        if output.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
-            raise ValueError(f"expected an output in a folder that can be written to, got {output}; choose another")
+        if count is not None and not 1 <= count < 2**31:
+            raise ValueError(f"expected {name} {'of at least 1' if count < 1 else 'below 2^31'}, got {count}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"expected a seed of 32 bits, 0 to 4294967295, got {seed}")
+    own = None if default is None else folder / default
+    if output is None:
+        output = own
+    elif own is None or os.path.realpath(output) != os.path.realpath(own):
+        _check_output(output, suffixes)
     use_caches(folder)
     run = runs.load_run(folder, which)
+    if output is not None and os.path.realpath(output) == os.path.realpath(run.config.data.dataset):
+        raise ValueError(f"expected an output that is not the data of the run, got {output}; choose another")
     return run, (run.model, run.variables), output
+
+
+def _check_output(output, suffixes):
+    """Refuse a file of another kind, one that cannot be written, and one that is, or has beside it, a run's own."""
+    if output.suffix not in suffixes:
+        raise ValueError(f"expected an output that ends in {' or '.join(suffixes)}, got {output}")
+    place = next(parent for parent in output.absolute().parents if parent.exists())
+    if output.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
+        raise ValueError(f"expected an output in a folder that can be written to, got {output}; choose another")
+    for suffix in (output.suffix, *BESIDE):
+        if (own := part_of_a_run(output.with_suffix(suffix))) is not None:
+            raise ValueError(f"expected an output that is not a run's own, got {output}, beside or in place of {own}")
 
 
 def part_of_run(data: Any, split: str) -> Split:

@@ -26,6 +26,7 @@ from gon_jax.cli.common import (
     save,
 )
 from gon_jax.cli.tables import print_table
+from gon_jax.runs.pictures import names_of
 
 __all__ = ["COMMANDS"]
 
@@ -39,7 +40,7 @@ def latents(run: RunFolder, output: Picture = None) -> int:
     """
     from gon_jax.runs.describe import describe_latents
 
-    loaded, trained, output = open_run(run, output or run / "latents.png", (".png",))
+    loaded, trained, output = open_run(run, output, "latents.png", (".png",))
     table, z, spectra = describe_latents(loaded, progress=True)
     print_table(table, max(map(len, table)), "{:.4g}")
     write_json(output.with_suffix(".json"), table)
@@ -57,7 +58,7 @@ def anomalies(
         output: A .csv of all, by default anomalies.csv in the run's folder.
         num: How many are printed.
     """
-    loaded, trained, output = open_run(run, output or run / "anomalies.csv", (".csv",), num=num)
+    loaded, trained, output = open_run(run, output, "anomalies.csv", (".csv",), num=num)
     train, dataset = _training(loaded)
     examples = examples_of(loaded, input, split, dataset=dataset)
     data = {"x": loaded.sources(examples.images), "target": examples.images}
@@ -89,8 +90,7 @@ def neighbors(
     Args:
         num_neighbors: How many for each example.
     """
-    output = output or run / "neighbors.png"
-    loaded, trained, output = open_run(run, output, (".png",), num=num, num_neighbors=num_neighbors)
+    loaded, trained, output = open_run(run, output, "neighbors.png", (".png",), num=num, num_neighbors=num_neighbors)
     check_drawn(loaded)
     train, dataset = _training(loaded)
     examples = examples_of(loaded, input, split, None if input is not None else num, dataset)
@@ -101,7 +101,8 @@ def neighbors(
     _, index = latent_functions.nearest_neighbors(z_train, z, num_neighbors, metric=metric)
     grid = np.stack([np.concatenate([x[None], train[i]]) for x, i in zip(examples.images, index, strict=True)])
     columns = ["example", *map(str, range(1, num_neighbors + 1))]
-    return save(output, lambda: plotting.save_labeled(output, [(plotting.image_grid(grid), [])], columns=columns))
+    names = names_of(examples) or []
+    return save(output, lambda: plotting.save_labeled(output, [(plotting.image_grid(grid), names)], columns=columns))
 
 
 def draw_map(
@@ -116,7 +117,7 @@ def draw_map(
     Args:
         method: Principal components, or t-SNE or UMAP (where umap-learn is installed), which keep neighborhoods.
     """
-    loaded, trained, output = open_run(run, output or run / "map.png", (".png",))
+    loaded, trained, output = open_run(run, output, "map.png", (".png",), seed=seed)
     dataset = loaded.dataset()
     examples = part_of_run(dataset, split)
     shown = inference.spread_indices(len(examples.images), 3000)
@@ -139,7 +140,7 @@ def traverse(run: RunFolder, output: Path | None = None, num: int = 8, span: flo
     """
     from PIL import Image
 
-    loaded, trained, output = open_run(run, output or run / "traversal.gif", (".png", ".gif"), num=num)
+    loaded, trained, output = open_run(run, output, "traversal.gif", (".png", ".gif"), num=num)
     check_drawn(loaded)
     sources = loaded.sources(_training(loaded)[0])
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")

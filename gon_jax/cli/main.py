@@ -1,12 +1,13 @@
 """The command `gon`: train a Gradient Origin Network and use it from its folder.
 
 Every subcommand is a function of `commands.py`. Errors are one line on standard error, with exit status 2 for the
-command line, 1 for anything else, and 130 when interrupted. GON_TRACEBACK=1 in the environment prints the traceback of
-an error that is not the command line's.
+command line, 1 for anything else, 130 when interrupted and 143 when terminated. GON_TRACEBACK=1 in the environment
+prints the traceback of an error that is not the command line's.
 """
 
 import contextlib
 import difflib
+import errno
 import functools
 import importlib
 import importlib.util
@@ -15,14 +16,18 @@ import io
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import tyro
 
 import gon_jax
+from gon_jax._files import one_line
 from gon_jax.cli.commands import COMMANDS, train, train_suited
+from gon_jax.cli.signals import Terminated, terminable
 from gon_jax.runs import PRESETS, Config
 from gon_jax.runs.config import REGISTRIES
 
@@ -35,9 +40,14 @@ class UsageError(Exception):
 
 def main(words: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it also raises, and much besides
+    words = sys.argv[1:] if words is None else words
+    with _quiet(), terminable():
+        return _main(words)
+
+
+def _main(words):
     try:
-        return _run(sys.argv[1:] if words is None else words)
+        return _run(words)
     except SystemExit as status:
         return int(status.code or 0)
     except UsageError as error:
@@ -45,16 +55,60 @@ def main(words: list[str] | None = None) -> int:
     except BrokenPipeError:  # `gon ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, ImportError, FloatingPointError, OverflowError) as error:
-        if os.environ.get("GON_TRACEBACK"):
-            raise
-        return _fail(1, error)
-    except RuntimeError as error:
-        if "Out of memory" not in str(error):  # JAX's words
-            raise
-        return _fail(1, f"out of memory, lower --batch-size or --base-channels ({str(error)[:150]})")
     except KeyboardInterrupt:
         return _fail(130, "interrupted")
+    except Terminated:
+        return _fail(143, "terminated")
+    except Exception as error:
+        if os.environ.get("GON_TRACEBACK"):
+            raise
+        return _fail(1, _words_of(error, words[0]))
+
+
+def _words_of(error: Exception, command: str) -> str:
+    """Return an error in one line: a message of ours as it is, any other with what is known about it."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "Out of memory" in text or "RESOURCE_EXHAUSTED" in text:  # NumPy's, JAX's
+        return f"out of memory, lower --batch-size, --base-channels or --memory ({text[:150]})"
+    if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)) and text.startswith(
+        ("expected", "JAX ")
+    ):
+        return text
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space is left on the disk; make room, and continue with --resume where it is a training ({text})"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {error.filename}; check the path and the rights"
+    if not _has_devices():
+        return f"expected a platform of JAX that is here, got JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')}; unset it"
+    return f"gon {command} failed by {one_line(error)}; GON_TRACEBACK=1 in the environment prints where"
+
+
+def _has_devices():
+    try:
+        return bool(jax.devices())
+    except Exception:  # JAX raises several kinds for a platform that is not there
+        return False
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Silence what third parties print beside the error that they raise: logs, and the ends of their threads."""
+
+    def ignore(*_):
+        pass
+
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]  # Orbax logs what it also raises
+    levels, hooks = [logger.level for logger in loggers], (threading.excepthook, sys.unraisablehook)
+    try:
+        if not os.environ.get("GON_TRACEBACK"):
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            threading.excepthook = sys.unraisablehook = ignore
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        threading.excepthook, sys.unraisablehook = hooks
 
 
 def _run(words: list[str]) -> int:

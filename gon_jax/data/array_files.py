@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +12,9 @@ import numpy as np
 from gon_jax._files import one_line
 from gon_jax.data.arrays import READING, ROUNDING, Kind, Reading, convert_data, name_axes
 from gon_jax.data.image_files import from_pictures
-from gon_jax.data.sources import View, memory_limit, num_bytes, read_in_order
+from gon_jax.data.sources import View, num_bytes, read_in_order
 from gon_jax.data.splits import Split, class_numbers, read_keys
+from gon_jax.memory import check_memory, memory_limit
 
 __all__ = ["ARRAY_SUFFIXES", "SOUND_SUFFIXES", "Parts", "convert_parts", "read_arrays", "read_sound"]
 
@@ -82,11 +84,15 @@ def read_arrays(path: Path, reading: Reading = READING) -> Parts:
         )
     if not path.exists():
         raise FileNotFoundError(f"expected a file of data, got {path}, which does not exist: check it")
+    if not path.is_file():  # a pipe, which might never end
+        raise ValueError(f"expected a file of data, got {path}, which is none")
     if suffix in SOUND_SUFFIXES:
         return convert_parts({"": (read_sound(path)[0][None], None)}, path, reading)
     if suffix == ".npy" and path.stat().st_size > memory_limit(reading.memory_limit):
         return _as_source(path, reading)
     try:
+        size = {".csv": _size_of_csv, ".npy": _size_of_npy, ".npz": _size_of_npz}.get(suffix, _size_of_hdf5)(path)
+        check_memory(size, f"the arrays of {path}", "give a part of them, or convert them to .npy of uint8")
         arrays = {".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}.get(suffix, _read_numpy)(path)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"expected numbers in {path}, which cannot be read ({one_line(error)})") from error
@@ -117,6 +123,42 @@ def _as_source(path, reading):
     return Parts({"": Split(view)}, kind, None, notes)
 
 
+def _size_of_npy(path):
+    """Return how many bytes an array takes, by the header of its file, which must hold as many."""
+    with open(path, "rb") as file:
+        return _size_by_header(file, path.stat().st_size)
+
+
+def _size_of_npz(path):
+    with zipfile.ZipFile(path) as archive:
+        total = 0
+        for info in archive.infolist():
+            with archive.open(info) as file:
+                total += _size_by_header(file, info.file_size)
+    return total
+
+
+def _size_by_header(file, num_bytes):
+    major, _ = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed > num_bytes:
+        raise ValueError(
+            f"expected an array {list(shape)} of {claimed:,} bytes, got {num_bytes:,}: the file is damaged"
+        )
+    return claimed
+
+
+def _size_of_csv(path):
+    return 20 * path.stat().st_size  # as strings, then as numbers
+
+
+def _size_of_hdf5(path):
+    with _open_hdf5(path) as file:
+        return sum(math.prod(item.shape) * item.dtype.itemsize for item in _arrays_of(file).values())
+
+
 def _read_numpy(path):
     """Return the arrays of a file by name."""
     with open(path, "rb") as file:
@@ -125,25 +167,37 @@ def _read_numpy(path):
 
 
 def _read_hdf5(path):
+    with _open_hdf5(path) as file:
+        return {name: np.asarray(item[()]) for name, item in _arrays_of(file).items()}
+
+
+def _open_hdf5(path):
     try:
         import h5py
     except ImportError as error:
         raise ImportError(f"expected h5py to read {path}, got {error}: pip install h5py") from error
+    return h5py.File(path)
+
+
+def _arrays_of(file):
+    """Return the arrays of an HDF5 file by name, not read yet."""
     arrays = {}
-    with h5py.File(path) as file:
 
-        def keep(name, item):
-            if isinstance(item, h5py.Dataset) and item.shape is not None:  # an empty one has no shape
-                arrays[name] = np.asarray(item[()])
+    def keep(name, item):
+        if getattr(item, "shape", None) is not None:  # a group has none, and what is empty neither
+            arrays[name] = item
 
-        file.visititems(keep)
+    file.visititems(keep)
     return arrays
 
 
 def _read_csv(path):
     """Return a table's numbers and labels."""
     with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+        text = file.read()
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)  # the first of equal ones
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
     if not rows or len({len(row) for row in rows}) > 1:
         widths = sorted({len(row) for row in rows})
         raise ValueError(f"expected rows of one length, got lengths {', '.join(map(str, widths)) or 'of nothing'}")

@@ -13,6 +13,7 @@ __all__ += ["check_reading", "convert_data", "frame", "kind_of", "name_axes", "r
 
 ROUNDING = 1e-5  # how far outside [0, 1] a float may be after a user's own arithmetic
 CHUNK = 2**24  # values that are converted at once: data larger than half the memory fit as bytes
+DARK = 64  # the largest byte of data that are probably of another range
 MIN_LEVELS = 16  # of the 256 that floats must reach, to be rounded to them
 
 Framing = Literal["crop", "pad", "stretch"]
@@ -162,7 +163,11 @@ def convert_data(data: Any, source: Any, reading: Reading = READING) -> tuple[np
     try:
         data = np.asarray(data)
         data, kind, notes = name_axes(data.astype(data.dtype.newbyteorder("="), copy=False), reading.kind)
-        return _to_kept(data, kind, reading.value_range), kind, notes
+        kept = _to_kept(data, kind, reading.value_range)
+        if data.dtype.kind in "iu" and kept.dtype == np.uint8 and reading.value_range is None and kept.max() <= DARK:
+            most, remedy = kept.max(), "where that is white, say so by value_range"
+            notes = [*notes, f"whole numbers only up to {most} of 255, almost black: {remedy} (0, {most})"]
+        return kept, kind, notes
     except ValueError as error:
         raise ValueError(f"{error} (in {source})") from None
 

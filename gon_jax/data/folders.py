@@ -14,12 +14,13 @@ import numpy as np
 from gon_jax._files import one_line
 from gon_jax.data.array_files import ARRAY_SUFFIXES, SOUND_SUFFIXES, read_arrays, read_sound
 from gon_jax.data.arrays import READING, Reading, check_data
-from gon_jax.data.image_files import convert_picture, image_suffixes, is_gray, open_picture
+from gon_jax.data.image_files import convert_picture, image_suffixes, is_gray, num_frames, open_picture
 from gon_jax.data.picture_sources import FileSource
-from gon_jax.data.sources import View, memory_limit, num_bytes
+from gon_jax.data.sources import View, num_bytes
 from gon_jax.data.splits import Split, part_of, take
+from gon_jax.memory import memory_limit
 
-__all__ = ["Files", "find_files", "read_folder", "read_images", "read_pictures"]
+__all__ = ["Files", "find_files", "printable", "read_folder", "read_images", "read_pictures"]
 
 FEW = 3  # files that a note names
 
@@ -49,7 +50,7 @@ def find_files(folder: Path, suffixes: Sequence[str]) -> Files:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
         for name in files:
             path = Path(root, name)
             if name.startswith("."):
@@ -133,7 +134,7 @@ def read_pictures(
                 f"expected arrays of examples {list(data_shape or ())}, got {source}: only images of 1 or 3 channels "
                 f"are read from pictures; give a file of arrays ({' '.join(ARRAY_SUFFIXES)})"
             )
-        arrays, names = arrays + read, names + [str(name) for name in kept]
+        arrays, names = arrays + read, names + [printable(Path(name)) for name in kept]
     data = _stack(arrays, names, "pass data_shape=(H, W, C)") if pictures else np.stack(arrays)
     if not pictures:
         check_data(data, data_shape)
@@ -188,7 +189,7 @@ def read_folder(
     elif classes:
         alone = next(file for file, place in zip(kept, below, strict=True) if not place)
         notes.append(f"no labels: {sum(not place for place in below)} files are in no subfolder, such as {alone}")
-    names = np.array([file.relative_to(path).as_posix() for file in kept])
+    names = np.array([printable(file.relative_to(path)) for file in kept])
     split = Split(data, labels, names, checksums)
     part = np.array([parts[name.split("/")[0]] if parts else "" for name in names])
     present = dict.fromkeys(part)  # in order
@@ -200,6 +201,11 @@ def read_folder(
         notes.append(f"{twice:,} files have the contents of others: of them some may be held out, and some trained on")
     whole = {name: split if len(present) == 1 else take(split, np.flatnonzero(part == name)) for name in present}
     return whole, classes if labels is not None else None, notes
+
+
+def printable(path: Path) -> str:
+    """Return a path as text that can be printed and kept, whatever bytes its name has."""
+    return os.fsencode(path.as_posix()).decode(errors="replace")
 
 
 def _subfolders(path):
@@ -233,7 +239,8 @@ def _as_source(files, size, reading, notes):
         try:
             contents = path.read_bytes()
             with Image.open(io.BytesIO(contents)) as picture:
-                return is_gray(picture, reading), zlib.crc32(contents)
+                other = picture.width * size[0] != picture.height * size[1]
+                return is_gray(picture, reading), zlib.crc32(contents), other
         except Exception as error:  # Pillow's plugins raise many kinds for a damaged file
             if reading.on_error == "stop":
                 raise ValueError(f"expected an image, got {path}, which cannot be read ({one_line(error)})") from error
@@ -245,10 +252,16 @@ def _as_source(files, size, reading, notes):
     kept = [path for path, found in seen.items() if found]
     if len(kept) < len(files):
         notes.append(_damaged([path for path, found in seen.items() if not found]))
+    if framed := sum(seen[path][2] for path in kept):
+        notes.append(_framed(framed, reading))
     gray = all(seen[path][0] for path in kept)
     source = FileSource(kept, (*size, 1 if gray else 3), reading)
     notes.append(f"{num_bytes(source) / 1e9:.3g} GB of pixels, read as needed")
     return View(source), kept, np.array([seen[path][1] for path in kept], np.uint32)
+
+
+def _framed(num, reading):
+    return f"{num:,} of another aspect ratio, framed by {reading.framing!r}"
 
 
 def _damaged(paths):
@@ -262,6 +275,7 @@ def _read_many(paths, size, channels, reading, notes):
 
     rates: dict[int, Path] = {}
     framed: list[Path] = []
+    moving: list[Path] = []
 
     def read(path):
         contents = path.read_bytes()
@@ -270,6 +284,8 @@ def _read_many(paths, size, channels, reading, notes):
             rates.setdefault(rate, path)
             return sound, zlib.crc32(contents)
         picture = open_picture(contents, reading, path)
+        if num_frames(contents) > 1:
+            moving.append(path)
         if size is not None and picture.width * size[0] != picture.height * size[1]:
             framed.append(path)
         return convert_picture(picture, size, channels, reading), zlib.crc32(contents)
@@ -297,7 +313,9 @@ def _read_many(paths, size, channels, reading, notes):
         got = " and ".join(f"{rate} ({path})" for rate, path in sorted(rates.items()))
         raise ValueError(f"expected one number of samples per second, got {got}: convert the sounds")
     if framed:
-        notes.append(f"{len(framed):,} of another aspect ratio, framed by {reading.framing!r}")
+        notes.append(_framed(len(framed), reading))
+    if moving:
+        notes.append(f"{len(moving):,} of several frames, of which the first is read, such as {moving[0]}")
     if damaged:
         notes.append(_damaged([*damaged]))
     return arrays, kept, np.array(checksums, np.uint32)

@@ -9,7 +9,7 @@ import numpy as np
 from gon_jax._files import one_line
 from gon_jax.data.arrays import READING, Reading
 
-__all__ = ["convert_picture", "from_pictures", "image_suffixes", "is_deep", "is_gray", "open_picture"]
+__all__ = ["convert_picture", "from_pictures", "image_suffixes", "is_deep", "is_gray", "num_frames", "open_picture"]
 
 GRAY_MODES, COLOR_MODES = ("1", "L"), ("RGB", "P", "CMYK", "YCbCr", "HSV", "LAB", "RGBX")
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -47,6 +47,10 @@ def open_picture(
     from PIL import Image, ImageOps
 
     where = name if isinstance(path, bytes) else path
+    if (
+        not isinstance(path, bytes) and os.path.exists(path) and not os.path.isfile(path)
+    ):  # a pipe, which might never end
+        raise ValueError(f"expected an image, got {where}, which is no file")
     try:
         with Image.open(io.BytesIO(path) if isinstance(path, bytes) else path) as file:
             deep = is_deep(file)
@@ -63,6 +67,14 @@ def open_picture(
         return _on_background(picture, reading.background)
     except ValueError as error:
         raise ValueError(f"{error} (in {where})") from None
+
+
+def num_frames(contents: bytes) -> int:
+    """Return how many frames or pages a picture has, by its contents."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(contents)) as picture:
+        return getattr(picture, "n_frames", 1)
 
 
 def is_deep(picture: Any) -> bool:

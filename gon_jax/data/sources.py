@@ -9,16 +9,15 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from gon_jax.data.arrays import _check_shape, check_data
+from gon_jax.memory import check_memory, memory_limit
 
-__all__ = ["Source", "View", "as_source", "check_source", "free_memory", "is_source", "memory_limit", "num_bytes"]
-__all__ += ["read", "read_in_order", "take"]
+__all__ = ["Source", "View", "as_source", "check_source", "is_source", "num_bytes", "read", "read_in_order", "take"]
 
 CHUNK = 256  # examples that a thread reads at once
 
@@ -76,11 +75,7 @@ class View:
         return rows if rows.dtype == np.uint8 or not len(rows) else check_data(rows, rows.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if (size := num_bytes(self)) > free_memory():
-            raise ValueError(
-                f"expected data that fit into memory, got {size / 1e9:.1f} GB of them and {free_memory() / 1e9:.1f} GB "
-                "free: take a part of them, gon_jax.data.sources.take(data, index)"
-            )
+        check_memory(num_bytes(self), "all the examples", "take a part, gon_jax.data.sources.take(data, index)")
         return np.asarray(_read_all(self), dtype)
 
 
@@ -131,27 +126,6 @@ def num_bytes(data: Any) -> int:
     24
     """
     return math.prod(data.shape) * np.dtype(data.dtype).itemsize
-
-
-def free_memory() -> int:
-    """Return how many bytes of this machine's memory are free, as far as the system says; else half of all."""
-    limits = []
-    try:
-        with open("/proc/meminfo") as file:
-            limits += [1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable")]
-        group = Path("/sys/fs/cgroup")  # a container's, where there is a limit
-        used = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())["anon"]
-        limits.append(int((group / "memory.max").read_text()) - int(used))
-    except (OSError, ValueError, KeyError):  # not Linux, or no limit
-        pass
-    if not limits:
-        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 if hasattr(os, "sysconf") else 2**32]
-    return max(0, min(limits))
-
-
-def memory_limit(limit: int | None) -> int:
-    """Return how many bytes may be read into memory: the limit, or by default half of what is free."""
-    return free_memory() // 2 if limit is None else limit
 
 
 # -- read ------------------------------------------------------------------------------------------------------------

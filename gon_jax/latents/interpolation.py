@@ -35,6 +35,8 @@ def slerp(z_a: jax.Array, z_b: jax.Array, t: float | jax.Array) -> jax.Array:
     if z_a.shape != z_b.shape:
         cause = "one probably has a batch axis; use vmap or slerp_path"
         raise ValueError(f"expected two latents of one shape, got {z_a.shape} and {z_b.shape}: {cause}")
+    if not (jnp.issubdtype(z_a.dtype, jnp.floating) and jnp.issubdtype(z_b.dtype, jnp.floating)):
+        raise TypeError(f"expected floating-point latents, got {z_a.dtype} and {z_b.dtype}; labels or images in place?")
     t = jnp.asarray(t, z_a.dtype)
     norm_a, norm_b = _safe_norm(z_a), _safe_norm(z_b)
     nonzero = (norm_a > 0) & (norm_b > 0)
@@ -62,5 +64,5 @@ def slerp_path(z_a: jax.Array, z_b: jax.Array, num_points: int) -> jax.Array:
     if num_points < 2:
         raise ValueError(f"expected num_points of at least 2, the two ends, got {num_points}")
     z_a, z_b = jnp.asarray(z_a), jnp.asarray(z_b)
-    t = jnp.linspace(0, 1, num_points, dtype=z_a.dtype)
+    t = jnp.linspace(0, 1, num_points)
     return jax.vmap(jax.vmap(slerp, (None, None, 0)), (0, 0, None))(z_a, z_b, t)

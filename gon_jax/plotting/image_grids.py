@@ -98,10 +98,12 @@ def save_labeled(
     *,
     header: Sequence[str] = (),
     columns: Sequence[str] = (),
+    names: Sequence[Sequence[str]] = (),
 ) -> None:
     """Write pictures [(uint8 picture, labels of its rows)] below each other on white.
 
-    The text above them is a header at the left, the middle and the right, or a label for each of equally wide columns.
+    The text above them is a header at the left, the middle and the right, or a label for each of equally wide columns;
+    the text under each, in small letters, a name for each of its columns, of which the end is shown where it is long.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -109,7 +111,8 @@ def save_labeled(
     lines = [line for _, labels in pictures for label in labels for line in label.split("\n")]
     left = margin + max((math.ceil(font.getlength(line)) + 12 for line in lines), default=0)
     top = margin + (28 if header or columns else 0)
-    height = top + sum(len(picture) + gap for picture, _ in pictures) - gap + margin
+    small = ImageFont.load_default(11)
+    height = top + sum(len(picture) + gap for picture, _ in pictures) - gap + margin * (2 if names else 1)
     canvas = Image.new("RGB", (left + width + margin, height), "white")
     draw = ImageDraw.Draw(canvas)
     above = [(left + (column + 0.5) * width / len(columns), "mm", _INK) for column in range(len(columns))]
@@ -117,24 +120,39 @@ def save_labeled(
         above = [(left, "lm", _INK), (left + width / 2, "mm", _FAINT), (left + width, "rm", _INK)]
     for text, (x, anchor, color) in zip(header or columns, above, strict=True):
         draw.text((x, margin + 10), text, color, font, anchor)
-    for picture, labels in pictures:
+    for number, (picture, labels) in enumerate(pictures):
         canvas.paste(_pillow(np.broadcast_to(picture, (*picture.shape[:2], 3))), (left, top))
         for row, label in enumerate(labels):
             middle = top + (row + 0.5) * len(picture) / len(labels)
             draw.multiline_text((left - 12, middle), label, _INK, font, "rm", spacing=6, align="right")
+        for column, name in enumerate(names[number] if names else ()):
+            wide, text = width / len(names[number]), name
+            while len(text) > 1 and small.getlength(text) > wide - 4:
+                text = "…" + text.lstrip("…")[1:]
+            draw.text((left + (column + 0.5) * wide, top + len(picture) + 3), text, _FAINT, small, "mt")
         top += len(picture) + gap
     save_image(path, np.asarray(canvas))
 
 
 def save_rows(
-    path: str | Path, rows: Mapping[str, np.ndarray], num_columns: int = 10, first: Sequence[str] | None = None
+    path: str | Path,
+    rows: Mapping[str, np.ndarray],
+    num_columns: int = 10,
+    first: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> None:
-    """Write images {label: uint8 [N, H, W, channels]} in blocks of columns, the first block with labels of its own."""
+    """Write images {label: uint8 [N, H, W, channels]} in blocks of columns, the first block with labels of its own.
+
+    `names` `[N]` stand under the columns.
+    """
     labels, images = list(rows), np.stack(list(rows.values()))
     blocks = [images[:, start : start + num_columns] for start in range(0, images.shape[1], num_columns)]
     missing = num_columns - blocks[-1].shape[1] if len(blocks) > 1 else 0
     blocks[-1] = np.pad(blocks[-1], [(0, 0), (0, missing), (0, 0), (0, 0), (0, 0)], constant_values=255)
-    save_labeled(path, [(image_grid(block), labels if i else first or labels) for i, block in enumerate(blocks)])
+    pictures = [(image_grid(block), labels if i else first or labels) for i, block in enumerate(blocks)]
+    padded = [*(names or ()), *[""] * missing]
+    below = [padded[start : start + num_columns] for start in range(0, len(padded), num_columns)] if names else []
+    save_labeled(path, pictures, names=below)
 
 
 def save_reconstructions(
@@ -143,6 +161,7 @@ def save_reconstructions(
     reconstructions: Mapping[str, np.ndarray],
     *,
     errors: Mapping[str, np.ndarray | float] | None = None,
+    names: Sequence[str] | None = None,
 ) -> None:
     """Write originals above their reconstructions, in blocks of rows with labels at the left.
 
@@ -150,6 +169,7 @@ def save_reconstructions(
         images: the originals [N, H, W, channels].
         reconstructions: label to images of the same shape, such as {"GON": ..., "PCA": ...}.
         errors: label to the error of each image [N], or of the test set; the mean stands under the label, once.
+        names: of the images [N], such as those of their files.
 
     >>> x = np.zeros((20, 8, 8, 1))
     >>> save_reconstructions("reconstructions.png", x, {"GON": x}, errors={"GON": 0.42})
@@ -160,7 +180,7 @@ def save_reconstructions(
             got = f"{np.shape(x)} from {name!r}: probably another selection, size or number of channels"
             raise ValueError(f"expected reconstructions of the images' shape {np.shape(images)}, got {got}")
     first = [f"{name}\nerror {np.mean(errors[name]):.3g}" if name in errors else name for name in rows]
-    save_rows(path, {name: to_pixels(x) for name, x in rows.items()}, first=first)
+    save_rows(path, {name: to_pixels(x) for name, x in rows.items()}, first=first, names=names)
 
 
 def save_inpainting(path: str | Path, images: np.ndarray, known: np.ndarray, completed: np.ndarray) -> None:
@@ -237,24 +257,29 @@ def save_traversal(path: str | Path, grid: np.ndarray, span: float) -> None:
     save_labeled(path, [(image_grid(grid), labels)], header=header if np.shape(grid)[1] >= 7 else ())
 
 
-def save_extremes(path: str | Path, images: np.ndarray, x_hat: np.ndarray, errors: np.ndarray) -> None:
+def save_extremes(
+    path: str | Path, images: np.ndarray, x_hat: np.ndarray, errors: np.ndarray, names: Sequence[str] | None = None
+) -> None:
     """Write the images that are reconstructed worst and best, each above its reconstruction and its error.
 
     Args:
         images: originals [N, H, W, channels].
         x_hat: reconstructions of the same shape.
         errors: of each image [N].
+        names: of the images [N], such as those of their files.
 
     >>> save_extremes("errors.png", np.zeros((30, 8, 8, 1)), np.zeros((30, 8, 8, 1)), np.arange(30.0))
     """
     num = min(10, (len(images) + 1) // 2)
     order = np.argsort(errors, kind="stable")
-    blocks = []
+    blocks: list[tuple[np.ndarray, list[str]]] = []
+    below: list[list[str]] = []
     for words, chosen in (("worst", order[::-1][:num]), ("best", order[:num])):
         rows = np.stack([to_pixels(images[chosen]), to_pixels(x_hat[chosen])])
         mean = float(np.mean(np.asarray(errors)[chosen]))
         blocks.append((image_grid(rows), [f"{words} {num}", f"reconstructed\nerror {mean:.3g}"]))
-    save_labeled(path, blocks)
+        below += [[names[i] for i in chosen]] if names is not None else []
+    save_labeled(path, blocks, names=below)
 
 
 def save_samples(path: str | Path, samples: np.ndarray) -> None:

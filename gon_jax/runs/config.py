@@ -1,6 +1,7 @@
 """What a run follows from: a model, a network, a likelihood, data and training, each by its own options."""
 
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -153,6 +154,8 @@ class Config(Options):
         super().__post_init__()
         if not self.latent_shape or min(self.latent_shape) < 1:
             raise ValueError(f"expected latent_shape of positive sizes, got {self.latent_shape}")
+        if math.prod(self.latent_shape) >= 2**31:
+            raise ValueError(f"expected latent_shape of less than 2^31 entries, got {self.latent_shape}")
 
     def build(self, data_shape: tuple[int, ...]) -> Model:
         """Return the model for data `(*spatial, C)`: images `(H, W, C)`, say.

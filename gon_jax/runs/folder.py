@@ -8,36 +8,40 @@ events.*           the same for TensorBoard
 summary.json       held-out metrics: its presence says that training is finished
 *.png, .wav, .gif  what to look at or listen to first
 report.html        all of it on one page, written last
+.lock              held by the process that trains
 """
 
+import contextlib
+import fnmatch
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gon_jax
-from gon_jax._files import read_json, write_text
+from gon_jax._files import check_fields, one_line, read_json, sealed, unsealed, write_text
 from gon_jax.data.datasets import is_path
-from gon_jax.runs.config import Config, first_difference
+from gon_jax.runs.config import REGISTRIES, Config, first_difference
+from gon_jax.runs.lock import LOCK
 from gon_jax.runs.old_format import from_flat
 
 __all__ = ["METRIC", "PICTURES", "Log", "SavedConfig", "check_folder", "read_config", "read_curves", "read_summary"]
-__all__ += ["remove_run"]
+__all__ += ["part_of_a_run", "read_rows", "remove_run", "write_config"]
 
 PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "traversal.png", "errors.png", "loss.png")
 SIGNALS = tuple(path.replace("png", suffix) for path in PICTURES[:3] for suffix in ("wav", "gif"))
+LOG = "metrics.jsonl"
 # All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
-WRITTEN = (
-    "summary.json",
-    *PICTURES,
-    "superresolution.png",
-    "classes.png",
-    "report.html",
-    *SIGNALS,
-    "encoder.npz",
-    "metrics.jsonl",
-)
+WRITTEN = ("summary.json", *PICTURES, "superresolution.png", "classes.png", "report.html", *SIGNALS, "encoder.npz", LOG)
 WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
+# Fields of files that are read, beside the options; files may have more.
+CONFIG = {"data_shape": list, "num_train": int | None, "best_by": str | None, "fingerprint": dict | None}
+CONFIG_PARTS = {"data": dict, "training": dict, "latent_shape": list} | dict.fromkeys(REGISTRIES, dict)
+SUMMARY: dict[str, Any] = dict.fromkeys(("model", "dataset", "likelihood", "device"), str) | {"versions": dict}
+SUMMARY |= dict.fromkeys(("num_train", "num_test", "num_parameters", "latent_size", "num_steps"), int)
+SUMMARY |= dict.fromkeys(("test.squared_error", "pca.squared_error", "seconds_training", "seconds_compile"), float)
+ROW = {"step": int, "loss": float}
 METRIC = "validation.squared_error"  # by which older versions chose the best checkpoint of any model
 
 
@@ -75,6 +79,8 @@ class SavedConfig(NamedTuple):
         values, flat = dict(values), "format" not in values
         others = {name: values.pop(name) for name in ("num_train", "best_by", "fingerprint") if name in values}
         data_shape = tuple(values.pop("image_shape" if flat else "data_shape"))
+        if not data_shape or not all(type(size) is int and size > 0 for size in data_shape):
+            raise ValueError(f"expected data_shape of whole numbers above 0, got {data_shape}")
         config = from_flat(values, data_shape) if flat else Config.from_dict(values)
         return cls(config, data_shape, **others)
 
@@ -91,19 +97,58 @@ def read_config(folder: Path) -> SavedConfig:
         raise FileNotFoundError(
             f"expected a run in {folder}, got no {path}; give a folder that `gon train` wrote, as runs/gon-digits"
         )
+    values = check_fields(read_json(path), {}, path)
     try:
-        return SavedConfig.from_dict(read_json(path))
-    except (KeyError, TypeError) as error:
+        if "format" in values:
+            check_fields(values, CONFIG | CONFIG_PARTS, path)
+        saved = SavedConfig.from_dict({name: value for name, value in values.items() if name != "crc32"})
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"expected the configuration of a run in {path}, got one with other fields ({error}); "
             f"it is probably of another program, or of another version of gon_jax than {gon_jax.__version__}"
         ) from error
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{error} (in {path})") from error
+    unsealed(values, path)
+    return saved
 
 
-def read_summary(folder: Path) -> dict | None:
-    """Return the summary of a finished run, or `None` if it isn't finished."""
+def write_config(folder: Path, saved: SavedConfig) -> None:
+    """Write a run's config.json, with its CRC-32."""
+    write_text(folder / "config.json", json.dumps(sealed(saved.to_dict()), indent=2) + "\n")
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Return the summary of a finished run, or `None` if it isn't finished.
+
+    Raises:
+        ValueError: the file is not one that a run wrote.
+    """
     path = Path(folder) / "summary.json"
-    return read_json(path) if path.is_file() else None
+    if not path.exists():
+        return None
+    summary = check_fields(read_json(path), SUMMARY, path)
+    others = {name: float for name in summary if name.startswith(("test.", "pca.", "source.", "mean_image."))}
+    return check_fields(summary, others, path)
+
+
+def part_of_a_run(path: Path) -> Path | None:
+    """Return the file or folder of a run that a path stands for or lies in, whether there or not; None for any other.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "config.json").write_text("{}")
+    ...     names = ("config.json", "checkpoints/3/x.npz", "events.out.tfevents.1", "mine.png")
+    ...     [part_of_a_run(Path(folder, name)) is not None for name in names]
+    [True, True, True, False]
+    """
+    path = Path(os.path.realpath(path))
+    for folder in path.parents:
+        if (folder / "config.json").is_file():
+            name = path.relative_to(folder).parts[0]
+            if any(fnmatch.fnmatch(name, pattern) for pattern in (*WRITTEN, LOCK)):
+                return folder / name
+    return None
 
 
 def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) -> SavedConfig | None:
@@ -125,10 +170,12 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
                 f"expected the configuration that {folder} was trained with, got {name}={ours} instead of {theirs}"
                 f"{longer}; resume with the same options, or train into another folder"
             )
+        if (folder / LOG).is_file():
+            read_rows(folder / LOG)
         return saved
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"expected a folder for the run, got the file {folder}; choose another")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and {path.name for path in folder.iterdir()} - {LOCK}:
         if not (folder / "config.json").is_file():
             raise ValueError(f"expected a new or empty folder, got {folder}, which holds other things; choose another")
         if not overwrite:
@@ -153,32 +200,65 @@ class Log:
     def __init__(self, folder: Path, step: int):
         from tensorboardX import SummaryWriter
 
-        path = folder / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        rows = [json.loads(line) for line in lines if line.endswith("}")]  # not one that a full disk cut off
+        path = folder / LOG
+        rows = read_rows(path) if path.is_file() else []
         self.rows = [row for row in rows if row["step"] <= step]  # later ones were made after the last checkpoint
         write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = path.open("a")
         self._events = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
 
     def write(self, row: dict[str, float]) -> None:
-        """Append metrics by name, of a `step`."""
+        """Append metrics by name, of a `step`.
+
+        Raises:
+            OSError: the file could not be written; the last checkpoint is kept.
+        """
         self.rows.append(row)
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(
+                f"expected to write a row to {self._file.name}, got {one_line(error)}; the last checkpoint is kept: "
+                "probably a full disk, make room and --resume"
+            ) from error
         for name, value in row.items():
             if name != "step":
                 self._events.add_scalar(name.replace(".", "/"), value, row["step"])
 
     def close(self) -> None:
-        """Close both files."""
-        self._file.close()
-        self._events.close()
+        """Close both files; what a full disk does not take of them is lost, and in the checkpoint."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._events.close()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a metrics.jsonl, but for one at its end that a full disk cut off.
+
+    Raises:
+        ValueError: by the number of the line, for one that is no row.
+    """
+    rows, lines = [], path.read_text(errors="replace").splitlines()
+    for i, line in enumerate(lines):
+        if i == len(lines) - 1 and not line.endswith("}"):
+            break
+        where = f"{path}, line {i + 1}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"expected JSON in {where}, got something else ({error}); the file is damaged") from error
+        numbers = (
+            {name: float | None for name in row if name.startswith("validation.")} if isinstance(row, dict) else {}
+        )
+        rows.append(check_fields(row, ROW | numbers, where))
+    return rows
 
 
 def read_curves(folder: Path, metric: str) -> dict[str, tuple[list[int], list[float]]]:
     """Return steps and values of the training loss, and of a validation metric where there is one."""
-    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    logged = read_rows(folder / LOG)
     rows = {"training": [(row["step"], row["loss"]) for row in logged]}
     rows["validation"] = [(row["step"], row[metric]) for row in logged if metric in row]
     return {name: ([x for x, _ in points], [y for _, y in points]) for name, points in rows.items() if points}

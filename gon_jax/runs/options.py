@@ -19,7 +19,7 @@ class Rule(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-Count = Annotated[int, Rule("of at least 1", lambda n: n >= 1)]
+Count = Annotated[int, Rule("of at least 1", lambda n: n >= 1), Rule("below 2^31", lambda n: n < 2**31)]
 Natural = Annotated[int, Rule("of at least 0", lambda n: n >= 0)]
 Positive = Annotated[float, Rule("above 0", lambda x: x > 0)]
 NonNegative = Annotated[float, Rule("of at least 0", lambda x: x >= 0)]

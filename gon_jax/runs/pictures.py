@@ -11,7 +11,7 @@ import numpy as np
 
 from gon_jax import latents, plotting
 from gon_jax._files import one_line
-from gon_jax.data import Dataset, to_unit
+from gon_jax.data import Dataset, Split, to_unit
 from gon_jax.inference import (
     MAX_PRIOR_LATENTS,
     decode_latents,
@@ -25,7 +25,7 @@ from gon_jax.inference import (
 )
 from gon_jax.metrics import pca_reconstructions
 
-__all__ = ["SIGNAL_PLOTS", "draw", "num_shown", "save_examples"]
+__all__ = ["SIGNAL_PLOTS", "draw", "names_of", "num_shown", "save_examples"]
 
 # By kind of dataset ("audio", "voxels", "video"): draws {name: signals [N, *spatial, C]} into a .png, and what can be
 # heard or seen to move beside it. Empty until a file such as examples/signals.py fills it.
@@ -46,6 +46,11 @@ class NumShown(NamedTuple):
 def num_shown(kind: str) -> NumShown:
     """Return how much to show of images, or of anything else."""
     return NumShown(20, 8, 10, 64) if kind == "images" else NumShown(6, 3, 6, 6)
+
+
+def names_of(split: Split, index: Any = slice(None)) -> list[str] | None:
+    """Return the names of the files of some examples, without folders; None where they have none."""
+    return None if split.names is None else [Path(str(name)).name for name in split.names[index]]
 
 
 def save_examples(path: Path, kind: str, plot_fn: Callable[[Path], None], rows: Mapping[str, np.ndarray]) -> None:
@@ -89,7 +94,8 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
     one = "image" if of_images else "example"
 
     def reconstructions(path):
-        x = test.images[spread_indices(len(test.images), num.examples)]
+        shown = spread_indices(len(test.images), num.examples)
+        x, names = test.images[shown], names_of(test, shown)
         sources = run.sources(x)
         rows, errors = {}, {name: summary["test.squared_error"]}
         if translation:
@@ -97,7 +103,7 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
         rows[name] = reconstruct_dataset(*trained, sources, encoder=encoder)
         if not translation:
             rows[pca], errors[pca] = pca_reconstructions(train, x, latent_size), summary["pca.squared_error"]
-        plot = partial(plotting.save_reconstructions, images=x, reconstructions=rows, errors=errors)
+        plot = partial(plotting.save_reconstructions, images=x, reconstructions=rows, errors=errors, names=names)
         save_examples(path, kind, plot, {"original": x} | rows)
 
     def interpolation(path):
@@ -122,7 +128,7 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
         x = test.images[:MAX_SHOWN]
         x_hat = decode_latents(*trained, latents_shown())
         each = np.square(np.asarray(to_unit(x)) - x_hat).reshape(len(x), -1).sum(1)
-        plotting.save_extremes(path, x, x_hat, each)
+        plotting.save_extremes(path, x, x_hat, each, names_of(test, slice(MAX_SHOWN)))
 
     def samples(path):
         sources = run.sources(train[:MAX_PRIOR_LATENTS])

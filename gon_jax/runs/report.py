@@ -14,6 +14,7 @@ REPORT = "report.html"
 METRICS = (
     ("test.squared_error", "squared error per test image", "{:.3f}"),
     ("pca.squared_error", "the same by PCA, as many components", "{:.3f}"),
+    ("mean_image.squared_error", "the same by the mean training image", "{:.3f}"),
     ("test.psnr", "PSNR per test image, dB", "{:.2f}"),
     ("pca.psnr", "the same by PCA", "{:.2f}"),
     ("test.negative_elbo", "-ELBO per test image, nats", "{:.2f}"),

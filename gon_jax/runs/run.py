@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import logging
 import math
 import os
 import platform
@@ -24,13 +25,23 @@ from gon_jax.data.datasets import MIXED, is_path
 from gon_jax.data.sources import check_source
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import frozen_encoder
-from gon_jax.metrics import Evaluation, evaluate, pca_errors, selection_metric
+from gon_jax.metrics import Evaluation, evaluate, mean_error, pca_errors, selection_metric
 from gon_jax.runs.config import Config, DataConfig, TrainingConfig, first_difference
 from gon_jax.runs.encoder_file import read_encoder, write_encoder
-from gon_jax.runs.folder import Log, SavedConfig, check_folder, read_config, read_curves, read_summary, remove_run
+from gon_jax.runs.folder import (
+    Log,
+    SavedConfig,
+    check_folder,
+    read_config,
+    read_curves,
+    read_summary,
+    remove_run,
+    write_config,
+)
+from gon_jax.runs.lock import check_free, locked
 from gon_jax.runs.pictures import draw
 from gon_jax.runs.report import REPORT, write_report
-from gon_jax.training import Report, TrainState, fit, init_state
+from gon_jax.training import Report, TrainState, check_size, fit, init_state
 
 __all__ = ["Run", "load_run", "train"]
 
@@ -161,7 +172,25 @@ def _checkpoints(folder: Path, saved: SavedConfig, *, create: bool = False) -> C
     return Checkpoints(folder, metric=saved.best_by, highest=saved.best_by == "validation.accuracy", create=create)
 
 
-def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: str) -> TrainState:
+def _restore_last(checkpoints: Checkpoints, model: Model, saved: SavedConfig) -> tuple[TrainState, float]:
+    """Restore the last state that is whole, with its seconds of training; say and remove damaged ones after it."""
+    damaged = {}
+    for step in reversed(checkpoints.steps):
+        try:
+            state = _restore(checkpoints, model, saved, step)
+            seconds = checkpoints.read_metrics(step)["seconds_training"]
+            break
+        except OSError as error:
+            damaged[step] = error
+    else:
+        raise next(iter(damaged.values()))
+    for other, why in damaged.items():
+        logging.getLogger(__name__).warning(f"checkpoint {other} is removed, and training goes on from {step}: {why}")
+        checkpoints.delete(other)
+    return state, seconds
+
+
+def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: str | int) -> TrainState:
     """Restore a state of this configuration's model, and of no other."""
 
     def of_model(saved):
@@ -216,21 +245,32 @@ def train(
         The summary; or `None` if it was stopped, after the state was saved.
 
     Raises:
-        ValueError, FileNotFoundError: for a mistake in any of these, before any work.
+        ValueError, FileNotFoundError: for a mistake in any of these, before any work; for a folder that another process
+            trains in.
+        OSError: if what is to be read or written is damaged or cannot be; what was saved stays.
         NonFiniteLossError: if training diverged; the last good checkpoint is kept.
     """
-    folder, training = Path(folder), config.training
-    config = dataclasses.replace(config, data=config.data.absolute())
-    before = check_folder(folder, config, resume, overwrite)
-    finished = read_summary(folder) if resume else None
-    if finished is not None and finished["num_steps"] >= training.num_steps:
-        if pictures and not (folder / "loss.png").is_file():  # it was stopped while it drew
-            run = load_run(folder)
-            _show(run, run.dataset(), finished, progress)
-        return finished
+    folder, config = Path(folder), dataclasses.replace(config, data=config.data.absolute())
+    check_free(folder)
+    check_folder(folder, config, resume, overwrite)
+    with locked(folder):
+        before = check_folder(folder, config, resume, overwrite)  # again, now that nobody else changes it
+        finished = read_summary(folder) if resume else None
+        if finished is not None and finished["num_steps"] >= config.training.num_steps:
+            run = load_run(folder, "last")  # whether it can still be read, and the best too
+            run = run if finished["best_step"] == run.step else load_run(folder)
+            if pictures and not (folder / "loss.png").is_file():  # it was stopped while it drew
+                _show(run, run.dataset(), finished, progress)
+            return finished
+        return _train(config, folder, before, dataset, pca, resume, overwrite, pictures, progress, should_stop)
+
+
+def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, progress, should_stop):
+    """Train in a folder that is this process's; `before` is what a run to resume has saved."""
+    training = config.training
 
     if config.data.image_size is not None:  # a wrong size or latent shape is told before images are read
-        config.build((config.data.image_size, config.data.image_size, 1))
+        check_size(config.build((config.data.image_size, config.data.image_size, 1)))
     dataset = dataset or config.data.load()
     now = fingerprint(dataset)
     if before is not None:
@@ -238,6 +278,7 @@ def train(
     data_shape = dataset.train.images.shape[1:] if before is None else before.data_shape
     num_train = len(check_source(dataset.train.images, data_shape))
     model = config.build(data_shape)
+    check_size(model, num_train)
     if training.batch_size > num_train:
         raise ValueError(
             f"expected a batch_size of at most {num_train}, the training images of {config.data.dataset}, got "
@@ -251,7 +292,7 @@ def train(
     best_by = f"validation.{selection_metric(model)}" if before is None else before.best_by
     saved = SavedConfig(config, model.data_shape, num_train, best_by, now)
     if not resume:
-        write_json(folder / "config.json", saved.to_dict())  # before anything else: it makes the folder a run's
+        write_config(folder, saved)  # before anything else: it makes the folder a run's
     if progress:
         print(*dataset.notes, sep="\n", file=sys.stderr, end="\n" * bool(dataset.notes))
     epoch = num_train // training.batch_size
@@ -260,12 +301,11 @@ def train(
     with _checkpoints(folder, saved, create=True) as checkpoints:
         state, seconds_before = None, 0.0
         if checkpoints.steps:
-            state = _restore(checkpoints, model, saved, "last")
-            seconds_before = checkpoints.read_metrics()["seconds_training"]
+            state, seconds_before = _restore_last(checkpoints, model, saved)
         if resume:  # now that nothing is left to refuse
             (folder / "summary.json").unlink(missing_ok=True)
             (folder / REPORT).unlink(missing_ok=True)
-            write_json(folder / "config.json", saved.to_dict())
+            write_config(folder, saved)
         log = Log(folder, 0 if state is None else int(state.step))
 
         def on_report(report: Report):
@@ -314,6 +354,11 @@ def train(
         "seconds_waiting": result.seconds_waiting,
     }
     write_json(folder / "summary.json", summary)  # before pictures: what fails there loses nothing
+    if summary["test.squared_error"] > summary.get("mean_image.squared_error", math.inf):
+        logging.getLogger(__name__).warning(
+            f"the squared error, {summary['test.squared_error']:.4g}, is above that of the mean training example, "
+            f"{summary['mean_image.squared_error']:.4g}: training has hardly begun, or a learning rate is too large"
+        )
     if pictures:
         _show(run, dataset, summary, progress)
     return summary
@@ -341,6 +386,10 @@ def _summarize(run, dataset, data, pca, progress):
         difference = (data["x"] / np.float32(255) - data["target"] / np.float32(255)).reshape(len(data["x"]), -1)
         test["source.squared_error"] = float(np.square(difference).sum(1).mean())
     pca = pca or pca_errors(dataset.train.images, dataset.test.images, latent_size)
+    if model.capabilities.classify is None or getattr(
+        config.model, "reconstruction_weight", 1
+    ):  # it is trained to reconstruct
+        test["mean_image.squared_error"] = mean_error(dataset.train.images, dataset.test.images)
     device = jax.devices()[0]
     return {
         "model": config.model.name,

@@ -4,7 +4,15 @@ The loop is short on purpose: read it, and fork it where it doesn't do what you 
 """
 
 from gon_jax.training.loop import FitResult, NonFiniteLossError, Report, fit
-from gon_jax.training.state import LATENT_LEARNING_RATE, Latents, Schedule, TrainState, init_state, make_optimizer
+from gon_jax.training.state import (
+    LATENT_LEARNING_RATE,
+    Latents,
+    Schedule,
+    TrainState,
+    check_size,
+    init_state,
+    make_optimizer,
+)
 from gon_jax.training.step import train_step, train_steps
 
 __all__ = [
@@ -15,6 +23,7 @@ __all__ = [
     "Report",
     "Schedule",
     "TrainState",
+    "check_size",
     "fit",
     "init_state",
     "make_optimizer",

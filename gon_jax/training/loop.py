@@ -17,7 +17,7 @@ from gon_jax.base import Model, Variables
 from gon_jax.data.sources import num_bytes, read
 from gon_jax.inference import Data, data_dict, encode_batch, spread_indices
 from gon_jax.metrics import check_labels, evaluate, selection_metric
-from gon_jax.training.state import TrainState, init_state, make_optimizer
+from gon_jax.training.state import TrainState, check_size, init_state, make_optimizer
 from gon_jax.training.step import train_batches, train_steps
 from gon_jax.training.streaming import Stream, fits_in_memory
 
@@ -149,12 +149,12 @@ def fit(
     data = _with_labels(model, data)
     validation = None if validation is None else _with_labels(model, validation)
     num_examples = len(data["x"])
-    if not 1 <= batch_size <= num_examples:
-        raise ValueError(f"expected a batch size from 1 to {num_examples}, the number of examples; got {batch_size}")
+    if not isinstance(batch_size, int | np.integer) or not 1 <= batch_size <= num_examples:
+        raise ValueError(f"expected a batch size from 1 to {num_examples}, the number of examples, got {batch_size}")
     validate_every = num_examples // batch_size if validate_every is None else validate_every
     counts = {"num_steps": num_steps, "validate_every": validate_every, "report_every": report_every}
     for name, count in (counts | {"num_threads": 1 if num_threads is None else num_threads}).items():
-        if count < 1:
+        if not isinstance(count, int | np.integer) or count < 1:
             raise ValueError(f"expected {name} of at least 1, got {count}")
     for name, decay in {"ema_decay": ema_decay, "stats_decay": stats_decay}.items():
         if not 0 <= decay < 1:
@@ -164,6 +164,9 @@ def fit(
     if state is not None:
         _check_state(model, state, num_examples, ema_decay)
     elif key is not None:
+        if not (hasattr(key, "dtype") and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)):
+            raise TypeError(f"expected a typed key, jax.random.key(0), got {type(key).__name__} {key!r}")
+        check_size(model, num_examples)
         init = model.jit(_init_state, quick=True, optimizer=optimizer, num_examples=num_examples, **options)
         state = init(key)  # op by op, it takes several times as long
     else:
@@ -289,7 +292,12 @@ def _batches(model, state, batches, num_steps, *, optimizer, sharding, **options
 
 
 def _check_state(model, state, num_examples, ema_decay):
-    """Refuse a state that does not belong to these data and options."""
+    """Refuse a state that does not belong to these data and options, or is used up."""
+    if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in jax.tree.leaves(state)):
+        raise ValueError(
+            "expected a state that no call of fit was given before, got one that is used up (donated); take what the "
+            "last call returned"
+        )
     if (state.ema is None) != (ema_decay == 0):
         had = "none" if state.ema is None else "one"
         raise ValueError(

@@ -1,5 +1,6 @@
 """All that the next step needs, and what it starts from: parameters, optimizers, latents of the training data."""
 
+import math
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from gon_jax.base import Model, Variables
+from gon_jax.memory import check_memory
 
-__all__ = ["LATENT_LEARNING_RATE", "Latents", "Schedule", "TrainState", "init_state", "make_optimizer"]
+__all__ = ["LATENT_LEARNING_RATE", "Latents", "Schedule", "TrainState", "check_size", "init_state", "make_optimizer"]
 
 Schedule = Literal["constant", "cosine"]
 LATENT_LEARNING_RATE = 0.05  # of Adam on the latents of the training data, for models that keep them
@@ -100,6 +102,23 @@ def latent_by_latent(optimizer: optax.GradientTransformation | None) -> optax.Gr
     """Return the optimizer of latents `[B, *latent]`: each is optimized by itself and has a state of its own."""
     optimizer = optimizer or make_optimizer(LATENT_LEARNING_RATE)
     return optax.GradientTransformation(jax.vmap(optimizer.init), jax.vmap(optimizer.update))
+
+
+def check_size(model: Model, num_examples: int = 0) -> None:
+    """Refuse a model that would not fit into memory in training, before any of it is computed.
+
+    Args:
+        model: any model.
+        num_examples: of the training data, for models with a latent for each.
+
+    Raises:
+        ValueError: its parameters, their gradient and the two averages of Adam would not fit.
+    """
+    num = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0)).params))
+    if model.capabilities.init_latents is not None:
+        num += num_examples * math.prod(model.latent_shape)
+    what = f"{num:,} parameters, their gradient and Adam's averages"
+    check_memory(16 * num, what, "take a smaller latent_shape, base_channels or hidden_dim")
 
 
 def init_state(

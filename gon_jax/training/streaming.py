@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gon_jax.data import epoch_order
-from gon_jax.data.sources import as_source, free_memory, is_source, num_bytes
+from gon_jax.data.sources import as_source, is_source, num_bytes
+from gon_jax.memory import free_memory
 from gon_jax.training.state import TrainState
 from gon_jax.training.step import order_key
 
