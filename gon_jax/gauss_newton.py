@@ -26,7 +26,7 @@ __all__ = ["least_squares_encoder"]
 def _normal(jacobian, weight):
     """Return J^T W J `[k, k]` of `[*latent, ...]`; `weight` `[...]` is W's diagonal."""
     rows = jacobian.reshape(-1, weight.size)
-    return (rows * weight.reshape(1, -1)) @ rows.T
+    return jnp.matmul(rows * weight.reshape(1, -1), rows.T, precision="highest")  # the inverse multiplies rounding
 
 
 def _damped_inverse(jacobian, normal, damping):

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from gon_jax.base import Decoder, LikelihoodFn, Params, match_output
 from gon_jax.encoding import check_batch, encode, loss_gradient, losses_of
 from gon_jax.likelihoods import squared_error
+from gon_jax.ops.bilinear import copies
 from gon_jax.ops.varying import vary_like, varying_axes, vjp
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 Strategy = Literal["definition", "pullback", "jacobian", "pointwise"]
+
+SYMBOLIC_BATCH_SIZE = 64  # what a batch of any size (`jax.export`) counts as where a strategy is chosen
 
 
 def strategy_costs(
@@ -88,7 +91,11 @@ def _output_shape(decoder, params):
 
 
 def possible_strategies(decoder: Decoder, params: Params, batch_size: int) -> dict[Strategy, float]:
-    """Return the strategies that a decoder admits, with their costs; see `strategy_costs`."""
+    """Return the strategies that a decoder admits, with their costs; see `strategy_costs`.
+
+    A symbolic batch size, as `jax.export` has it, counts as 64.
+    """
+    batch_size = batch_size if isinstance(batch_size, int) else SYMBOLIC_BATCH_SIZE
     num_channels = None if decoder.pointwise is None else _output_shape(decoder, params)[-1]
     latent_size = math.prod(decoder.latent_shape)
     return strategy_costs(batch_size, latent_size, independent=decoder.independent, num_channels=num_channels)
@@ -127,9 +134,8 @@ def cotangents(likelihood: LikelihoodFn, output: jax.Array, x: jax.Array) -> jax
     >>> cotangents(squared_error, jnp.zeros(3), jnp.ones((1, 3)))
     Array([[-2., -2., -2.]], dtype=float32)
     """
-    # Not `broadcast_to`, whose transpose is a sum over the leading axis: many times slower than a product on a CPU.
-    outputs = (jnp.ones((x.shape[0], 1), output.dtype) @ output.reshape(1, -1)).reshape(-1, *output.shape)
-    return loss_gradient(lambda o: losses_of(likelihood, o, x), vary_like(outputs, x))
+    outputs = vary_like(copies(output, x.shape[0]), x)
+    return loss_gradient(lambda o: losses_of(likelihood, o, x), outputs)
 
 
 class AffineEncoder(NamedTuple):
@@ -215,11 +221,14 @@ def decoder_jacobian(
 def apply_matrix(matrix: jax.Array, v: jax.Array) -> jax.Array:
     """Return the product of a matrix `[*latent, ...]` with each example of v `[B, ...]`, `[B, *latent]`.
 
+    It is small beside a decoder pass, and its rounding would be that of the latents: never TF32.
+
     >>> apply_matrix(jnp.array([[1.0, 2.0]]), jnp.ones((1, 2)))
     Array([[3.]], dtype=float32)
     """
     latent_shape = matrix.shape[: matrix.ndim - (v.ndim - 1)]
-    rows = v.reshape(v.shape[0], -1) @ matrix.reshape(math.prod(latent_shape), -1).T
+    columns = matrix.reshape(math.prod(latent_shape), -1).T
+    rows = jnp.matmul(v.reshape(v.shape[0], -1), columns, precision="highest")
     return rows.reshape(-1, *latent_shape)
 
 

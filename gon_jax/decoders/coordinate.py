@@ -12,22 +12,19 @@ import jax.numpy as jnp
 from gon_jax.base import Decoder
 from gon_jax.coordinates import check_coordinates
 from gon_jax.decoders.layers import OutputActivationName, output_activation_fn
+from gon_jax.ops.bilinear import copies
 
 __all__ = ["add_per_latent", "for_every_latent", "implicit_decoder"]
 
 
 def for_every_latent(x: jax.Array, num_latents: int) -> jax.Array:
-    """Return `[N, h]` of points once for every latent, `[B N, h]`.
-
-    A product with ones: the broadcast whose transpose is a product too, where a sum would be slow.
-    """
-    ones = jnp.ones((num_latents, 1), x.dtype)
-    return jnp.matmul(ones, x.reshape(1, -1), precision="highest").reshape(-1, x.shape[-1])
+    """Return `[N, h]` of points once for every latent, `[B N, h]`."""
+    return copies(x, num_latents).reshape(-1, x.shape[-1])
 
 
 def add_per_latent(x: jax.Array, y: jax.Array) -> jax.Array:
     """Return the rows of x, `[B N, h]` or `[B, h]`, plus y `[B, h]`, the same for all rows of a latent."""
-    return (x.reshape(len(y), -1, x.shape[-1]) + y[:, None]).reshape(x.shape)
+    return (x.reshape(y.shape[0], -1, x.shape[-1]) + y[:, None]).reshape(x.shape)
 
 
 def implicit_decoder(
@@ -61,7 +58,7 @@ def implicit_decoder(
 
         def apply(params, z, stats=None):
             output = activation(network.apply({"params": params}, points, z))
-            return output.reshape(len(z), *spatial, -1), None
+            return output.reshape(z.shape[0], *spatial, -1), None
 
         def pointwise(params, z):
             return activation(network.apply({"params": params}, points, z, one_latent_per_point=True))

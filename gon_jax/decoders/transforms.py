@@ -1,5 +1,6 @@
 """Decoders made of decoders: in 16 bits, with outputs shared by all latents, of a function's derivatives in space."""
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 
 from gon_jax.base import Decoder
 from gon_jax.decoders.layers import BatchNorm, GroupNorm
+from gon_jax.ops.bilinear import copies
 
 __all__ = ["mixed_precision", "shared_outputs", "spatial_gradient"]
 
@@ -97,8 +99,7 @@ def shared_outputs(decoder: Decoder, num_outputs: int, *, init: float | Sequence
         )
 
     def append(output, shared):
-        rows = jnp.ones((*output.shape[:-1], 1), output.dtype)  # a product, whose transpose is no slow sum
-        others = jnp.matmul(rows, shared.reshape(1, -1), precision="highest").reshape(*output.shape, -1)
+        others = copies(shared, math.prod(output.shape[:-1])).reshape(*output.shape, -1)
         return jnp.concatenate([output[..., None], others], axis=-1).reshape(*output.shape[:-1], -1)
 
     def init_params(key):

@@ -16,7 +16,7 @@ from jax.interpreters import ad, batching, mlir
 
 from gon_jax.ops.varying import vary_like
 
-__all__ = ["bilinear_primitive", "matmul", "scale", "scale_each", "sum_of_outer", "sum_of_products"]
+__all__ = ["bilinear_primitive", "copies", "matmul", "scale", "scale_each", "sum_of_outer", "sum_of_products"]
 
 Bilinear = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -29,7 +29,8 @@ def bilinear_primitive(
 ) -> Callable[[Bilinear], Bilinear]:
     """Make a function `(a, b) -> c` in plain JAX, linear in each argument, a primitive; a decorator.
 
-    Arguments of several types are promoted as by `jax.numpy`, and integers are refused.
+    Arguments of several types are promoted as by `jax.numpy`, and integers are refused. Products have the precision
+    that was the default where the primitive was called (`jax.default_matmul_precision`), in derivatives too.
 
     Args:
         *transposes: `(cotangent, b) -> cotangent of a` and `(cotangent, a) -> cotangent of b`.
@@ -42,7 +43,8 @@ def bilinear_primitive(
     def decorate(function: Bilinear) -> Bilinear:
         primitive = Primitive(function.__name__)
         choose = partial(jax.lax.platform_dependent, cpu=function, default=on_accelerators)
-        primitive.def_impl(jax.jit(choose if on_accelerators else function))
+        run = in_precision(choose if on_accelerators else function)
+        primitive.def_impl(jax.jit(run, static_argnames="precision"))
 
         def type_of(a, b):
             return jax.make_jaxpr(function)(a, b).out_avals[0]
@@ -56,17 +58,36 @@ def bilinear_primitive(
                 return jax.vmap(function, [0 if m else None for m in mapped])(*args), 0
             num = args[independent].shape[:2]
             args[independent] = args[independent].reshape(-1, *args[independent].shape[2:])
-            c = primitive.bind(*args)
+            c = bind(*args)
             return c.reshape(*num, *c.shape[1:]), 0
 
-        primitive.def_abstract_eval(type_of)
-        mlir.register_lowering(primitive, mlir.lower_fun(on_accelerators or function, multiple_results=False))
-        mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=False), platform="cpu")
-        batching.primitive_batchers[primitive] = mapped_rule
-        ad.defbilinear(primitive, lambda ct, a, b: transposes[0](ct, b), lambda ct, a, b: transposes[1](ct, a))
-        return wraps(function)(lambda a, b: primitive.bind(*_alike(function.__name__, a, b)))
+        def bind(a, b):
+            return primitive.bind(a, b, precision=jax.config.jax_default_matmul_precision)
+
+        def lowered(function):
+            return mlir.lower_fun(in_precision(function), multiple_results=False)
+
+        primitive.def_abstract_eval(in_precision(type_of))
+        mlir.register_lowering(primitive, lowered(on_accelerators or function))
+        mlir.register_lowering(primitive, lowered(function), platform="cpu")
+        batching.primitive_batchers[primitive] = in_precision(mapped_rule)
+        to_a, to_b = transposes
+        ad.defbilinear(
+            primitive, in_precision(lambda ct, a, b: to_a(ct, b)), in_precision(lambda ct, a, b: to_b(ct, a))
+        )
+        return wraps(function)(lambda a, b: bind(*_alike(function.__name__, a, b)))
 
     return decorate
+
+
+def in_precision(rule: Callable) -> Callable:
+    """Return a rule with a keyword more: the precision of its products, as `jax.default_matmul_precision` takes it."""
+
+    def call(*args, precision):
+        with jax.default_matmul_precision(precision):
+            return rule(*args)
+
+    return call
 
 
 def _alike(name, a, b):
@@ -110,15 +131,27 @@ def scale_each(g: jax.Array, t: jax.Array) -> jax.Array:
     return g[None] * t
 
 
-@bilinear_primitive(lambda ct, b: scale_each(ct, b), lambda ct, a: scale_each(ct, a))
+@bilinear_primitive(
+    lambda ct, b: scale_each(ct, b), lambda ct, a: scale_each(ct, a), on_accelerators=lambda a, b: (a * b).sum(axis=0)
+)
 def sum_of_products(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Return sum_i a_i b_i, `[n, ...]` and `[n, ...]` to `[...]`, as a product with a row of ones.
+    """Return sum_i a_i b_i, `[n, ...]` and `[n, ...]` to `[...]`, on CPUs as a product with a row of ones.
 
     >>> sum_of_products(jnp.ones((3, 2)), jnp.array([[1.0, 0.0], [1.0, 0.0], [1.0, 5.0]]))
     Array([3., 5.], dtype=float32)
     """
-    ones, products = jnp.ones((1, len(a)), a.dtype), (a * b).reshape(len(a), -1)
+    ones, products = jnp.ones((1, a.shape[0]), a.dtype), (a * b).reshape(a.shape[0], -1)
     return jnp.matmul(ones, products, precision="highest").reshape(a.shape[1:])
+
+
+def copies(x: jax.Array, num: int) -> jax.Array:
+    """Return x `num` times, `[...]` to `[num, ...]`: a broadcast whose transpose is `sum_of_products`.
+
+    >>> copies(jnp.array([1.0, 2.0]), 2)
+    Array([[1., 2.],
+           [1., 2.]], dtype=float32)
+    """
+    return scale_each(x, jnp.ones((num, *jnp.shape(x)), jnp.result_type(x)))
 
 
 # -- matrix products -----------------------------------------------------------------------------------------------
