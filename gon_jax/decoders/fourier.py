@@ -42,7 +42,7 @@ class FourierNetwork(nn.Module):
         fan_in, k = features.shape[-1], z.shape[-1]
         kernel, bias = Dense(self.hidden_dim, math.sqrt(3 / fan_in))(fan_in)  # of unit features: unit arguments
         x = (math.sqrt(2) * features).astype(kernel.dtype) @ kernel + bias  # [N, h]
-        x = x if one_latent_per_point else for_every_latent(x, len(z))  # [B N, h] or [N, h]
+        x = x if one_latent_per_point else for_every_latent(x, z.shape[0])  # [B N, h] or [N, h]
         x = self.activation(add_per_latent(x, z @ self.param("code", uniform(math.sqrt(3 / k)), (k, self.hidden_dim))))
         bound = math.sqrt(6 / self.hidden_dim)  # He's: half of the second moment is lost in an activation
         for _ in range(self.num_layers - 1):

@@ -103,7 +103,7 @@ class TransposedConv(nn.Module):
             y = matmul(x, kernel.reshape(len(kernel), -1)).reshape(-1, 4, 4, self.features)
         else:
             y = transposed_convolution(x, kernel)
-        return y + bias if self.add_bias else y
+        return y + bias[None, None, None] if self.add_bias else y
 
 
 class StridedConv(nn.Module):
@@ -126,14 +126,14 @@ class StridedConv(nn.Module):
             kernel = self.param("kernel", initialize, (self.features, 4, 4, y.shape[-1]))
         bias = self.param("bias", initialize, (self.features,))
         if self.to_vector:
-            x = y.reshape(len(y), -1) @ kernel.reshape(len(kernel), -1).T
+            x = y.reshape(y.shape[0], -1) @ kernel.reshape(len(kernel), -1).T
         else:
             x = strided_convolution(y, kernel)
-        return x + bias if self.add_bias else x
+        return x + jnp.expand_dims(bias, range(x.ndim - 1)) if self.add_bias else x
 
 
 class Dense(nn.Module):
-    """The parameters of a linear layer: `fan_in -> (kernel [fan_in, features], bias [features])`, both times `scale`.
+    """A linear layer's parameters times `scale`: `fan_in -> (kernel [fan_in, features], bias [1, features])`.
 
     Attributes:
         features: outputs.
@@ -149,7 +149,7 @@ class Dense(nn.Module):
     def __call__(self, fan_in):
         kernel = self.param("kernel", uniform(self.bound), (fan_in, self.features))
         bias = self.param("bias", uniform(1 / math.sqrt(fan_in)), (self.features,))
-        return self.scale * kernel, self.scale * bias
+        return self.scale * kernel, self.scale * bias[None]
 
 
 class BatchNorm(nn.Module):
@@ -168,15 +168,15 @@ class BatchNorm(nn.Module):
         if self.has_variable("stats", "mean"):
             mean: jax.Array = self.get_variable("stats", "mean")
             variance: jax.Array = self.get_variable("stats", "variance")
-            centered = x - mean
+            centered = x - jnp.expand_dims(mean, axes)
         else:
             mean = x.mean(axes)
-            centered = x - mean
+            centered = x - jnp.expand_dims(mean, axes)
             variance = jnp.square(centered).mean(axes)
             self.put_variable("stats", "mean", mean)
             self.put_variable("stats", "variance", variance)
         gain = jnp.broadcast_to(gamma * jax.lax.rsqrt(variance + EPSILON), x.shape)
-        return scale(gain, centered) + bias
+        return scale(gain, centered) + jnp.expand_dims(bias, axes)
 
 
 class GroupNorm(nn.Module):

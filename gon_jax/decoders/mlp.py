@@ -86,7 +86,7 @@ def mlp_decoder(
 
     def logits(params, z, stats=None):
         del stats
-        return network.apply({"params": params}, z.reshape(len(z), -1)).reshape(-1, *data_shape), None
+        return network.apply({"params": params}, z.reshape(z.shape[0], -1)).reshape(-1, *data_shape), None
 
     def apply(params, z, stats=None):
         return squash(logits(params, z)[0]), stats

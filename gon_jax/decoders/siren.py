@@ -47,7 +47,7 @@ class SirenNetwork(nn.Module):
     def first(self, points, kernel, bias, shift, one_latent_per_point):
         """Return the first layer, `[B N, h]` or `[N, h]`: points keep their type until then, and take the kernel's."""
         x = jnp.matmul(points, kernel, precision="highest") + bias  # [N, h]
-        x = x if one_latent_per_point else for_every_latent(x, len(shift))
+        x = x if one_latent_per_point else for_every_latent(x, shift.shape[0])
         return sine(add_per_latent(x, shift)).astype(kernel.dtype)
 
     @property

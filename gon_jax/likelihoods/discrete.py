@@ -11,19 +11,24 @@ from gon_jax.likelihoods.likelihood import Likelihood, bounded_log_scale, parts,
 __all__ = ["categorical", "discretized_logistic", "discretized_logistic_mixture"]
 
 
+def _bytes_like(logits):
+    """Return 0, ..., 255 along the last axis."""
+    return jax.lax.broadcasted_iota(logits.dtype, logits.shape, logits.ndim - 1)
+
+
 def _categorical_terms(output, x):
     logits = split(output, 256)
-    chosen = jnp.where(to_byte(x)[..., None] == jnp.arange(256), logits, 0).sum(-1)
+    chosen = jnp.where(to_byte(x)[..., None] == _bytes_like(logits), logits, 0).sum(-1)
     return jax.nn.logsumexp(logits, axis=-1) - chosen
 
 
+def _categorical_mean(output):
+    logits = split(output, 256)
+    return (jax.nn.softmax(logits) * (_bytes_like(logits) / 255)).sum(-1)
+
+
 categorical = Likelihood(
-    "categorical",
-    _categorical_terms,
-    mean=lambda output: (jax.nn.softmax(split(output, 256)) * (jnp.arange(256, dtype=output.dtype) / 255)).sum(-1),
-    num_outputs=256,
-    reads_mean=False,
-    measure="bytes",
+    "categorical", _categorical_terms, mean=_categorical_mean, num_outputs=256, reads_mean=False, measure="bytes"
 )
 """A mass for each of the 256 bytes, from logits: any distribution, at 256 outputs per number of the data.
 
@@ -96,7 +101,7 @@ def discretized_logistic_mixture(num_components: int) -> Likelihood:
     def components(output):  # each [..., C, M]
         logits, mean, raw = jnp.split(split(output, 3 * num_components), 3, axis=-1)
         spread = (jnp.arange(num_components) + 0.5) / num_components
-        return logits, mean + spread.astype(output.dtype), raw
+        return logits, mean + jnp.broadcast_to(spread.astype(output.dtype), mean.shape), raw
 
     def terms(output, x):
         logits, *logistics = components(output)

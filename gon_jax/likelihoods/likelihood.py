@@ -92,8 +92,11 @@ def weighted(likelihood: Likelihood, weights: jax.Array | float) -> Likelihood:
     """
     weights, information = jnp.asarray(weights), likelihood.fisher
 
+    def times(weights, values):
+        return jnp.broadcast_to(weights, jnp.broadcast_shapes(weights.shape, values.shape)) * values
+
     def fisher(output):
-        values = split(information(output), likelihood.num_outputs) * weights[..., None]
+        values = times(weights[..., None], split(information(output), likelihood.num_outputs))
         if values.size != output.size:
             needed = (
                 f"expected weights that are the same for all examples, for the Fisher information of {output.shape}"
@@ -104,7 +107,7 @@ def weighted(likelihood: Likelihood, weights: jax.Array | float) -> Likelihood:
     return dataclasses.replace(
         likelihood,
         name=f"weighted {likelihood.name}",
-        terms=lambda output, x: weights * likelihood.terms(output, x),
+        terms=lambda output, x: times(weights, likelihood.terms(output, x)),
         affine=False,
         measure=None,
         fisher=information and fisher,

@@ -74,7 +74,7 @@ def gon_classifier(
         return {"decoder": decoder.init_params(decoder_key), "head": {"kernel": kernel, "bias": bias}}
 
     def logits(params: Params, z: jax.Array) -> jax.Array:
-        return HEAD_SCALE * z.reshape(len(z), k) @ params["head"]["kernel"] + params["head"]["bias"][None]
+        return HEAD_SCALE * z.reshape(z.shape[0], k) @ params["head"]["kernel"] + params["head"]["bias"][None]
 
     def outer_loss(params: Params, batch: Batch, z: jax.Array, output: jax.Array) -> jax.Array:
         if "y" not in batch:

@@ -71,7 +71,7 @@ def glo(
             updates, state = adam.update(gradient, state)
             return (optax.apply_updates(z, updates), state), None
 
-        z0 = vary_like(jnp.zeros((len(x), *latent_shape), x.dtype), x, variables)
+        z0 = vary_like(jnp.zeros((x.shape[0], *latent_shape), x.dtype), x, variables)
         return jax.lax.scan(step, (z0, adam.init(z0)), length=num_steps)[0][0]
 
     def decode(variables, z):

@@ -135,7 +135,7 @@ def gradient_model(
 
     def encode_batch(params, x, origin):
         params = decoder_params(params)
-        chosen = choose_strategy(decoder, params, len(x), strategy)
+        chosen = choose_strategy(decoder, params, x.shape[0], strategy)
         if chosen != "definition":
             encoder = gradient_encoder(decoder, params, origin, step_size=step_size, strategy=chosen)
             return apply_encoder(encoder, inner, x)

@@ -134,7 +134,7 @@ def multi_step_gon(
 
     def first_step(params, x, mean_cotangent=None):
         """Return the latents after the step from the shared origin, and the mean cotangent."""
-        num = max(len(x), 2)  # the costs for one example tie with the definition's
+        num = 2 if x.shape[0] == 1 else x.shape[0]  # the costs for one example tie with the definition's
         strategy = choose_strategy(decoder, params["decoder"], num)
         origin, step_size = origin_of(params, x.dtype), step_size_of(params)
         encoder = gradient_encoder(decoder, params["decoder"], origin, step_size=step_size, strategy=strategy)
@@ -172,8 +172,8 @@ def multi_step_gon(
     def encode_fixed(variables, x):
         params, stats = variables
         by_batch = decoder.batch_statistics and stats is None
-        z0 = draw(params, jax.random.key(0), len(x) if by_batch else 1, x.dtype)
-        z0 = jnp.broadcast_to(z0, (len(x), *latent_shape))
+        z0 = draw(params, jax.random.key(0), x.shape[0] if by_batch else 1, x.dtype)
+        z0 = jnp.broadcast_to(z0, (x.shape[0], *latent_shape))
         if by_batch or not decoder.batch_statistics:
             return encode_by_batch(params, x, z0)[0]
         return encode_alone(params, stats, x, z0)
@@ -185,7 +185,7 @@ def multi_step_gon(
     def loss(variables: Variables, batch: Batch, key: jax.Array):
         params, x = variables.params, batch["x"]
         inner = jax.lax.stop_gradient(params) if detached else params
-        z, other_stats = encode_by_batch(inner, x, draw(inner, key, len(x), x.dtype))
+        z, other_stats = encode_by_batch(inner, x, draw(inner, key, x.shape[0], x.dtype))
         output, latent = decoder.apply(params["decoder"], z)
         stats = MultiStepStats(latent, *other_stats) if decoder.batch_statistics else None
         return likelihood(output, x).mean(), stats

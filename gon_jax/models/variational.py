@@ -21,8 +21,8 @@ class Posterior(NamedTuple):
     logvar: jax.Array
 
     def draw(self, noise: jax.Array) -> jax.Array:
-        """Return t for noise from N(0, I), by reparameterization."""
-        return self.mean + jnp.exp(self.logvar / 2) * noise
+        """Return t for noise from N(0, I), by reparameterization; noise `[*latent]` is that of all examples."""
+        return self.mean + jnp.exp(self.logvar / 2) * jnp.expand_dims(noise, range(self.mean.ndim - noise.ndim))
 
 
 def init_posterior(keys: jax.Array, k: int, *, logvar: float | None = None) -> Params:
@@ -55,7 +55,7 @@ def posterior(params: Params, z: jax.Array, *, logvar: float | None = None) -> P
     """
 
     def linear(layer):
-        return (z.reshape(len(z), -1) @ layer["kernel"] + layer["bias"][None]).reshape(z.shape)
+        return (z.reshape(z.shape[0], -1) @ layer["kernel"] + layer["bias"][None]).reshape(z.shape)
 
     mean = linear(params["mean"])
     return Posterior(mean, linear(params["logvar"]) if logvar is None else jnp.full_like(mean, logvar))

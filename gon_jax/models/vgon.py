@@ -230,7 +230,7 @@ class _VGON:
     def encode_batch(self, params: Params, x: jax.Array, z0: jax.Array, noise: jax.Array) -> jax.Array:
         """Return z by the statistics of this batch, fast where all noise is one `[*latent]`."""
         if self.from_origin and noise.shape == self.latent_shape:
-            strategy = choose_strategy(self.with_noise(noise), params, len(x))
+            strategy = choose_strategy(self.with_noise(noise), params, x.shape[0])
             if strategy != "definition":
                 encoder = self.encoder_at(params, noise, strategy)
                 return encoder.encode(cotangents(self.likelihood, encoder.output, x))
@@ -256,7 +256,7 @@ class _VGON:
     def loss(self, variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Stats]:
         params, x = variables.params, batch["x"]
         inner_key, outer_key = jax.random.split(key)
-        z0, noise = self.draw_start(inner_key, len(x), x.dtype)
+        z0, noise = self.draw_start(inner_key, x.shape[0], x.dtype)
         z = self.encode_batch(params, x, z0, batch.get("inner_noise", noise))
         q = self.q(params, z)
         outer_noise = batch.get("outer_noise", jax.random.normal(outer_key, z.shape, z.dtype))
@@ -303,27 +303,27 @@ class _VGON:
         params, stats = variables
         if self.averages_cotangents and stats is not None:  # not frozen: that is for many batches
             noise = jnp.zeros(self.latent_shape, x.dtype)
-            encoder = self.encoder_at(params, noise, choose_strategy(self.with_noise(noise), params, len(x)))
+            encoder = self.encoder_at(params, noise, choose_strategy(self.with_noise(noise), params, x.shape[0]))
             return encoder.encode(cotangents(self.likelihood, encoder.output, x), stats.mean_cotangent)
         if self.decoder.batch_statistics and stats is not None:
             num = len(self.reference_batch(x.dtype)[0])
             index = jax.vmap(lambda key: jax.random.randint(key, (), 0, num))(keys)
             return self.encode_in_reference(variables, x, index)
         z0, noise = jax.vmap(lambda key: self.draw_start(key, 1, x.dtype))(keys)
-        noise = noise[0] if self.inner_noise == "none" else noise.reshape(len(x), *self.latent_shape)
+        noise = noise[0] if self.inner_noise == "none" else noise.reshape(x.shape[0], *self.latent_shape)
         return self.encode_batch(params, x, z0[:, 0], noise)
 
     def encode(self, variables: Variables, x: jax.Array) -> jax.Array:
         """Encode images, all with the reference batch's first draw."""
         if not self.decoder.batch_statistics:
             z0, noise = self.reference_batch(x.dtype)
-            z0 = jnp.broadcast_to(z0[0], (len(x), *self.latent_shape))
+            z0 = jnp.broadcast_to(z0[0], (x.shape[0], *self.latent_shape))
             return self.encode_batch(variables.params, x, z0, noise[0])
         if variables.stats is None:  # by the batch at hand
-            return self.encode_batch(variables.params, x, *self.draw_start(jax.random.key(0), len(x), x.dtype))
+            return self.encode_batch(variables.params, x, *self.draw_start(jax.random.key(0), x.shape[0], x.dtype))
         if self.from_origin:
             return self.freeze(variables)(x)
-        return self.encode_in_reference(variables, x, jnp.zeros(len(x), int))
+        return self.encode_in_reference(variables, x, jnp.zeros(x.shape[0], int))
 
     def freeze(self, variables: Variables) -> FrozenEncoder:
         params, stats = variables

@@ -19,6 +19,8 @@ take XLA's convolutions, which their libraries know to be transposed ones.
 (1, 4, 4, 3)
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -71,8 +73,14 @@ def _matrix(kernel):
 
 
 def _num_pieces(batch, num_bytes):
-    """Return into how many pieces to cut a batch that has that many bytes of taps."""
-    return next(n for n in range(1, batch + 1) if batch % n == 0 and (n >= num_bytes / PIECE_BYTES or n == batch))
+    """Return into how many pieces to cut a batch whose examples have that many bytes of taps each.
+
+    A symbolic batch (`jax.export`) has no known divisors: it is cut into examples if these fill a piece, or not at all.
+    """
+    if not isinstance(batch, int):
+        return batch if num_bytes >= PIECE_BYTES else 1
+    least = batch * num_bytes / PIECE_BYTES
+    return next(n for n in range(1, batch + 1) if batch % n == 0 and (n >= least or n == batch))
 
 
 def _cut(x, num):
@@ -120,7 +128,7 @@ def transposed_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     def piece(x):
         return _add_taps((x.reshape(-1, c_in) @ _matrix(kernel)).reshape(*x.shape[:3], 4, 4, c_out))
 
-    return _in_pieces(piece, _num_pieces(len(x), 16 * c_out * x.size // c_in * x.dtype.itemsize), x)
+    return _in_pieces(piece, _num_pieces(x.shape[0], 16 * c_out * math.prod(x.shape[1:3]) * x.dtype.itemsize), x)
 
 
 @bilinear_primitive(
@@ -136,7 +144,7 @@ def strided_convolution(y: jax.Array, kernel: jax.Array) -> jax.Array:
     def piece(y):
         return (_gather_patches(y) @ _matrix(kernel).T).reshape(-1, *shape)
 
-    return _in_pieces(piece, _num_pieces(len(y), 4 * y.size * y.dtype.itemsize), y)
+    return _in_pieces(piece, _num_pieces(y.shape[0], 4 * math.prod(y.shape[1:]) * y.dtype.itemsize), y)
 
 
 @bilinear_primitive(
@@ -151,7 +159,7 @@ def kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
     def piece(x, y):
         return x.reshape(-1, c_in).T @ _gather_patches(y)
 
-    num = _num_pieces(len(y), 4 * y.size * y.dtype.itemsize)
+    num = _num_pieces(y.shape[0], 4 * math.prod(y.shape[1:]) * y.dtype.itemsize)
     if num == 1:
         matrix = piece(x, y)
     else:
