@@ -23,8 +23,8 @@ from gon_jax.data import Dataset, load
 from gon_jax.decoders import mlp_decoder
 from gon_jax.inference import anomaly_scores
 from gon_jax.latents import mahalanobis_scores, reconstruction_scores
-from gon_jax.metrics import pca_reconstructions
 from gon_jax.models import gon
+from gon_jax.pca import pca_reconstructions
 from gon_jax.training import fit, make_optimizer
 
 PAGE = report.PAGE.with_name("latents.md")

@@ -50,7 +50,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBMODULES = "base checkpoints checks coordinates data decoders encoding freezing gauss_newton inference".split()
-_SUBMODULES += "latents likelihoods linearization memory metrics models ops plotting runs training transformer".split()
+_SUBMODULES += (
+    "latents likelihoods linearization memory metrics models ops pca plotting runs training transformer".split()
+)
 _NAMES = {
     "base": "Decoder Model Variables",
     "checks": "compare_with_definition",

@@ -149,6 +149,7 @@ class Capabilities(NamedTuple):
 
     Attributes:
         freeze: `Variables -> FrozenEncoder`, an encoder that is one matrix product per batch and equals `encode`.
+        inner: the name of the likelihood that the latents of `freeze` are computed by.
         sample: `(Variables, key, num) -> [num, ...]`, the mean of p(x given z) at draws from the model's own prior.
             For a model without one, fit one to its latents: `gon_jax.latents`.
         bound: `(Variables, x [B, ...], keys [B]) -> Bound`, for models with an approximate posterior. An example's
@@ -167,6 +168,7 @@ class Capabilities(NamedTuple):
     at: Callable[..., "Model"] | None = None
     classify: Callable[[Variables, jax.Array], jax.Array] | None = None
     init_latents: Callable[[jax.Array, int], jax.Array] | None = None
+    inner: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from gon_jax.base import Model, Variables
 from gon_jax.coordinates import grid
-from gon_jax.data import Split, to_unit
+from gon_jax.data import to_unit
 from gon_jax.data.sources import Source, as_source, check_source, is_source, take
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.latents import (
@@ -33,11 +33,11 @@ from gon_jax.latents import (
     slerp_path,
 )
 from gon_jax.memory import check_memory
+from gon_jax.progress import busy
 
 __all__ = ["Array", "Data", "data_dict", "encode_batch", "frozen_encoder", "in_batches"]
 __all__ += ["decode_at", "decode_latents", "encode_dataset", "reconstruct_dataset"]
-__all__ += ["hide", "inpaint", "interpolate", "pairs_of_labels", "sample", "spread_indices", "superresolve"]
-__all__ += ["anomaly_scores"]
+__all__ += ["anomaly_scores", "inpaint", "interpolate", "sample", "superresolve"]
 
 Array = np.ndarray | jax.Array
 Data = Array | Source | Mapping[str, Array | Source]
@@ -135,19 +135,10 @@ def encode_batch(model: Model, variables: Variables, encoder: FrozenEncoder | No
     Raises:
         ValueError: for an encoder of another likelihood than the model's.
     """
-    if encoder is not None and encoder.inner not in (None, inner := _inner_likelihood(model, variables)) and inner:
-        raise ValueError(
-            f"expected an encoder of likelihood {inner}, the model's inner one, got one of {encoder.inner}"
-        )
+    inner = model.capabilities.inner
+    if encoder is not None and None not in (inner, encoder.inner) and encoder.inner != inner:
+        raise ValueError(f"expected an encoder of likelihood {inner}, the model's inner one, got one of {encoder.inner}")
     return model.encode(variables, to_unit(x)) if encoder is None else encoder(to_unit(x))
-
-
-def _inner_likelihood(model, variables):
-    """Return the name of the likelihood that a model encodes by, None where it is not known."""
-    try:
-        return jax.eval_shape(model.capabilities.freeze, variables).inner
-    except (ValueError, TypeError):  # it has no such encoder, or none of these variables
-        return None
 
 
 def encode_dataset(
@@ -251,11 +242,13 @@ def sample(
     *,
     prior: Literal["model", "gaussian", "mixture"] | None = None,
     encoder: FrozenEncoder | None = None,
+    progress: str | None = None,
 ) -> np.ndarray:
     """Decode samples `[num_samples, ...]` of the model's own prior, or of one fitted to latents of training data.
 
     Args:
         model, variables, encoder: as above.
+        progress: the label while a prior is fitted, or None.
         data: training data, of which the first 10,000 examples at most are encoded; None for the model's own prior.
         num_samples: how many.
         key: typed key.
@@ -279,7 +272,8 @@ def sample(
         raise ValueError(f"expected training data, to whose latents a {prior} is fitted, got None")
     x = take(data_dict(model, data)["x"], slice(MAX_PRIOR_LATENTS))
     z = jnp.asarray(encode_dataset(model, variables, x, encoder=encoder))
-    fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
+    with busy(progress):
+        fitted = fit_mixture(z) if prior == "mixture" else fit_gaussian(z)
     return decode_latents(model, variables, sample_prior(fitted, key, num_samples, model.latent_shape))
 
 
@@ -299,44 +293,6 @@ def superresolve(
     sizes = [max(1, round(size * n / max(spatial))) for n in spatial]
     _check_result(len(x), (*sizes, num_channels))
     return decode_at(model, variables, encode_dataset(model, variables, x), grid(*sizes), progress=progress)
-
-
-def hide(
-    images: np.ndarray, part: Literal["random", "center", "right"], fraction: float = 0.5, seed: int = 0
-) -> np.ndarray:
-    """Return what is still known of images `[N, H, W, C]` of which a part is hidden, `[N, H, W]` booleans.
-
-    Args:
-        images: the images.
-        part: hide "random" pixels, the "center" or the "right".
-        fraction: how much of each image is hidden.
-        seed: of the random pixels.
-
-    Raises:
-        ValueError: for another part, data that are no images, or a fraction that hides nothing or all.
-
-    >>> hide(np.zeros((1, 2, 4, 1)), "right", 0.5)[0, 0]
-    array([ True,  True, False, False])
-    """
-    if images.ndim != 4:
-        raise ValueError(f"expected images [N, H, W, C] to hide a part of, got data {list(images.shape)}")
-    if not 0 < fraction < 1:
-        raise ValueError(f"expected a fraction that hides a part of every image, between 0 and 1, got {fraction}")
-    height, width = images.shape[1:3]
-    known = np.ones(images.shape[:3], bool)
-    if part == "random":
-        known = np.random.default_rng(seed).uniform(size=known.shape) >= fraction
-    elif part == "right":
-        known[:, :, width - round(fraction * width) :] = False
-    elif part == "center":
-        margin = (1 - math.sqrt(fraction)) / 2
-        rows, columns = (slice(round(margin * n), n - round(margin * n)) for n in (height, width))
-        known[:, rows, columns] = False
-    else:
-        raise ValueError(f"expected to hide 'random', 'center' or 'right', got {part!r}")
-    if known.all() or not known.any(axis=(1, 2)).all():
-        raise ValueError(f"expected a fraction that hides a part of every image, got {fraction}")
-    return known
 
 
 def inpaint(model: Model, variables: Variables, data: Data, known: Array) -> np.ndarray:
@@ -391,29 +347,6 @@ def anomaly_scores(
 
     errors = in_batches(reconstruction, {"z": z, "target": data.get("target", data["x"])})
     return {"reconstruction": errors, "mahalanobis": mahalanobis_scores(z_train, z)}
-
-
-# -- which examples to show ------------------------------------------------------------------------------------------
-
-
-def pairs_of_labels(split: Split, num_pairs: int = 8) -> np.ndarray:
-    """Return `[2 num_pairs, ...]`: pairs of different labels where there are labels; few examples are repeated."""
-    images, labels = split.images, split.labels
-    if labels is None:
-        return images[np.arange(2 * num_pairs) % len(images)]
-    classes = np.unique(labels)
-    of_class = [np.flatnonzero(labels == c) for c in classes]
-    turns = [divmod(i, len(classes)) for i in range(2 * num_pairs)]
-    return images[[of_class[c][turn % len(of_class[c])] for turn, c in turns]]
-
-
-def spread_indices(num_examples: int, num: int) -> np.ndarray:
-    """Return up to `num` indices spread evenly over a set.
-
-    >>> spread_indices(100, 4)
-    array([ 0, 33, 66, 99])
-    """
-    return np.unique(np.linspace(0, num_examples - 1, min(num, num_examples)).astype(int))
 
 
 # -- compiled by `model.jit` -----------------------------------------------------------------------------------------

@@ -12,12 +12,12 @@ import pytest
 from gon_jax import inference
 from gon_jax.base import Capabilities, Model, Variables
 from gon_jax.coordinates import grid
+from gon_jax.data.degradations import hide
 from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.inference import (
     data_dict,
     encode_dataset,
     frozen_encoder,
-    hide,
     in_batches,
     inpaint,
     interpolate,

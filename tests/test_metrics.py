@@ -11,17 +11,9 @@ from gon_jax.base import Model, Variables
 from gon_jax.decoders import conv_decoder, conv_encoder
 from gon_jax.inference import frozen_encoder
 from gon_jax.likelihoods import squared_error
-from gon_jax.metrics import (
-    accuracy,
-    evaluate,
-    evaluate_bound,
-    pca_errors,
-    pca_reconstructions,
-    psnr,
-    selection_metric,
-    squared_errors,
-)
+from gon_jax.metrics import accuracy, evaluate, evaluate_bound, psnr, selection_metric, squared_errors
 from gon_jax.models import autoencoder, glo, gon, gon_classifier, translation_gon, vae, vgon
+from gon_jax.pca import pca_errors, pca_reconstructions
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
 X = jnp.asarray(IMAGES / 255, jnp.float32)

@@ -11,7 +11,8 @@ from gon_jax.base import match
 from gon_jax.decoders import mlp_decoder
 from gon_jax.likelihoods import bernoulli, squared_error
 from gon_jax.linearization import choose_strategy
-from gon_jax.metrics import evaluate, pca_errors
+from gon_jax.metrics import evaluate
+from gon_jax.pca import pca_errors
 from gon_jax.runs import Config
 from gon_jax.training import fit, make_optimizer
 

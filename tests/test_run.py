@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 from gon_jax._files import unsealed
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Split
-from gon_jax.inference import pairs_of_labels, sample
+from gon_jax.data.splits import pairs_of_labels
+from gon_jax.inference import sample
 from gon_jax.models import gon
 from gon_jax.runs import Config, load_run, train
 from gon_jax.runs import run as run_module

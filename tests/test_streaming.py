@@ -20,8 +20,9 @@ from gon_jax.data.picture_sources import FileSource, RecordSource, cached
 from gon_jax.data.sources import View, check_source, is_source, num_bytes, read, take
 from gon_jax.decoders import conv_decoder, conv_encoder
 from gon_jax.inference import encode_dataset, in_batches, sample
-from gon_jax.metrics import evaluate, pca_errors, pca_reconstructions
+from gon_jax.metrics import evaluate
 from gon_jax.models import autoencoder, glo, gon, gon_classifier, translation_gon, vgon
+from gon_jax.pca import pca_errors, pca_reconstructions
 from gon_jax.training import fit, streaming
 from gon_jax.training.streaming import fits_in_memory
 
@@ -454,7 +455,7 @@ PROGRAM = """
     result = fit(model, train, 40, jax.random.key(0), validation=test, **options)
     metrics.evaluate(model, result.state.variables, take(images, slice(0, None, 10)))
     metrics.PCA_SAMPLE_NUMBERS = 2**24  # to save time
-    metrics.pca_errors(train, test, 8)
+    pca_errors(train, test, 8)
     with open("/proc/self/status") as file:  # ru_maxrss would be that of the process which started this one, if larger
         print(next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 2**20)
 """

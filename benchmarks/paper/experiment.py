@@ -27,7 +27,7 @@ from benchmarks.tables import number
 from gon_jax._files import read_json, write_json
 from gon_jax.data import NUM_EXAMPLES, Dataset, missing
 from gon_jax.data.catalog import locate
-from gon_jax.metrics import pca_errors
+from gon_jax.pca import pca_errors
 from gon_jax.runs import Config, Run, load_run, train
 from gon_jax.runs.config import DataConfig
 from gon_jax.runs.folder import read_summary

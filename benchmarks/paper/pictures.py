@@ -8,7 +8,8 @@ from benchmarks.paper.experiment import Experiment
 from benchmarks.paper.latents import GON, SECONDS
 from benchmarks.paper.protocol import Protocol
 from gon_jax import plotting
-from gon_jax.inference import interpolate, pairs_of_labels, reconstruct_dataset, sample, spread_indices, superresolve
+from gon_jax.data.splits import pairs_of_labels, spread_indices
+from gon_jax.inference import interpolate, reconstruct_dataset, sample, superresolve
 
 PLAIN = {"test.squared_error": "squared error per test image", "pca.squared_error": "PCA"} | SECONDS
 BOUND = {"test.negative_elbo": "-ELBO, nats", "test.kl": "KL, nats"} | SECONDS

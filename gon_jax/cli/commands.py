@@ -32,7 +32,9 @@ from gon_jax.cli.common import (
 from gon_jax.cli.signals import stop_requested
 from gon_jax.cli.tables import print_summary, print_table
 from gon_jax.data import Dataset, to_unit
-from gon_jax.metrics import pca_errors
+from gon_jax.data.degradations import hide as hidden_part
+from gon_jax.data.splits import pairs_of_labels
+from gon_jax.pca import pca_errors
 from gon_jax.runs.config import Config
 from gon_jax.runs.folder import check_folder, read_config, read_summary
 from gon_jax.runs.lock import check_free
@@ -158,7 +160,7 @@ def evaluate(
     arrays = loaded.config.model.arrays(part := part_of_run(data, split))
     options = {"num_samples": num_samples, "bits": bits or None, "batch_size": batch_size, "progress": "evaluate"}
     metrics = loaded.evaluate(arrays, evaluation=evaluation, seed=seed, **options)
-    pca = pca_errors(data.train.images, part.images, math.prod(loaded.config.latent_shape))
+    pca = pca_errors(data.train.images, part.images, math.prod(loaded.config.latent_shape), progress="PCA")
     metrics |= {f"pca.{name}": value for name, value in pca.items()}
     metrics |= {"num_images": len(part.images), "step": loaded.step, "evaluation": evaluation, "split": split}
     print_table(metrics, 20, "{:.6g}")
@@ -223,7 +225,7 @@ def interpolate(
     """
     loaded, trained, output = open_run(run, output, "interpolation.png", (".png",), num_pairs=num_pairs)
     examples = examples_of(loaded, input)
-    sources = loaded.sources(examples.images if input is not None else inference.pairs_of_labels(examples, num_pairs))
+    sources = loaded.sources(examples.images if input is not None else pairs_of_labels(examples, num_pairs))
     grid = inference.interpolate(*trained, sources, num_points, encoder=loaded.encoder)
     rows = {f"{i + 1}": row for i, row in enumerate(grid)}
     plot = partial(plotting.save_interpolation, grid=grid, ends=sources.reshape(-1, 2, *sources.shape[1:]))
@@ -245,7 +247,7 @@ def sample(
     key, num = jax.random.key(seed), num or num_shown(loaded.kind).samples
     own = loaded.model.capabilities.sample is not None and prior in (None, "model")
     sources = None if own else loaded.sources(loaded.dataset().train.images)
-    x_hat = inference.sample(*trained, sources, num, key, prior=prior, encoder=loaded.encoder)
+    x_hat = inference.sample(*trained, sources, num, key, prior=prior, encoder=loaded.encoder, progress="fit a prior")
     plot = partial(plotting.save_samples, samples=x_hat)
     return save(output, lambda: save_examples(output, loaded.kind, plot, {"samples": x_hat}), x_hat=x_hat)
 
@@ -283,7 +285,7 @@ def inpaint(
     """
     loaded, trained, output = open_run(run, output, "inpainting.png", (".png",), num=num, seed=seed)
     images = examples_of(loaded, input, num=num).images
-    known = inference.hide(images, hide, fraction, seed)
+    known = hidden_part(images, hide, fraction, seed)
     completed = inference.inpaint(*trained, images, known)
     return save(output, lambda: plotting.save_inpainting(output, images, known, completed))
 

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 import tyro
 
-from gon_jax import inference, runs
+from gon_jax import runs
 from gon_jax._files import write_file
 from gon_jax.base import Model, Variables
 from gon_jax.data import Dataset, Split
 from gon_jax.data.folders import read_pictures
-from gon_jax.data.splits import take
+from gon_jax.data.splits import spread_indices, take
 from gon_jax.runs.folder import part_of_a_run
 
 BESIDE = (".json", ".wav", ".gif")  # of files that some commands write beside a picture
@@ -107,7 +107,7 @@ def examples_of(
         print(*notes, sep="\n", file=sys.stderr, end="\n" * bool(notes))
         return examples
     part = part_of_run(dataset or loaded.dataset(), split)
-    return part if num is None else take(part, inference.spread_indices(len(part.images), num))
+    return part if num is None else take(part, spread_indices(len(part.images), num))
 
 
 def save(output: Path, plot_fn: Any, words: str = "", **arrays: Any) -> int:

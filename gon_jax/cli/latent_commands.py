@@ -26,6 +26,7 @@ from gon_jax.cli.common import (
     save,
 )
 from gon_jax.cli.tables import print_table
+from gon_jax.data.splits import spread_indices
 from gon_jax.runs.pictures import names_of
 
 __all__ = ["COMMANDS"]
@@ -120,7 +121,7 @@ def draw_map(
     loaded, trained, output = open_run(run, output, "map.png", (".png",), seed=seed)
     dataset = loaded.dataset()
     examples = part_of_run(dataset, split)
-    shown = inference.spread_indices(len(examples.images), 3000)
+    shown = spread_indices(len(examples.images), 3000)
     labels, names = np.zeros(len(shown), int), ("examples",) if examples.labels is None else dataset.class_names
     labels = labels if examples.labels is None else examples.labels[shown]
     sources = loaded.sources(examples.images[shown])
@@ -173,7 +174,7 @@ def _training(loaded):
     """Return at most 10,000 training examples, spread over all, and the run's dataset."""
     dataset = loaded.dataset()
     images = dataset.train.images
-    return images[inference.spread_indices(len(images), MAX_TRAINING)], dataset
+    return images[spread_indices(len(images), MAX_TRAINING)], dataset
 
 
 def _names(examples):

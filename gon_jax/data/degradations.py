@@ -1,12 +1,14 @@
-"""Sources for translation, made of their targets: the same shape, uint8 `[N, H, W, C]`, or ValueError for others."""
+"""Images made worse: sources for translation, of the same shape, uint8 `[N, H, W, C]`; and masks for inpainting."""
 
+import math
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
 from gon_jax.data.arrays import check_images
 
-__all__ = ["DEGRADATIONS", "gray", "low_resolution", "noisy"]
+__all__ = ["DEGRADATIONS", "gray", "hide", "low_resolution", "noisy"]
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
@@ -62,3 +64,41 @@ def gray(images: np.ndarray) -> np.ndarray:
 
 
 DEGRADATIONS: dict[str, Callable[..., np.ndarray]] = {"low_resolution": low_resolution, "noisy": noisy, "gray": gray}
+
+
+def hide(
+    images: np.ndarray, part: Literal["random", "center", "right"], fraction: float = 0.5, seed: int = 0
+) -> np.ndarray:
+    """Return what is still known of images `[N, H, W, C]` of which a part is hidden, `[N, H, W]` booleans.
+
+    Args:
+        images: the images.
+        part: hide "random" pixels, the "center" or the "right".
+        fraction: how much of each image is hidden.
+        seed: of the random pixels.
+
+    Raises:
+        ValueError: for another part, data that are no images, or a fraction that hides nothing or all.
+
+    >>> hide(np.zeros((1, 2, 4, 1)), "right", 0.5)[0, 0]
+    array([ True,  True, False, False])
+    """
+    if images.ndim != 4:
+        raise ValueError(f"expected images [N, H, W, C] to hide a part of, got data {list(images.shape)}")
+    if not 0 < fraction < 1:
+        raise ValueError(f"expected a fraction that hides a part of every image, between 0 and 1, got {fraction}")
+    height, width = images.shape[1:3]
+    known = np.ones(images.shape[:3], bool)
+    if part == "random":
+        known = np.random.default_rng(seed).uniform(size=known.shape) >= fraction
+    elif part == "right":
+        known[:, :, width - round(fraction * width) :] = False
+    elif part == "center":
+        margin = (1 - math.sqrt(fraction)) / 2
+        rows, columns = (slice(round(margin * n), n - round(margin * n)) for n in (height, width))
+        known[:, rows, columns] = False
+    else:
+        raise ValueError(f"expected to hide 'random', 'center' or 'right', got {part!r}")
+    if known.all() or not known.any(axis=(1, 2)).all():
+        raise ValueError(f"expected a fraction that hides a part of every image, got {fraction}")
+    return known

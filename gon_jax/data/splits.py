@@ -9,6 +9,7 @@ import numpy as np
 from gon_jax.data import sources
 
 __all__ = ["PARTS", "Dataset", "Split", "class_numbers", "draw_held_out", "part_of", "read_keys", "take"]
+__all__ += ["pairs_of_labels", "spread_indices"]
 
 PARTS = {  # in the order in which they are given and stored; names in any case
     "train": ("train", "training", "trn"),
@@ -194,3 +195,23 @@ def take(split: Split, index: Any) -> Split:
     """Return a part of a split: examples by an index, a slice or a mask; of a source they are not read yet."""
     images, *others = split
     return Split(sources.take(images, index), *(None if array is None else array[index] for array in others))
+
+
+def pairs_of_labels(split: Split, num_pairs: int = 8) -> np.ndarray:
+    """Return `[2 num_pairs, ...]`: pairs of different labels where there are labels; few examples are repeated."""
+    images, labels = split.images, split.labels
+    if labels is None:
+        return images[np.arange(2 * num_pairs) % len(images)]
+    classes = np.unique(labels)
+    of_class = [np.flatnonzero(labels == c) for c in classes]
+    turns = [divmod(i, len(classes)) for i in range(2 * num_pairs)]
+    return images[[of_class[c][turn % len(of_class[c])] for turn, c in turns]]
+
+
+def spread_indices(num_examples: int, num: int) -> np.ndarray:
+    """Return up to `num` indices spread evenly over a set.
+
+    >>> spread_indices(100, 4)
+    array([ 0, 33, 66, 99])
+    """
+    return np.unique(np.linspace(0, num_examples - 1, min(num, num_examples)).astype(int))

@@ -102,7 +102,7 @@ def origin_model(
         losses = likelihood(output, x) if outer_loss is None else outer_loss(params, batch, z, output)
         return losses.mean(), GONStats(stats, mean_cotangent) if decoder.batch_statistics else None
 
-    capabilities = Capabilities(freeze=frozen if decoder.independent else None)
+    capabilities = Capabilities(freeze=frozen if decoder.independent else None, inner=inner.name)
     return Model(init, loss, encode, decode, data_shape, decoder.latent_shape, likelihood, capabilities)
 
 

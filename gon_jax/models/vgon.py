@@ -154,6 +154,7 @@ class _VGON:
         freezes = self.from_origin and self.decoder.independent
         capabilities = Capabilities(
             freeze=self.freeze if freezes else None,
+            inner=self.likelihood.name,
             sample=self.sample,
             bound=self.bound,
             at=None if self.decoder.at is None else self.at,

@@ -4,7 +4,8 @@ import warnings
 
 import numpy as np
 
-from gon_jax.inference import encode_dataset, spread_indices
+from gon_jax.data.splits import spread_indices
+from gon_jax.inference import encode_dataset
 from gon_jax.latents.statistics import effective_rank, normality, participation_ratio
 from gon_jax.runs.run import Run
 

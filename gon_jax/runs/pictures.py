@@ -12,18 +12,17 @@ import numpy as np
 from gon_jax import latents, plotting
 from gon_jax._files import one_line
 from gon_jax.data import Dataset, Split, to_unit
+from gon_jax.data.splits import pairs_of_labels, spread_indices
 from gon_jax.inference import (
     MAX_PRIOR_LATENTS,
     decode_latents,
     encode_dataset,
     interpolate,
-    pairs_of_labels,
     reconstruct_dataset,
     sample,
-    spread_indices,
     superresolve,
 )
-from gon_jax.metrics import pca_reconstructions
+from gon_jax.pca import pca_reconstructions
 
 __all__ = ["SIGNAL_PLOTS", "draw", "names_of", "num_shown", "save_examples"]
 

@@ -25,7 +25,8 @@ from gon_jax.data.datasets import MIXED, is_path
 from gon_jax.data.sources import check_source
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import frozen_encoder
-from gon_jax.metrics import Evaluation, evaluate, mean_error, pca_errors, selection_metric
+from gon_jax.metrics import Evaluation, evaluate, selection_metric
+from gon_jax.pca import mean_error, pca_errors
 from gon_jax.runs.config import Config, DataConfig, TrainingConfig, first_difference
 from gon_jax.runs.encoder_file import read_encoder, write_encoder
 from gon_jax.runs.folder import (
@@ -234,7 +235,7 @@ def train(
         config: what to train.
         folder: the run's; new or empty, unless one of the next two.
         dataset: `config.data.load()`, where it is at hand.
-        pca: `gon_jax.metrics.pca_errors` of that dataset and latent size, where they are at hand.
+        pca: `gon_jax.pca.pca_errors` of that dataset and latent size, where they are at hand.
         resume: continue the run in the folder from its last checkpoint, bit for bit as if never interrupted.
         overwrite: remove the run in the folder first, and nothing that it didn't write.
         pictures: draw at the end.
@@ -385,7 +386,8 @@ def _summarize(run, dataset, data, pca, progress):
     if "target" in data:
         difference = (data["x"] / np.float32(255) - data["target"] / np.float32(255)).reshape(len(data["x"]), -1)
         test["source.squared_error"] = float(np.square(difference).sum(1).mean())
-    pca = pca or pca_errors(dataset.train.images, dataset.test.images, latent_size)
+    label = "PCA" if progress else None
+    pca = pca or pca_errors(dataset.train.images, dataset.test.images, latent_size, progress=label)
     if model.capabilities.classify is None or getattr(
         config.model, "reconstruction_weight", 1
     ):  # it is trained to reconstruct

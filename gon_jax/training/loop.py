@@ -15,8 +15,10 @@ from tqdm.auto import tqdm
 
 from gon_jax.base import Model, Variables
 from gon_jax.data.sources import num_bytes, read
-from gon_jax.inference import Data, data_dict, encode_batch, spread_indices
+from gon_jax.data.splits import spread_indices
+from gon_jax.inference import Data, data_dict, encode_batch
 from gon_jax.metrics import check_labels, evaluate, selection_metric
+from gon_jax.progress import busy
 from gon_jax.training.state import TrainState, check_size, init_state, make_optimizer
 from gon_jax.training.step import train_batches, train_steps
 from gon_jax.training.streaming import Stream, fits_in_memory
@@ -200,7 +202,8 @@ def fit(
         steps = model.jit(_batches, donate_argnums=(0,), sharding=stream.state_sharding, **options)
         lowered = partial(steps.lower, state, stream.shapes())
     start = time.perf_counter()
-    compiled = lowered(jnp.int32(0)).compile()
+    with busy("compile" if progress else None):
+        compiled = lowered(jnp.int32(0)).compile()
     seconds_compile, seconds_training = time.perf_counter() - start, 0.0
 
     history: list[dict[str, float]] = []
