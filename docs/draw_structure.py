@@ -21,8 +21,9 @@ PLACES = {
     "runs": (0.43, 4.0),
     "checkpoints": (0.08, 3.1),
     "training": (0.27, 3.1),
-    "transformer": (0.595, 2.8),
-    "metrics": (0.585, 3.1),
+    "transformer": (0.595, 2.72),
+    "metrics": (0.585, 3.0),
+    "pca": (0.46, 3.25),
     "inference": (0.765, 3.1),
     "plotting": (0.94, 3.1),
     "models": (0.3, 2.25),
@@ -40,6 +41,8 @@ PLACES = {
     "coordinates": (0.76, 0.0),
     "_files": (0.93, 0.0),
     "inputs": (0.2, -0.22),
+    "memory": (0.76, -0.24),
+    "progress": (0.93, -0.24),
 }
 
 

@@ -149,7 +149,6 @@ class Capabilities(NamedTuple):
 
     Attributes:
         freeze: `Variables -> FrozenEncoder`, an encoder that is one matrix product per batch and equals `encode`.
-        inner: the name of the likelihood that the latents of `freeze` are computed by.
         sample: `(Variables, key, num) -> [num, ...]`, the mean of p(x given z) at draws from the model's own prior.
             For a model without one, fit one to its latents: `gon_jax.latents`.
         bound: `(Variables, x [B, ...], keys [B]) -> Bound`, for models with an approximate posterior. An example's
@@ -168,7 +167,6 @@ class Capabilities(NamedTuple):
     at: Callable[..., "Model"] | None = None
     classify: Callable[[Variables, jax.Array], jax.Array] | None = None
     init_latents: Callable[[jax.Array, int], jax.Array] | None = None
-    inner: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -189,6 +187,7 @@ class Model:
         latent_shape: `*latent`.
         likelihood: p(x given z), which knows whether bits per dimension mean something.
         capabilities: what else this model can do.
+        inner: the name of the likelihood that latents are computed by, where it has one.
     """
 
     init: Callable[[jax.Array], Variables]
@@ -199,6 +198,7 @@ class Model:
     latent_shape: tuple[int, ...]
     likelihood: Likelihood
     capabilities: Capabilities = Capabilities()
+    inner: str | None = None
     _compiled: dict[Hashable, jax.stages.Wrapped] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -45,13 +45,14 @@ class FrozenEncoder:
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise TypeError(f"expected floating-point data, got {x.dtype}; images as floats in [0, 1]?")
         y = x if self.likelihood is None or self.output is None else cotangents(self.likelihood, self.output, x)
-        y = y.reshape(len(y), -1)
+        y = y.reshape(y.shape[0], -1)
         if y.shape[1] != len(self.matrix):
             raise ValueError(
                 f"expected examples of {len(self.matrix)} entries, got data of shape {x.shape}; these are other data "
                 "than the encoder was made for"
             )
-        return self.bias + (y @ self.matrix).reshape(-1, *self.bias.shape)
+        rows = jnp.matmul(y, self.matrix, precision="highest")  # its rounding would be that of the latents
+        return self.bias[None] + rows.reshape(-1, *self.bias.shape)
 
 
 def freeze(encoder: AffineEncoder, likelihood: LikelihoodFn, mean_cotangent: jax.Array | None = None) -> FrozenEncoder:

@@ -135,9 +135,9 @@ def encode_batch(model: Model, variables: Variables, encoder: FrozenEncoder | No
     Raises:
         ValueError: for an encoder of another likelihood than the model's.
     """
-    inner = model.capabilities.inner
+    inner = model.inner
     if encoder is not None and None not in (inner, encoder.inner) and encoder.inner != inner:
-        raise ValueError(f"expected an encoder of likelihood {inner}, the model's inner one, got one of {encoder.inner}")
+        raise ValueError(f"expected an encoder of the model's likelihood {inner}, got one of {encoder.inner}")
     return model.encode(variables, to_unit(x)) if encoder is None else encoder(to_unit(x))
 
 

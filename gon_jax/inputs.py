@@ -7,6 +7,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 __all__ = ["as_examples", "as_latents", "to_unit"]
@@ -45,14 +46,17 @@ def as_examples(x: ArrayLike, data_shape: tuple[int, ...]) -> jax.Array:
     """
     remedy = "these are other data than the model is made for, resize them or make a model for their shape"
     x = to_unit(x)
-    if x.size and not isinstance(x, jax.core.Tracer) and _are_bytes(x):
-        raise ValueError(f"expected x in [0, 1], got whole numbers up to {x.max():g}: divide them by 255")
+    if _are_bytes(x):
+        raise ValueError("expected x in [0, 1], got whole numbers up to 255 as floats: divide them by 255")
     return _checked("x", x, data_shape, remedy)
 
 
 def _are_bytes(x):
     """Return whether floats are bytes in truth: whole numbers up to 255, and not small ones alone."""
-    return 16 < x.max() <= 255 and x.min() >= 0 and bool((x == jnp.round(x)).all())
+    if isinstance(x, jax.core.Tracer) or not x.size or any(device.platform != "cpu" for device in x.devices()):
+        return False  # unknown yet, or dear to look at
+    values = np.asarray(x)
+    return bool(16 < values.max() <= 255 and values.min() >= 0 and (values == values.round()).all())
 
 
 def as_latents(z: ArrayLike, latent_shape: tuple[int, ...]) -> jax.Array:

@@ -99,14 +99,10 @@ SLOW = [
     "vgon without noise",
 ]
 SLOW += ["vgon drawn origin", "multi-step drawn", "autoencoder tied"]
-BY_FROZEN = ["gon batch", "gon spatial", "gon 16 bits", "gon cotangents", "least squares", "vgon", "vgon without noise"]
-BY_FROZEN += ["classifier"]  # a model of batch statistics, from one origin
-FROZEN = pytest.mark.xfail(raises=TypeError, reason="`FrozenEncoder.__call__` takes the `len` of a batch")
 
 
 def cases(names):
-    marks = {name: [pytest.mark.slow] * (name in SLOW) + [FROZEN] * (name in BY_FROZEN) for name in names}
-    return [pytest.param(name, marks=marks[name]) for name in names]
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in names]
 
 
 def variables_of(model):
@@ -152,7 +148,6 @@ def test_models_of_any_batch_size(name):
 
 
 @pytest.mark.parametrize("name", ["gon none", "siren", "vgon siren"])
-@FROZEN
 def test_frozen_encoders_of_any_batch_size(name):
     """Those of models with batch statistics are these models' `encode`, above."""
     model = MODELS[name]()

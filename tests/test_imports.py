@@ -43,7 +43,8 @@ LEVELS = {  # the table of docs/architecture.md: a module imports its own level 
     "runs": 4,
 }
 OUTSIDE = {  # third-party packages of the core
-    **dict.fromkeys(("base", "coordinates", "inputs", "likelihoods", "ops"), {"jax"}),
+    **dict.fromkeys(("base", "coordinates", "likelihoods", "ops"), {"jax"}),
+    "inputs": {"jax", "numpy"},
     **dict.fromkeys(("checks", "encoding", "freezing", "gauss_newton", "linearization"), {"jax"}),
     "models": {"jax", "optax"},
     "decoders": {"jax", "flax", "numpy"},

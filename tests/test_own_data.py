@@ -3,6 +3,7 @@
 import binascii
 import io
 import json
+import os
 import re
 import runpy
 import struct
@@ -764,15 +765,41 @@ def test_headers_and_missing_cells_of_csv(tmp_path):
     rows = "".join(f"0.{i:02d},0.5,{'cat' if i % 2 else 'dog'}\n" for i in range(20))
     assert read("0,1,label\n" + rows) == read("0,1,animal\n" + rows) == read("a,b,c\n" + rows) == (20, ("cat", "dog"))
     assert read(rows) == (20, ("cat", "dog")) and read(rows.replace(",cat", ", cat ")) == (20, ("cat", "dog"))
+    assert read(rows.replace(",", ";")) == read(rows.replace(",", "\t")) == (20, ("cat", "dog"))
     for text, words in {
         ",0.5,cat\n" + rows: ["expected finite values, got 1 NaN", "first in number 0"],
         "x,y\n" + "".join(f"0.{i},0.{i}5\n" for i in range(20)): ["words or whole numbers as labels, got fractions"],
         rows + "0.1,0.2,\n": ["expected a label in each row, got none in row 21"],
         "a,b\n": ["expected rows of numbers, got the names a, b alone"],
-        "a;b\n1;2\n3;4\n": ["expected columns of numbers", "is the separator a comma?"],
+        "a b\n1 2\n3 4\n": ["expected columns of numbers", "is the separator a comma?"],
     }.items():
         with refuses(*words):
             read(text)
+
+
+def test_moving_pictures_dark_numbers_and_names_are_said(tmp_path):
+    """What is read of them is not all that is there, or is probably not what is meant."""
+    frames = [Image.fromarray(pixels(8, 8, seed=i)) for i in range(3)]
+    (tmp_path / "photos" / "__MACOSX").mkdir(parents=True)
+    frames[0].save(tmp_path / "photos" / "0.gif", save_all=True, append_images=frames[1:])
+    for i in range(1, 12):
+        frames[i % 3].save(tmp_path / "photos" / f"{i}.png")
+    frames[0].save(tmp_path / "photos" / "__MACOSX" / "0.png")
+    with open(os.fsencode(tmp_path / "photos") + b"/\xe9.png", "wb") as file:
+        frames[0].save(file, "PNG")
+    dataset = load(tmp_path / "photos", image_size=8)
+    assert any("1 of several frames, of which the first is read, such as" in note for note in dataset.notes)
+    names = [str(name) for part in dataset.parts().values() for name in part.names]
+    assert len(names) == 13 and "\ufffd.png" in names and not any("MACOSX" in name for name in names)
+    print(*names)  # as UTF-8
+
+    dark = np.tile(np.arange(17, dtype=np.int64), 64 * 2).reshape(-1, 8, 8)[:20]
+    notes = " ".join(from_arrays(dark).notes)
+    assert (
+        "whole numbers only up to 16 of 255, almost black: where that is white, say so by value_range (0, 16)" in notes
+    )
+    scaled = from_arrays(dark, reading=Reading(value_range=(0, 16)))
+    assert scaled.train.images.max() == 255 and "almost black" not in " ".join(scaled.notes)
 
 
 def test_sound_that_would_be_cut_off_is_refused(tmp_path):

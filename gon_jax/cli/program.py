@@ -25,7 +25,8 @@ def program() -> int:
         status = 128 + signal.SIGINT
     signal.signal(signal.SIGINT, leave)  # what is left to do is to join threads of others
     signal.signal(signal.SIGTERM, leave)
-    if status >= 128:
+    if status:  # threads of others would have more to say
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(status)
     return status

@@ -102,8 +102,9 @@ def origin_model(
         losses = likelihood(output, x) if outer_loss is None else outer_loss(params, batch, z, output)
         return losses.mean(), GONStats(stats, mean_cotangent) if decoder.batch_statistics else None
 
-    capabilities = Capabilities(freeze=frozen if decoder.independent else None, inner=inner.name)
-    return Model(init, loss, encode, decode, data_shape, decoder.latent_shape, likelihood, capabilities)
+    capabilities = Capabilities(freeze=frozen if decoder.independent else None)
+    shapes = data_shape, decoder.latent_shape
+    return Model(init, loss, encode, decode, *shapes, likelihood, capabilities, inner=inner.name)
 
 
 def apply_encoder(encoder: AffineEncoder, likelihood: Likelihood, x: jax.Array) -> tuple[jax.Array, jax.Array]:

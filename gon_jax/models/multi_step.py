@@ -194,5 +194,6 @@ def multi_step_gon(
     if num_steps == 1 and shared and not (learn_origin or learn_step_size):
         one_step = gradient_model(decoder, likelihood, step_size, None, decoder_params=itemgetter("decoder"))
         freeze = one_step.capabilities.freeze
-    capabilities = Capabilities(freeze=freeze, inner=likelihood.name)
-    return Model(init, loss, encode_fixed, decode, data_shape, latent_shape, likelihood, capabilities)
+    capabilities = Capabilities(freeze=freeze)
+    functions = init, loss, encode_fixed, decode
+    return Model(*functions, data_shape, latent_shape, likelihood, capabilities, inner=likelihood.name)

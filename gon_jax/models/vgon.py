@@ -154,13 +154,13 @@ class _VGON:
         freezes = self.from_origin and self.decoder.independent
         capabilities = Capabilities(
             freeze=self.freeze if freezes else None,
-            inner=self.likelihood.name,
             sample=self.sample,
             bound=self.bound,
             at=None if self.decoder.at is None else self.at,
         )
         functions = self.init, self.loss, self.encode, self.decode
-        return Model(*functions, self.data_shape, self.latent_shape, self.likelihood, capabilities)
+        shapes, inner = (self.data_shape, self.latent_shape), self.likelihood.name
+        return Model(*functions, *shapes, self.likelihood, capabilities, inner=inner)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
