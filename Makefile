@@ -24,7 +24,7 @@ test: $(VENV)/.test ## the suite, under 10 minutes on 2 cores
 	$(RUN) $(PYTEST) -n 2 --dist loadfile
 
 check: lint test ## the suite and what is slower: real data where GON_DATA_DIR has it, notebooks, minutes of training
-	$(RUN) $(PYTEST) -m slow
+	$(RUN) $(PYTEST) -m slow -n 2 --dist loadfile
 
 lint: $(VENV)/.test
 	$(VENV)/bin/python -m ruff check .

@@ -16,8 +16,8 @@ from sklearn.datasets import load_digits
 from gon_jax._files import unsealed
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Split
-from gon_jax.data.splits import pairs_of_labels
-from gon_jax.inference import sample
+from gon_jax.data.splits import pairs_of_labels, spread_indices
+from gon_jax.inference import reconstruct_dataset, sample
 from gon_jax.models import gon
 from gon_jax.runs import Config, load_run, train
 from gon_jax.runs import run as run_module
@@ -86,6 +86,7 @@ def test_a_finished_run_holds_all_that_is_promised(finished):
     written = {path.name for path in finished.iterdir() if not path.name.startswith("events.out.tfevents.")}
     assert written == {
         ".lock",
+        "snapshots.npz",
         "checkpoints",
         "config.json",
         "summary.json",
@@ -124,6 +125,26 @@ def test_a_finished_run_holds_all_that_is_promised(finished):
     with Checkpoints(finished) as checkpoints:
         assert checkpoints.best_step == best == summary["best_step"] and checkpoints.steps == tuple(sorted({best, 6}))
     assert load_run(finished).step == best and load_run(finished, "last").step == 6
+
+
+def test_snapshots_are_what_the_model_decoded_then(finished, tmp_path, undrawn):
+    """At steps that double, and the last; a training that was interrupted keeps those of before."""
+    run = load_run(finished, "last")
+    shown = run.dataset().test.images[spread_indices(355, 10)]
+    with np.load(finished / "snapshots.npz") as file:
+        rows = {name: file[name] for name in file}
+    assert list(rows) == ["step 2", "step 4", "step 6"]
+    expected = reconstruct_dataset(run.model, run.variables, shown)
+    np.testing.assert_allclose(rows["step 6"] / 255, expected, atol=0.5 / 255 + 1e-6)
+    assert np.abs(rows["step 2"].astype(int) - rows["step 6"]).max() > 0
+
+    stopped = tmp_path / "run"
+    assert train(config(TINY), stopped, progress=False, should_stop=(stopped / "checkpoints" / "2").is_dir) is None
+    train(config(TINY), stopped, resume=True, progress=False)
+    with np.load(stopped / "snapshots.npz") as file:
+        assert list(file) == list(rows)
+        for name, row in rows.items():
+            np.testing.assert_array_equal(file[name], row)
 
 
 CURVES = {"squared_error": [1.0, 2.0, 3.0], "negative_elbo": [2.0, 1.0, 3.0], "accuracy": [0.1, 0.2, 0.2]}

@@ -6,6 +6,7 @@ encoder.npz        the best state's encoder, a matrix and a bias for NumPy alone
 metrics.jsonl      one line per report: step, loss, validation metrics
 events.*           the same for TensorBoard
 summary.json       held-out metrics: its presence says that training is finished
+snapshots.npz      some test images decoded in the course of training
 *.png, .wav, .gif  what to look at or listen to first
 report.html        all of it on one page, written last
 .lock              held by the process that trains
@@ -29,11 +30,23 @@ from gon_jax.runs.old_format import from_flat
 __all__ = ["METRIC", "PICTURES", "Log", "SavedConfig", "check_folder", "read_config", "read_curves", "read_summary"]
 __all__ += ["part_of_a_run", "read_rows", "remove_run", "write_config"]
 
-PICTURES = ("reconstructions.png", "interpolation.png", "samples.png", "traversal.png", "errors.png", "loss.png")
+DRAWN = "reconstructions", "interpolation", "samples", "traversal", "errors", "loss", "training"
+PICTURES = tuple(f"{name}.png" for name in DRAWN)
+SNAPSHOTS = "snapshots.npz"
 SIGNALS = tuple(path.replace("png", suffix) for path in PICTURES[:3] for suffix in ("wav", "gif"))
 LOG = "metrics.jsonl"
 # All that a run writes, in the order of removal: what is left of an interrupted one is an unfinished run.
-WRITTEN = ("summary.json", *PICTURES, "superresolution.png", "classes.png", "report.html", *SIGNALS, "encoder.npz", LOG)
+WRITTEN = (
+    "summary.json",
+    *PICTURES,
+    "superresolution.png",
+    "classes.png",
+    "report.html",
+    *SIGNALS,
+    "encoder.npz",
+    SNAPSHOTS,
+    LOG,
+)
 WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
 # Fields of files that are read, beside the options; files may have more.
 CONFIG = {"data_shape": list, "num_train": int | None, "best_by": str | None, "fingerprint": dict | None}

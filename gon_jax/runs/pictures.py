@@ -23,8 +23,10 @@ from gon_jax.inference import (
     superresolve,
 )
 from gon_jax.pca import pca_reconstructions
+from gon_jax.runs.folder import SNAPSHOTS
+from gon_jax.runs.snapshots import NUM, Snapshots
 
-__all__ = ["SIGNAL_PLOTS", "draw", "names_of", "num_shown", "save_examples"]
+__all__ = ["SIGNAL_PLOTS", "draw", "names_of", "num_shown", "save_examples", "snapshot_examples"]
 
 # By kind of dataset ("audio", "voxels", "video"): draws {name: signals [N, *spatial, C]} into a .png, and what can be
 # heard or seen to move beside it. Empty until a file such as examples/signals.py fills it.
@@ -50,6 +52,11 @@ def num_shown(kind: str) -> NumShown:
 def names_of(split: Split, index: Any = slice(None)) -> list[str] | None:
     """Return the names of the files of some examples, without folders; None where they have none."""
     return None if split.names is None else [Path(str(name)).name for name in split.names[index]]
+
+
+def snapshot_examples(split: Split) -> np.ndarray:
+    """Return the images that are decoded in the course of training."""
+    return np.asarray(split.images[spread_indices(len(split.images), NUM)])
 
 
 def save_examples(path: Path, kind: str, plot_fn: Callable[[Path], None], rows: Mapping[str, np.ndarray]) -> None:
@@ -138,6 +145,10 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
         x = test.images[spread_indices(len(test.images), 4)]
         plotting.save_superresolution(path, x, superresolve(*trained, x, 256))
 
+    def training(path):
+        shown = snapshot_examples(test)
+        Snapshots(folder / SNAPSHOTS, model, shown, run.sources(shown), summary["num_steps"]).draw(path)
+
     def classes(path):
         z = latents_shown()
         z = latents.latent_map(z) if latent_size > 2 else z.reshape(len(z), 2)
@@ -167,6 +178,8 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
         pictures += [superresolution] if model.capabilities.at is not None else []
     if latent_size >= 2 and test.labels is not None and len(test.images) >= 4 and test.labels.max() < MAX_CLASSES:
         pictures.append(classes)
+    if decodes and of_images and (folder / SNAPSHOTS).is_file():
+        pictures.append(training)
     failed = []
     bar = tqdm([*pictures, loss], "draw", disable=not progress, leave=False, delay=1)
     for picture in bar:

@@ -33,6 +33,8 @@ CAPTIONS = {  # of what a run writes, in the order of the page
     "reconstructions": "Test examples, and what is decoded from their latents.",
     "errors": "The test examples that are reconstructed worst and best, of the first 3,000.",
     "samples": "Decoded draws of the prior, or of a mixture of Gaussians fitted to latents of training examples.",
+    "training": "Test examples, and what was decoded from their latents in the course of training; samples, for models "
+    "with a prior.",
     "interpolation": "Between pairs of test examples: the images themselves at both ends, decoded latents between.",
     "traversal": "Along the directions in which latents vary most, through their mean.",
     "superresolution": "Decoded at a higher resolution than that of the data.",

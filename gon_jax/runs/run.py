@@ -30,6 +30,7 @@ from gon_jax.pca import mean_error, pca_errors
 from gon_jax.runs.config import Config, DataConfig, TrainingConfig, first_difference
 from gon_jax.runs.encoder_file import read_encoder, write_encoder
 from gon_jax.runs.folder import (
+    SNAPSHOTS,
     Log,
     SavedConfig,
     check_folder,
@@ -40,8 +41,9 @@ from gon_jax.runs.folder import (
     write_config,
 )
 from gon_jax.runs.lock import check_free, locked
-from gon_jax.runs.pictures import draw
+from gon_jax.runs.pictures import draw, snapshot_examples
 from gon_jax.runs.report import REPORT, write_report
+from gon_jax.runs.snapshots import Snapshots
 from gon_jax.training import Report, TrainState, check_size, fit, init_state
 
 __all__ = ["Run", "load_run", "train"]
@@ -307,7 +309,11 @@ def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, pr
             (folder / "summary.json").unlink(missing_ok=True)
             (folder / REPORT).unlink(missing_ok=True)
             write_config(folder, saved)
-        log = Log(folder, 0 if state is None else int(state.step))
+        first_step = 0 if state is None else int(state.step)
+        log, snapshots = Log(folder, first_step), None
+        if pictures and dataset.kind == "images":
+            shown = snapshot_examples(dataset.test)
+            snapshots = Snapshots(folder / SNAPSHOTS, model, shown, config.model.sources(shown), first_step)
 
         def on_report(report: Report):
             metrics = {"step": report.step, "loss": float(report.losses.mean())}
@@ -317,6 +323,8 @@ def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, pr
             if report.step % save_every == 0 or report.step == training.num_steps or report.stopping:
                 scores = {best_by: metrics.get(best_by, np.nan), "seconds_training": metrics["seconds"]}
                 checkpoints.save(report.step, report.state, saved.to_dict(), scores)
+                if snapshots is not None:
+                    snapshots.take(report.step, report.state.variables, final=report.step == training.num_steps)
 
         try:
             result = fit(
