@@ -777,6 +777,32 @@ def test_headers_and_missing_cells_of_csv(tmp_path):
             read(text)
 
 
+class Table:
+    """What is used of a Hugging Face dataset."""
+
+    def __init__(self, features=None, **columns):
+        self.columns, self.column_names, self.features = columns, list(columns), features or {}
+
+    def __getitem__(self, name):
+        return self.columns[name]
+
+
+def test_a_table_with_named_columns_and_all_its_parts():
+    pictures = [Image.fromarray(pixels(8, 8, 3, seed=i)) for i in range(20)]
+    label = type("ClassLabel", (), {"names": ["zebra", "ape"]})()
+    train = Table({"label": label}, img=pictures, label=[0, 1] * 10, fine=[7] * 20)
+    test = Table({"label": label}, img=pictures[:4], label=[1, 1, 0, 1], fine=[7] * 4)
+    dataset = from_arrays({"train": train, "test": test}, name="hub")
+    assert dataset.class_names == ("ape", "zebra") and dataset.test.labels.tolist() == [0, 0, 1, 0]
+    np.testing.assert_array_equal(dataset.train.images[3], pixels(8, 8, 3, seed=3))
+    alone = from_arrays(Table(image=pictures))
+    assert len(alone.train.images) == 18 and alone.train.labels is None
+    with refuses("expected parts named train, validation and test", "got extra"):
+        from_arrays({"extra": train})
+    with refuses("expected the key images or x", "got the keys text, label"):
+        from_arrays(Table(text=["a"], label=[0]))
+
+
 def test_moving_pictures_dark_numbers_and_names_are_said(tmp_path):
     """What is read of them is not all that is there, or is probably not what is meant."""
     frames = [Image.fromarray(pixels(8, 8, seed=i)) for i in range(3)]

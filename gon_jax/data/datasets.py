@@ -12,7 +12,7 @@ from gon_jax.data.array_files import ARRAY_SUFFIXES, Parts, convert_parts, read_
 from gon_jax.data.arrays import READING, Reading, check_reading, check_size, resize
 from gon_jax.data.folders import read_folder
 from gon_jax.data.sources import is_source
-from gon_jax.data.splits import Dataset, Split, draw_held_out, take
+from gon_jax.data.splits import Dataset, Split, draw_held_out, part_of, read_keys, take
 
 __all__ = ["DATASETS", "MIXED", "Dataset", "Loader", "Split", "from_arrays", "is_path", "load", "register", "unknown"]
 
@@ -144,7 +144,8 @@ def from_arrays(
 
     Args:
         train, validation, test: whatever `numpy.asarray` makes an array `[N, ...]` of: arrays, lists, PyTorch tensors
-            on the CPU, HDF5 datasets, columns of a Hugging Face dataset.
+            on the CPU, HDF5 datasets, columns of a Hugging Face dataset. Or such a dataset itself, with columns image
+            and label; as `train` all its parts at once, a dict of them.
         labels, validation_labels, test_labels: integers or strings `[N]`.
         name, image_size, num_validation, reading: as for `load`.
 
@@ -156,7 +157,16 @@ def from_arrays(
         >>> [(name, len(part.images)) for name, part in dataset.parts().items()], dataset.class_names
         ([('train', 17), ('validation', 1), ('test', 2)], ('a', 'b'))
     """
+    if isinstance(train, Mapping) and train and all(hasattr(table, "column_names") for table in train.values()):
+        names = {name: part_of(name) for name in train}
+        parts_of_it = {part: train[name] for name, part in names.items() if part is not None}
+        if validation is not None or test is not None or "train" not in parts_of_it:
+            raise ValueError(
+                f"expected parts named train, validation and test, or as arguments, got {', '.join(names)}"
+            )
+        train, validation, test = (parts_of_it.get(part) for part in ("train", "validation", "test"))
     given = {"train": (train, labels), "validation": (validation, validation_labels), "test": (test, test_labels)}
+    given = {part: _columns(data, own, name) for part, (data, own) in given.items()}
     for part, (data, its_labels) in given.items():
         if isinstance(data, str | os.PathLike):
             raise ValueError(f"expected arrays, got the path {data}: read it with gon_jax.data.load")
@@ -165,6 +175,21 @@ def from_arrays(
     given = {part: pair for part, pair in given.items() if pair[0] is not None}
     parts = convert_parts(given, name, check_reading(reading))
     return _divide(name, parts, image_size, num_validation, reading)
+
+
+def _columns(data, labels, name):
+    """Return examples and labels of a table with named columns, such as Hugging Face's; other data as they are."""
+    if labels is not None or not hasattr(data, "column_names"):
+        return data, labels
+    found, _ = read_keys(data.column_names, name)
+    roles = found.get("", {})
+    if "data" not in roles:
+        raise ValueError(f"expected columns image and label, got {', '.join(data.column_names)} in {name}: rename them")
+    if (column := roles.get("labels")) is None:
+        return data[roles["data"]], None
+    class_names = getattr(getattr(data, "features", {}).get(column), "names", None)
+    values = np.asarray(data[column])
+    return data[roles["data"]], values if class_names is None else np.array(class_names)[values]
 
 
 def _divide(name, read, image_size, num_validation, reading, *, mixed=False):

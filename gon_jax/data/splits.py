@@ -17,7 +17,7 @@ PARTS = {  # in the order in which they are given and stored; names in any case
     "test": ("test", "testing", "tst"),
 }
 _ROLES = {  # of an array in a file
-    "data": ("x", "images", "image", "imgs", "data", "inputs"),
+    "data": ("x", "images", "image", "imgs", "img", "data", "inputs"),
     "labels": ("y", "labels", "label", "targets", "target", "classes"),
 }
 _KEYS = {word: ("", role) for role, words in _ROLES.items() for word in words}
