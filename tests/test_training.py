@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import weakref
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +44,45 @@ def small():
 def run(model, num_steps, seed=0, **options):
     options = {"batch_size": 4, "report_every": 3, "progress": False} | options
     return fit(model, IMAGES, num_steps, None if "state" in options else jax.random.key(seed), **options)
+
+
+OPTIMIZERS = {
+    "lbfgs": optax.lbfgs(),
+    "plateau": optax.chain(optax.adam(1e-2), optax.contrib.reduce_on_plateau(patience=1, accumulation_size=1)),
+    "sam": optax.contrib.sam(optax.sgd(1e-3), optax.sgd(1e-2), opaque_mode=True),
+    "adam": optax.adam(1e-2),
+}
+NEEDS = {"lbfgs": ["value", "grad", "value_fn"], "plateau": ["value"], "sam": ["grad_fn"], "adam": []}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_any_optimizer_of_optax_gets_what_it_needs(name):
+    """The same parameters as by optax's own loop on the same batch."""
+    model, optimizer = gon(conv_decoder((8, 8, 1), (3,), base_channels=2, norm="none")), OPTIMIZERS[name]
+    state = init_state(model, optimizer, jax.random.key(0))
+    batch = {"x": jax.random.uniform(jax.random.key(1), (8, 8, 8, 1))}
+
+    def loss(params, *_):
+        return model.loss(Variables(params), batch, jax.random.key(0))[0]
+
+    @jax.jit
+    def by_hand(params, opt_state):
+        value, gradient = jax.value_and_grad(loss)(params)
+        all_needs = {"value": value, "grad": gradient, "value_fn": loss, "grad_fn": jax.grad(loss)}
+        needs = {need: all_needs[need] for need in NEEDS[name]}
+        updates, opt_state = optimizer.update(gradient, opt_state, params, **needs)
+        return optax.apply_updates(params, updates), opt_state, value
+
+    step = jax.jit(partial(train_step, model, optimizer))
+    params, opt_state, losses = state.params, state.opt_state, []
+    for _ in range(4):
+        state, value = step(state, batch)
+        params, opt_state, expected = by_hand(params, opt_state)
+        losses.append(float(value))
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
+    for ours, theirs in zip(jax.tree.leaves(state.params), jax.tree.leaves(params), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert losses[-1] < losses[0]
 
 
 def assert_same_bits(a, b):

@@ -1,5 +1,6 @@
 """One step of gradient descent, and many of them in one call of the device; both pure."""
 
+import inspect
 from typing import Any
 
 import jax
@@ -29,7 +30,8 @@ def train_step(
     its share of the mean: the learning rate of latents means the same for any batch size.
 
     Args:
-        model, optimizer, state: see `init_state`.
+        model, optimizer, state: see `init_state`. Any optimizer of optax: those that need the loss or more of it
+            (`lbfgs`, `contrib.reduce_on_plateau`, `contrib.sam`) get them, of this batch.
         batch: what the model's loss takes; `batch["x"]` is `[B, ...]`. For models with latents `batch["index"]`, `[B]`,
             are the places of the examples in the training set, no two the same.
         ema_decay: of the average of the parameters, where the state holds one.
@@ -48,7 +50,9 @@ def train_step(
         return model.loss(Variables(params, state.stats), extra | batch, key)
 
     (loss, stats), (gradient, z_gradient) = jax.value_and_grad(loss_fn, (0, 1), has_aux=True)(state.params, z)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+
+    needs = _needs_of(optimizer, loss, gradient, lambda params, *_: loss_fn(params, z)[0])
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, **needs)
     params = optax.apply_updates(state.params, updates)
     if stats is not None:
         stats = optax.incremental_update(stats, state.stats, jnp.maximum(1 - stats_decay, 1 / (state.step + 1)))
@@ -60,6 +64,17 @@ def train_step(
         own = Latents(optax.apply_updates(z, updates), latent_opt_state)
         latents = jax.tree.map(lambda a, new: a.at[batch["index"]].set(new), state.latents, own)
     return TrainState(state.step + 1, params, stats, opt_state, state.key, ema, latents), loss
+
+
+def _needs_of(optimizer, loss, gradient, loss_fn):
+    """Return what an optimizer's update takes beside the gradient: of optax, by the names that it has for them."""
+    if not isinstance(optimizer, optax.GradientTransformationExtraArgs):
+        return {}
+    known = {"value": loss, "grad": gradient, "value_fn": loss_fn, "grad_fn": jax.grad(loss_fn)}
+    parameters = inspect.signature(optimizer.update).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):  # takes what optax's others take
+        return {name: known[name] for name in ("value", "grad", "value_fn")}
+    return {parameter.name: known[parameter.name] for parameter in parameters if parameter.name in known}
 
 
 def train_steps(
