@@ -3,7 +3,7 @@
 import contextlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from gon_jax.data.splits import spread_indices
 from gon_jax.inference import Data, data_dict, encode_batch
 from gon_jax.metrics import check_labels, evaluate, selection_metric
 from gon_jax.progress import busy
+from gon_jax.training.devices import place, placement_of
 from gon_jax.training.state import TrainState, check_size, init_state, make_optimizer
 from gon_jax.training.step import train_batches, train_steps
 from gon_jax.training.streaming import Stream, fits_in_memory
@@ -93,6 +94,7 @@ def fit(
     progress: bool = True,
     memory_limit: int | None = None,
     num_threads: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> FitResult:
     """Train a model: the one call for a notebook, and what the command `gon train` does.
 
@@ -122,6 +124,8 @@ def fit(
         progress: show a progress bar, which says whether the data are in memory.
         memory_limit: most bytes of data to keep in memory, and on the device; by default half of what is free there.
         num_threads: that read data which are not in memory; by default as many as there are cores, up to 16.
+        devices: that share each batch; by default all, of all processes. The numbers are those of one device, but for
+            rounding: batch statistics are those of the whole batch.
 
     Raises:
         ValueError: for data or options out of their range, before any work; for floats out of range in a source, when
@@ -175,7 +179,8 @@ def fit(
         raise ValueError("expected a key (jax.random.key(0), say) or a state to continue from, got neither")
     if int(state.step) == 0:
         _check_latents(model, state.params, data["x"])
-    step = int(state.step)
+    step, placement = int(state.step), placement_of(batch_size, devices)
+    state = state if placement is None else place(state, placement.whole)
 
     def count_from(step):
         """Return how many steps there are to the next report."""
@@ -184,8 +189,10 @@ def fit(
     options |= {"optimizer": optimizer, "stats_decay": stats_decay}
     size, stream = sum(num_bytes(array) for array in data.values()), None
     if fits_in_memory(data, memory_limit):
-        data = jax.device_put({name: read(array, size) for name, array in data.items()})
-        steps = model.jit(_steps, donate_argnums=(0,), batch_size=batch_size, num_losses=report_every, **options)
+        data = {name: read(array, size) for name, array in data.items()}
+        data = jax.device_put(data) if placement is None else place(data, placement.whole)
+        options |= {"batch_size": batch_size, "num_losses": report_every, "placement": placement}
+        steps = model.jit(_steps, donate_argnums=(0,), **options)
         lowered = partial(steps.lower, state, data)
     else:
         stream = Stream(
@@ -197,9 +204,9 @@ def fit(
             count_from=count_from,
             most=report_every,
             num_threads=num_threads,
+            placement=placement,
         )
-        state = stream.place(state)
-        steps = model.jit(_batches, donate_argnums=(0,), sharding=stream.state_sharding, **options)
+        steps = model.jit(_batches, donate_argnums=(0,), placement=placement, **options)
         lowered = partial(steps.lower, state, stream.shapes())
     start = time.perf_counter()
     with busy("compile" if progress else None):
@@ -285,13 +292,17 @@ def _init_state(model, key, *, optimizer, **options):
     return init_state(model, optimizer, key, **options)
 
 
-def _steps(model, state, data, num_steps, *, optimizer, **options):
-    return train_steps(model, optimizer, state, data, num_steps, **options)
+def _steps(model, state, data, num_steps, *, optimizer, placement, **options):
+    sharding = None if placement is None else placement.batch
+    return _whole(train_steps(model, optimizer, state, data, num_steps, sharding=sharding, **options), placement)
 
 
-def _batches(model, state, batches, num_steps, *, optimizer, sharding, **options):
-    state, *rest = train_batches(model, optimizer, state, batches, num_steps, **options)
-    return state if sharding is None else jax.lax.with_sharding_constraint(state, sharding), *rest
+def _batches(model, state, batches, num_steps, *, optimizer, placement, **options):
+    return _whole(train_batches(model, optimizer, state, batches, num_steps, **options), placement)
+
+
+def _whole(result, placement):
+    return result if placement is None else jax.lax.with_sharding_constraint(result, placement.whole)
 
 
 def _check_state(model, state, num_examples, ema_decay):

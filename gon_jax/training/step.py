@@ -86,6 +86,7 @@ def train_steps(
     *,
     batch_size: int,
     num_losses: int,
+    sharding: jax.sharding.Sharding | None = None,
     **step_options: Any,
 ) -> tuple[TrainState, jax.Array, jax.Array]:
     """Make `num_steps` steps in one call, shuffling on the device; pure.
@@ -100,6 +101,7 @@ def train_steps(
         num_steps: an int32 scalar, up to `num_losses`; not static, so that one compilation serves all.
         batch_size: examples per batch; an epoch is `N // batch_size` batches, the rest of N left out of this epoch.
         num_losses: length of the returned losses.
+        sharding: of the batches `[B, ...]`, where several devices share them.
         **step_options: of `train_step`.
 
     Returns:
@@ -117,7 +119,8 @@ def train_steps(
         position = step % steps_per_epoch
         order = jax.lax.cond(position == 0, lambda: order_of(step), lambda: order)
         index = order[position]
-        return {name: a[index] for name, a in data.items()}, index, order
+        batch = {name: a[index] for name, a in data.items()}
+        return batch if sharding is None else jax.lax.with_sharding_constraint(batch, sharding), index, order
 
     return _loop(model, optimizer, state, batch_of, order_of(state.step), num_steps, num_losses, step_options)
 

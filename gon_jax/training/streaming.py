@@ -18,6 +18,7 @@ import numpy as np
 from gon_jax.data import epoch_order
 from gon_jax.data.sources import as_source, is_source, num_bytes
 from gon_jax.memory import free_memory
+from gon_jax.training.devices import Placement
 from gon_jax.training.state import TrainState
 from gon_jax.training.step import order_key
 
@@ -63,6 +64,7 @@ class Stream:
         count_from: `step -> n`: after n more steps there is a report, at which a chunk of batches ends.
         most: batches in a chunk at most; fewer where they are large.
         num_threads: that read.
+        placement: on several devices.
 
     Attributes:
         chunk_size: batches in a chunk.
@@ -80,6 +82,7 @@ class Stream:
         count_from: Callable[[int], int],
         most: int,
         num_threads: int | None = None,
+        placement: Placement | None = None,
     ):
         try:
             import grain
@@ -90,7 +93,7 @@ class Stream:
             ) from error
         self.data = {name: as_source(a) if is_source(a) else np.asarray(a) for name, a in data.items()}
         self.num_examples, self.batch_size, self.seconds_waiting = len(self.data["x"]), batch_size, 0.0
-        self.sharding, self.state_sharding = _shardings(batch_size)
+        self.sharding = None if placement is None else placement.batches
         share = batch_size // jax.process_count()
         self.own = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
         bytes_of_one = sum(math.ceil(num_bytes(a) / len(a)) for a in self.data.values())
@@ -109,18 +112,6 @@ class Stream:
         arrays = {name: (shape + a.shape[1:], jnp.asarray(np.empty(0, a.dtype)).dtype) for name, a in self.data.items()}
         arrays["index"] = (shape, jnp.dtype(jnp.int32))
         return {name: jax.ShapeDtypeStruct(*array, sharding=self.sharding) for name, array in arrays.items()}
-
-    def place(self, state: TrainState) -> TrainState:
-        """Return a state as the steps take it: with several processes, whole on each device."""
-
-        def put(leaf):
-            if not leaf.is_fully_addressable:  # there already
-                return leaf
-            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-                return jax.random.wrap_key_data(put(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-            return jax.make_array_from_process_local_data(self.state_sharding, np.asarray(leaf))
-
-        return state if self.state_sharding is None else jax.tree.map(put, state)
 
     def steps(self, compiled: Callable, state: TrainState, count: int) -> tuple[TrainState, np.ndarray, bool]:
         """Make `count` steps by the compiled `train_batches`, and read the batches of the next ones meanwhile.
@@ -205,15 +196,3 @@ def _index_of(key, num_examples, batch_size):
             return order(epoch)[position]
 
     return index_of
-
-
-def _shardings(batch_size):
-    """Return how batches `[n, B, ...]` and a state are spread over the devices of several processes; else None."""
-    if jax.process_count() == 1:
-        return None, None
-    if batch_size % jax.device_count():
-        raise ValueError(
-            f"expected a batch size that {jax.device_count()} devices can share, got {batch_size}: take a multiple"
-        )
-    mesh, spec = jax.sharding.Mesh(np.array(jax.devices()), ("batch",)), jax.sharding.PartitionSpec
-    return jax.sharding.NamedSharding(mesh, spec(None, "batch")), jax.sharding.NamedSharding(mesh, spec())

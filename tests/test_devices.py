@@ -1,0 +1,97 @@
+"""Training on several devices: the numbers of one, whatever the model, and no gather of a batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from gon_jax.decoders import conv_decoder
+from gon_jax.models import gon
+from gon_jax.training import fit
+from gon_jax.training.devices import placement_of
+
+PROGRAM = """
+import json, re, sys, jax, numpy as np
+from functools import partial
+from gon_jax.coordinates import grid
+from gon_jax.data.sources import View
+from gon_jax.decoders import conv_decoder, siren_decoder
+from gon_jax.models import autoencoder, glo, gon, gon_classifier, multi_step_gon, vgon
+from gon_jax.decoders import conv_encoder
+from gon_jax.training import fit, init_state, make_optimizer, train_steps
+from gon_jax.training.devices import place, placement_of
+
+x = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 1), np.uint8)
+y = (np.arange(48) % 4).astype(np.int32)
+conv = conv_decoder((8, 8, 1), (3,), base_channels=2)
+models = {
+    "gon": lambda: gon(conv),
+    "group": lambda: gon(conv_decoder((8, 8, 1), (3,), base_channels=8, norm="group")),
+    "siren": lambda: gon(siren_decoder(grid(8, 8), 3, hidden_dim=8), num_points=16),
+    "vgon": lambda: vgon(conv, inner_noise="none"),
+    "noise for each": lambda: vgon(conv),
+    "classifier": lambda: gon_classifier(conv, 4),
+    "multi-step": lambda: multi_step_gon(conv, num_steps=2),
+    "glo": lambda: glo(conv),
+}
+result = {}
+for name in sys.argv[1:]:
+    data = {"x": x, "y": y} if name == "classifier" else x
+    for way in ("one", "all", "streamed"):
+        devices = jax.devices()[:1] if way == "one" else None
+        given = {k: View(v) for k, v in data.items()} if isinstance(data, dict) else View(data)
+        r = fit(models[name](), given if way == "streamed" else data, 6, jax.random.key(0), batch_size=16,
+                devices=devices, progress=False, report_every=2, validation=data, validate_every=3)
+        first = jax.tree.leaves(r.state.params)[0]
+        result[f"{name} {way}"] = [row["loss"] for row in r.history], len(first.sharding.device_set)
+try:
+    fit(gon(conv), x, 2, jax.random.key(0), batch_size=18, progress=False)
+except ValueError as error:
+    result["refused"] = str(error)
+placement, model = placement_of(16), models[sys.argv[1]]()
+state = place(init_state(model, make_optimizer(), jax.random.key(0)), placement.whole)
+options = {"batch_size": 16, "num_losses": 2, "sharding": placement.batch}
+steps = jax.jit(partial(train_steps, model, make_optimizer(), **options), out_shardings=placement.whole)
+text = steps.lower(state, place({"x": x}, placement.whole), np.int32(2)).compile().as_text()
+result["collectives"] = {op: len(re.findall(rf" {op}(-start)?[(]", text)) for op in ("all-gather", "all-reduce")}
+print(json.dumps(result))
+"""
+NAMES = ["gon", "vgon"]
+SLOW = ["siren", "glo", "group", "noise for each", "classifier", "multi-step"]
+
+
+@pytest.mark.parametrize("names", [NAMES, pytest.param(SLOW, marks=pytest.mark.slow)], ids=["some", "others"])
+def test_several_devices_train_as_one(names):
+    root = str(Path(__file__).parents[1])
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    env = os.environ | flags | {"PYTHONPATH": root}
+    run = subprocess.run([sys.executable, "-c", PROGRAM, *names], capture_output=True, text=True, env=env, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    result = json.loads(run.stdout)
+    assert result.pop("refused").startswith("expected a batch size that 4 devices can share, got 18: take 16 or 20")
+    collectives = result.pop("collectives")
+    assert collectives["all-gather"] == 0 < collectives["all-reduce"]
+    for name in names:
+        one, num = result[f"{name} one"]
+        assert num == 1 and np.isfinite(one).all()
+        for way in ("all", "streamed"):
+            losses, num = result[f"{name} {way}"]
+            assert num == 4
+            np.testing.assert_allclose(losses, one, rtol=2e-5, err_msg=f"{name} {way}")
+
+
+def test_one_device_by_name_is_the_only_one():
+    x = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), np.uint8)
+    results = [
+        fit(gon(conv_decoder((8, 8, 1), (3,), base_channels=2)), x, 2, jax.random.key(0), batch_size=8, devices=devices)
+        for devices in (None, jax.devices()[:1])
+    ]
+    assert [r.history for r in results][0] == results[1].history
+    assert placement_of(7) is None
+    with pytest.raises(ValueError, match="0 devices can share"):
+        placement_of(7, [])
