@@ -1,6 +1,7 @@
 """Write a measurement to `benchmarks/results/` together with all that is needed to repeat it."""
 
 import json
+import os
 import pathlib
 import re
 
@@ -21,7 +22,10 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(made_by | result, indent=indent) + "\n")
+    with partial.open("w") as file:
+        file.write(json.dumps(made_by | result, indent=indent) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
     return path
 

@@ -24,6 +24,7 @@ from gon_jax.data.sources import check_source, is_source, take
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import Array, Data, data_dict, encode_batch, encode_dataset, frozen_encoder, in_batches
 from gon_jax.likelihoods import bits_per_dim, dequantize, sum_per_example
+from gon_jax.memory import check_memory
 
 __all__ = ["accuracy", "check_labels", "compression_errors", "evaluate", "evaluate_bound", "psnr", "selection_metric"]
 __all__ += ["squared_errors"]
@@ -260,6 +261,7 @@ def evaluate_bound(
     if num_samples < 1:
         raise ValueError(f"expected at least one sample, got num_samples={num_samples}")
     x = data_dict(model, data)["x"]
+    check_memory(num_samples * (400 + 24 * min(batch_size, len(x))), f"{num_samples:,} draws per example", "take fewer")
     variables, options = _by(evaluation, variables, batch_size, progress)
     likelihood = model.likelihood
     bits = likelihood.measure == "bytes" if bits is None else bits

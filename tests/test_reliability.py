@@ -589,6 +589,9 @@ MISTAKES = {
     "no samples": lambda: gon_jax.inference.sample(tiny_model(), None, X, 0, jax.random.key(0)),
     "interpolate": lambda: gon_jax.inference.interpolate(tiny_model(), tiny_model().init(jax.random.key(0)), X[:3]),
     "from no arrays": lambda: from_arrays(np.zeros((0, 8, 8, 1), np.uint8)),
+    "draws": lambda: gon_jax.metrics.evaluate_bound(
+        gon_jax.vgon(conv_decoder((8, 8, 1), (3,), base_channels=2)), None, X, jax.random.key(0), num_samples=10**10
+    ),
     "hide": lambda: hide(X, "random", 2.0),
 }
 
