@@ -1,6 +1,7 @@
 """Files: written whole or not at all, checked by their fields and by CRC-32, and their errors in one line."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -31,7 +32,8 @@ def write_file(path: str | Path, write_fn: Callable[[BinaryIO], Any]) -> None:
     Raises:
         OSError: with the name of the file; whatever `write_fn` raises.
     """
-    partial = Path(f"{path}.partial")
+    path = Path(os.path.realpath(path))  # a link stays, and what it leads to is written
+    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.partial")
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -40,8 +42,9 @@ def write_file(path: str | Path, write_fn: Callable[[BinaryIO], Any]) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        got = f"{error.strerror or one_line(error)}: probably a full disk or missing rights"
-        raise OSError(error.errno, f"expected to write {path}, got {got}; the file is as it was before") from error
+        remedy = "make room" if error.errno == errno.ENOSPC else "check the path and the rights"
+        got = f"{error.strerror or one_line(error)}: {remedy}; what was there is as it was before"
+        raise OSError(error.errno, f"expected to write {path}, got {got}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -49,7 +52,7 @@ def write_file(path: str | Path, write_fn: Callable[[BinaryIO], Any]) -> None:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write text as UTF-8, atomically."""
-    write_file(path, lambda file: file.write(text.encode()))
+    write_file(path, lambda file: file.write(text.encode(errors="replace")))
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -90,11 +93,15 @@ def check_fields(values: Any, fields: dict[str, Any], where: str | Path) -> dict
         kinds, value = typing.get_args(kind) or (kind,), values.get(name)
         admitted = (*kinds, int) if float in kinds else kinds
         fits = isinstance(value, admitted) and (not isinstance(value, bool) or bool in kinds)
-        if not fits or (isinstance(value, float) and not math.isfinite(value)):
+        if not fits or (isinstance(value, float) and not math.isfinite(value)) or _is_huge(value):
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
             got = _short(value) if name in values else "nothing"
             raise ValueError(f'expected "{name}" of type {expected} in {where}, got {got}; {why}')
     return values
+
+
+def _is_huge(value):
+    return isinstance(value, int) and abs(value) >= 2**63
 
 
 def _short(value):

@@ -6,21 +6,23 @@ import threading
 
 import pytest
 
+from gon_jax.cli import signals
 from gon_jax.cli.signals import stop_requested
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_the_first_signal_is_a_request_and_the_second_acts_as_usual(number):
+def test_the_first_signal_is_a_request_and_the_second_ends_the_process(number, monkeypatch):
     seen = []
-    former = signal.signal(number, lambda *_: seen.append(number))
+    monkeypatch.setattr(signals, "leave_at_once", seen.append)
+    former = signal.signal(number, lambda *_: seen.append("former"))
     try:
         before = [signal.getsignal(n) for n in NUMBERS]
         with stop_requested() as should_stop:
             assert not should_stop()
             os.kill(os.getpid(), number)
-            assert should_stop() and not seen
+            assert should_stop() and should_stop.number == number and not seen
             os.kill(os.getpid(), number)
             assert seen == [number]
         assert [signal.getsignal(n) for n in NUMBERS] == before

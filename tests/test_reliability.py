@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -321,7 +322,7 @@ def test_a_changed_configuration_is_known_by_its_checksum(made, gon, place):
     config = place / "tiny" / "config.json"
     config.write_text((made / "tiny" / "config.json").read_text())
     assert gon("encode tiny --input images.npz")[0] == 0
-    edited(config, ["training", "seed"], 1)
+    edited(config, ["data", "memory"], 1.0)
     refuses(gon, "encode tiny --input images.npz", 'config.json as it was written, got other contents .by its "crc32".')
     content = json.loads(config.read_text())
     del content["crc32"]
@@ -662,3 +663,112 @@ def test_handlers_are_those_of_before(gon):
     assert gon("show tiny")[0] == 0
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before and signals.leave_at_once
     assert (Path("tiny") / LOCK).is_file()
+
+
+# -- what a stranger found -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "reconstruct tiny --input mine.png --output mine.png",
+        "encode tiny --input in.npz --output in.npz",
+        "encode tiny --input photos --output photos/old.npz",
+        "reconstruct of_photos --output photos/3.png",
+        "reconstruct of_photos --output photos/new.png",
+    ],
+)
+def test_no_output_replaces_what_is_read_or_joins_it(gon, place, line):
+    (place / "photos").mkdir()
+    for i in range(20):
+        Image.fromarray(np.full((8, 8), 10 * i, np.uint8)).save(place / "photos" / f"{i}.png")
+    shutil.copy(place / "photos" / "1.png", place / "mine.png")
+    for name in ("in.npz", "photos/old.npz"):
+        shutil.copy(place / "images.npz", place / name)
+    if "of_photos" in line:
+        edited(place / "tiny" / "config.json", ["data", "dataset"], str(place / "photos"))
+        (place / "tiny").rename(place / "of_photos")
+    before = contents(place)
+    status, err = gon(line)
+    assert status == 1 and re.fullmatch(r"gon: expected an output [^\n]*\n", err), err
+    assert contents(place) == before
+
+
+def test_a_run_among_its_own_data_is_refused(gon, place):
+    (place / "photos").mkdir()
+    refuses(gon, "train --dataset photos --run photos/run", "not among its data, got photos/run in")
+    assert not (place / "photos" / "run").exists()
+
+
+@pytest.mark.parametrize("line", [f"{TINY} --run tiny --resume --num-steps 2", f"{TINY} --run '' "])
+def test_fewer_steps_and_an_empty_name_are_refused(gon, line):
+    refuses(gon, line, "num_steps=2 instead of 6|got the working directory, or an empty name")
+
+
+def test_checkpoints_of_another_run_or_another_step_are_refused(gon, place):
+    assert gon(f"{TINY} --run other --seed 5")[0] == 0
+    shutil.copytree(place / "other" / "checkpoints", place / "tiny" / "checkpoints", dirs_exist_ok=True)
+    refuses(gon, "evaluate tiny", "seed=0, got one with 5 in .*one of the two is of another run")
+    shutil.rmtree(place / "other" / "checkpoints" / "2", ignore_errors=True)
+    shutil.rmtree(place / "other" / "checkpoints" / "4", ignore_errors=True)
+    (place / "other" / "checkpoints" / "6").rename(place / "other" / "checkpoints" / "5")
+    refuses(gon, "evaluate other --which last", "expected step 5 in .*got step 6: the folder was renamed or copied")
+
+
+@pytest.mark.parametrize("factor", [2, np.nan])
+def test_an_encoder_with_other_numbers_is_not_used(gon, place, factor):
+    from gon_jax.inference import frozen_encoder
+
+    path = place / "tiny" / "encoder.npz"
+    arrays = dict(np.load(path))
+    np.savez(path, **arrays | {"matrix": (arrays["matrix"] * factor).astype(np.float32)})
+    run = load_run(place / "tiny")
+    np.testing.assert_array_equal(run.encoder.matrix, frozen_encoder(run.model, run.variables).matrix)
+
+
+def test_paths_links_and_files_that_are_there_stay(gon, place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
+    (place / "a.json.partial").write_text("mine")
+    assert gon("evaluate tiny --output=~/a.json")[0] == 0
+    assert (place / "a.json").is_file() and not (place / "~").exists()
+    assert (place / "a.json.partial").read_text() == "mine"
+    (place / "target.json").write_text("{}")
+    (place / "to.json").symlink_to("target.json")
+    assert gon("evaluate tiny --output to.json")[0] == 0
+    assert (place / "to.json").is_symlink() and "squared_error" in (place / "target.json").read_text()
+    (place / "elsewhere").mkdir()
+    (place / "tiny" / "checkpoints").rename(place / "elsewhere" / "checkpoints")
+    (place / "tiny" / "checkpoints").symlink_to(place / "elsewhere" / "checkpoints")
+    assert gon(f"{TINY} --run tiny --overwrite")[0] == 0
+    assert (place / "elsewhere" / "checkpoints").is_dir() and load_run(place / "tiny", "last").step == 6
+
+
+def test_a_pipe_without_a_reader_stops_no_training(place):
+    """A progress bar that cannot be written is dropped; Ctrl-C still saves."""
+    with program(place, *shlex.split(TINY), "--run", "long", "--num-steps", "100000000") as process:
+        process.stderr.close()
+        process.stdout.close()
+        log = place / "long" / "metrics.jsonl"
+        while process.poll() is None and not (log.is_file() and log.stat().st_size):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert load_run(place / "long", "last").step > 0
+
+
+def test_warnings_are_one_line_for_users_and_none_for_others(gon, monkeypatch):
+    def show(run: str):
+        warnings.warn("for\nusers", UserWarning, stacklevel=1)
+        warnings.warn("for others", ResourceWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setitem(commands.COMMANDS, "show", show)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert gon("show --run tiny") == (0, "gon: for users\n")
+
+
+def test_a_table_that_can_be_read_in_two_ways_is_refused(gon, place):
+    (place / "a.csv").write_text("0,5;0,7\n1,5;2,5\n" * 10)
+    refuses(gon, "train --dataset a.csv --value-range 0 9", "one separator, got rows of one length by ',' and ';'")

@@ -1,6 +1,7 @@
 """The subcommands of `gon`: each a function, its arguments the options, its docstring the help."""
 
 import math
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -29,9 +30,10 @@ from gon_jax.cli.common import (
     save,
     use_caches,
 )
-from gon_jax.cli.signals import stop_requested
+from gon_jax.cli.signals import stop_requested, word_of
 from gon_jax.cli.tables import print_summary, print_table
 from gon_jax.data import Dataset, to_unit
+from gon_jax.data.datasets import is_path
 from gon_jax.data.degradations import hide as hidden_part
 from gon_jax.data.splits import pairs_of_labels
 from gon_jax.pca import pca_errors
@@ -83,7 +85,11 @@ def train_suited(
     **_: Any,
 ) -> int:
     """Train, with options that suit the data in place of all but those given, by flat names; None keeps all."""
-    folder = run or Path("runs") / f"{config.model.name}-{Path(config.data.dataset).stem}"
+    name = config.data.dataset
+    name = Path(os.path.abspath(Path(name).expanduser())).stem if is_path(name) else name
+    folder = run or Path("runs") / f"{config.model.name}-{name.replace(':', '-').replace('/', '-')}"
+    if folder == Path("."):
+        raise ValueError("expected a folder for the run, got the working directory, or an empty name: give --run NAME")
     dataset: Dataset | None = None
     if resume and (minutes is not None or dry_run):
         raise ValueError("expected neither --minutes nor --dry-run with --resume: a run keeps its number of steps")
@@ -113,8 +119,9 @@ def train_suited(
         options = {"dataset": dataset, "resume": resume, "overwrite": overwrite}
         summary = runs.train(config, folder, should_stop=should_stop, **options)
     if summary is None:
-        print(f"gon: interrupted, and saved; continue with the same command and --resume ({folder})", file=sys.stderr)
-        return 130
+        word = word_of(should_stop.number)
+        print(f"gon: {word}, and saved; continue with the same command and --resume ({folder})", file=sys.stderr)
+        return 128 + should_stop.number
     print_summary(folder, summary)
     return 0
 
@@ -153,7 +160,7 @@ def evaluate(
         output: Also write the metrics to this JSON file.
     """
     counts = {"batch_size": batch_size, "num_samples": num_samples, "seed": seed}
-    loaded, trained, output = open_run(run, output, None, (".json",), which=which, **counts)
+    loaded, trained, output = open_run(run, output, None, (".json",), which=which, reads=(dataset,), **counts)
     if loaded.model.capabilities.bound is None and (bits or num_samples > 1):
         raise ValueError(f"expected a variational GON for --bits or --num-samples, got a {loaded.config.model.name}")
     data = loaded.dataset(dataset)
@@ -180,7 +187,7 @@ def reconstruct(
         output: A .png, by default reconstructed.png in the run's folder; or an .npz (x, x_hat: float32 N H W C in
             0..1; squared_error: N).
     """
-    loaded, trained, output = open_run(run, output, "reconstructed.png", num=num)
+    loaded, trained, output = open_run(run, output, "reconstructed.png", num=num, reads=input or ())
     examples = examples_of(loaded, input, split, num)
     images = examples.images
     sources, x = loaded.sources(images), np.asarray(to_unit(images))
@@ -203,7 +210,7 @@ def encode(run: RunFolder, output: Path | None = None, input: Input = None, spli
         output: An .npz, by default latents.npz in the run's folder: latents, float32 N ...; labels, names of files and
             names of classes where the data have them.
     """
-    loaded, trained, output = open_run(run, output, "latents.npz", (".npz",))
+    loaded, trained, output = open_run(run, output, "latents.npz", (".npz",), reads=input or ())
     images, labels, names, _ = examples_of(loaded, input, split)
     sources = loaded.sources(images)
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
@@ -223,7 +230,9 @@ def interpolate(
         num_pairs: Rows, without --input.
         num_points: Columns, along the sphere, the two ends included.
     """
-    loaded, trained, output = open_run(run, output, "interpolation.png", (".png",), num_pairs=num_pairs)
+    loaded, trained, output = open_run(
+        run, output, "interpolation.png", (".png",), num_pairs=num_pairs, reads=input or ()
+    )
     examples = examples_of(loaded, input)
     sources = loaded.sources(examples.images if input is not None else pairs_of_labels(examples, num_pairs))
     grid = inference.interpolate(*trained, sources, num_points, encoder=loaded.encoder)
@@ -260,7 +269,7 @@ def superres(run: RunFolder, output: PictureOrArray = None, size: int = 256, inp
     Args:
         size: Pixels on the longer side.
     """
-    loaded, trained, output = open_run(run, output, "superresolution.png", size=size, num=num)
+    loaded, trained, output = open_run(run, output, "superresolution.png", size=size, num=num, reads=input or ())
     images = examples_of(loaded, input, num=num).images
     x_hat = inference.superresolve(*trained, images, size, progress="decode")
     return save(output, lambda: plotting.save_superresolution(output, images, x_hat), x_hat=x_hat)
@@ -283,7 +292,7 @@ def inpaint(
         hide: Which pixels are hidden.
         fraction: How many of all pixels are hidden.
     """
-    loaded, trained, output = open_run(run, output, "inpainting.png", (".png",), num=num, seed=seed)
+    loaded, trained, output = open_run(run, output, "inpainting.png", (".png",), num=num, seed=seed, reads=input or ())
     images = examples_of(loaded, input, num=num).images
     known = hidden_part(images, hide, fraction, seed)
     completed = inference.inpaint(*trained, images, known)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from gon_jax import runs
 from gon_jax._files import write_file
 from gon_jax.base import Model, Variables
 from gon_jax.data import Dataset, Split
+from gon_jax.data.datasets import is_path
 from gon_jax.data.folders import read_pictures
 from gon_jax.data.splits import spread_indices, take
 from gon_jax.runs.folder import part_of_a_run
@@ -41,6 +43,7 @@ def open_run(
     *,
     which: str = "best",
     seed: int = 0,
+    reads: Iterable[str | None] = (),
     **counts: int | None,
 ) -> tuple[runs.Run, tuple[Model, Variables], Any]:
     """Return the run, its model and variables, and the file to write, once counts and file are known to be good.
@@ -51,6 +54,7 @@ def open_run(
         default: name of the file that is written otherwise, in the run's folder; None for no file.
         suffixes: of files that the command writes.
         which: checkpoint.
+        reads: what else the command reads: inputs, another dataset.
         seed, **counts: numbers that the user gave.
     """
     for name, count in counts.items():
@@ -65,9 +69,19 @@ def open_run(
         _check_output(output, suffixes)
     use_caches(folder)
     run = runs.load_run(folder, which)
-    if output is not None and os.path.realpath(output) == os.path.realpath(run.config.data.dataset):
-        raise ValueError(f"expected an output that is not the data of the run, got {output}; choose another")
+    if output is not None and output != own:
+        _check_apart(output, [name for name in [run.config.data.dataset] if is_path(name)], reads)
     return run, (run.model, run.variables), output
+
+
+def _check_apart(output, data, reads):
+    """Refuse a file among a run's data, and one that would replace what a command reads."""
+    for source in [*data, *(source for source in reads if source)]:
+        inside = Path(os.path.realpath(output)).is_relative_to(os.path.realpath(Path(source).expanduser()))
+        if inside and (source in data or output.exists()):
+            raise ValueError(
+                f"expected an output that is not among the data, got {output}, of {source}; choose another"
+            )
 
 
 def _check_output(output, suffixes):

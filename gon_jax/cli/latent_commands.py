@@ -59,7 +59,7 @@ def anomalies(
         output: A .csv of all, by default anomalies.csv in the run's folder.
         num: How many are printed.
     """
-    loaded, trained, output = open_run(run, output, "anomalies.csv", (".csv",), num=num)
+    loaded, trained, output = open_run(run, output, "anomalies.csv", (".csv",), num=num, reads=input or ())
     train, dataset = _training(loaded)
     examples = examples_of(loaded, input, split, dataset=dataset)
     data = {"x": loaded.sources(examples.images), "target": examples.images}
@@ -91,7 +91,9 @@ def neighbors(
     Args:
         num_neighbors: How many for each example.
     """
-    loaded, trained, output = open_run(run, output, "neighbors.png", (".png",), num=num, num_neighbors=num_neighbors)
+    loaded, trained, output = open_run(
+        run, output, "neighbors.png", (".png",), num=num, num_neighbors=num_neighbors, reads=input or ()
+    )
     check_drawn(loaded)
     train, dataset = _training(loaded)
     examples = examples_of(loaded, input, split, None if input is not None else num, dataset)

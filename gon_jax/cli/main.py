@@ -17,6 +17,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -48,8 +49,10 @@ def main(words: list[str] | None = None) -> int:
 def _main(words):
     try:
         return _run(words)
-    except SystemExit as status:
-        return int(status.code or 0)
+    except SystemExit as status:  # of --help, or of a file that is imported
+        if status.code is None or isinstance(status.code, int):
+            return status.code or 0
+        return _fail(1, status.code)
     except UsageError as error:
         return _fail(2, error)
     except BrokenPipeError:  # `gon ... | head`
@@ -68,6 +71,8 @@ def _main(words):
 def _words_of(error: Exception, command: str) -> str:
     """Return an error in one line: a message of ours as it is, any other with what is known about it."""
     text = " ".join(str(error).split())
+    if isinstance(error, OSError) and str(error.strerror).startswith("expected"):
+        return str(error.strerror)
     if isinstance(error, MemoryError) or "Out of memory" in text or "RESOURCE_EXHAUSTED" in text:  # NumPy's, JAX's
         return f"out of memory, lower --batch-size, --base-channels or --memory ({text[:150]})"
     if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)) and text.startswith(
@@ -92,23 +97,54 @@ def _has_devices():
 
 @contextlib.contextmanager
 def _quiet():
-    """Silence what third parties print beside the error that they raise: logs, and the ends of their threads."""
+    """Silence what third parties print beside the error that they raise: logs, warnings, and the ends of their threads.
+
+    What cannot be written to standard error, as when a pipe has lost its reader, is dropped, and work goes on.
+    """
 
     def ignore(*_):
         pass
 
+    def show(message, category, *_):
+        if category is UserWarning:
+            print(f"gon: {' '.join(str(message).split())}", file=sys.stderr)
+
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]  # Orbax logs what it also raises
     levels, hooks = [logger.level for logger in loggers], (threading.excepthook, sys.unraisablehook)
+    stderr = sys.stderr
     try:
-        if not os.environ.get("GON_TRACEBACK"):
-            for logger in loggers:
-                logger.setLevel(logging.CRITICAL + 1)
-            threading.excepthook = sys.unraisablehook = ignore
-        yield
+        sys.stderr = _Tolerant(stderr)
+        with warnings.catch_warnings():
+            if not os.environ.get("GON_TRACEBACK"):
+                for logger in loggers:
+                    logger.setLevel(logging.CRITICAL + 1)
+                threading.excepthook = sys.unraisablehook = ignore
+                warnings.showwarning = show
+            yield
     finally:
+        sys.stderr = stderr
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         threading.excepthook, sys.unraisablehook = hooks
+
+
+class _Tolerant:
+    """A stream that drops what it cannot write."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text):
+        with contextlib.suppress(OSError, AttributeError, ValueError):  # closed, or never open
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self):
+        with contextlib.suppress(OSError, AttributeError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
 
 
 def _run(words: list[str]) -> int:
@@ -197,6 +233,8 @@ def parse(
 
     @functools.wraps(function)
     def later(*args, **kwargs):
+        args = [value.expanduser() if isinstance(value, Path) else value for value in args]
+        kwargs = {name: value.expanduser() if isinstance(value, Path) else value for name, value in kwargs.items()}
         return functools.partial(function, *args, **kwargs)
 
     del later.__wrapped__  # tyro would read its annotations

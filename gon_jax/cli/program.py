@@ -1,5 +1,6 @@
 """The program `gon`: signals are answered from its first moment, also while JAX is imported, and it ends at once."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -11,7 +12,8 @@ def program() -> int:
     """Run the command line of the process; return the exit status."""
 
     def leave(number, frame):
-        print("gon: interrupted" if number == signal.SIGINT else "gon: terminated", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            os.write(2, b"gon: interrupted\n" if number == signal.SIGINT else b"gon: terminated\n")
         os._exit(128 + number)  # nothing is being written yet
 
     former = signal.signal(signal.SIGINT, leave)
@@ -26,7 +28,8 @@ def program() -> int:
     signal.signal(signal.SIGINT, leave)  # what is left to do is to join threads of others
     signal.signal(signal.SIGTERM, leave)
     if status:  # threads of others would have more to say
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, AttributeError, ValueError):  # closed
+                stream.flush()
         os._exit(status)
     return status

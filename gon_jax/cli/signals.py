@@ -2,27 +2,34 @@
 
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-__all__ = ["Terminated", "leave_at_once", "stop_requested", "terminable"]
+__all__ = ["Stop", "Terminated", "leave_at_once", "stop_requested", "terminable", "word_of"]
+
+TERMINATING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 class Terminated(BaseException):
-    """SIGTERM has come."""
+    """SIGTERM has come, or SIGHUP."""
 
 
 def leave_at_once(number: int, frame: object = None) -> None:
     """End the process, whatever its threads do; files are written whole or not at all, and stay."""
-    print("gon: interrupted", file=sys.stderr, flush=True)
+    with suppress(OSError):
+        os.write(2, f"\ngon: {word_of(number)}\n".encode())
     os._exit(128 + number)
+
+
+def word_of(number: int) -> str:
+    """Return what a signal does, in a word."""
+    return "interrupted" if number == signal.SIGINT else "terminated"
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Make an exception of SIGTERM, in the main thread; the former handler comes back at the end."""
+    """Make an exception of SIGTERM and SIGHUP, in the main thread; the former handlers come back at the end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -30,16 +37,26 @@ def terminable() -> Iterator[None]:
     def terminate(number, frame):
         raise Terminated
 
-    former = signal.signal(signal.SIGTERM, terminate)
+    former = {number: signal.signal(number, terminate) for number in TERMINATING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+class Stop:
+    """Whether a signal has asked to stop: call it. `number` is the signal's, 0 before."""
+
+    number = 0
+
+    def __call__(self) -> bool:
+        return self.number != 0
 
 
 @contextmanager
-def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C or SIGTERM has come; a second one ends the process.
+def stop_requested() -> Iterator[Stop]:
+    """Yield a function that tells whether Ctrl-C, SIGTERM or SIGHUP has come; a second one ends the process.
 
     Handlers are installed in the main thread alone, and the former ones come back at the end.
 
@@ -47,21 +64,19 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
     ...     should_stop()
     False
     """
-    requested = threading.Event()
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield requested.is_set
+        yield stop
         return
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def request(number, frame):
-        if requested.is_set():
+        if stop.number:
             leave_at_once(number)
-        requested.set()
+        stop.number = number
 
-    for number in former:
-        signal.signal(number, request)
+    former = {number: signal.signal(number, request) for number in (signal.SIGINT, *TERMINATING)}
     try:
-        yield requested.is_set
+        yield stop
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

@@ -94,7 +94,11 @@ def read_arrays(path: Path, reading: Reading = READING) -> Parts:
         size = {".csv": _size_of_csv, ".npy": _size_of_npy, ".npz": _size_of_npz}.get(suffix, _size_of_hdf5)(path)
         check_memory(size, f"the arrays of {path}", "give a part of them, or convert them to .npy of uint8")
         arrays = {".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}.get(suffix, _read_numpy)(path)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except ImportError:
+        raise
+    except Exception as error:  # NumPy, zipfile, csv and h5py raise many kinds for a damaged file
+        if "to fit into memory" in str(error):
+            raise
         raise ValueError(f"expected numbers in {path}, which cannot be read ({one_line(error)})") from error
     found, others = read_keys(arrays, path)
     given = {part: (arrays[keys["data"]], arrays.get(keys.get("labels", ""))) for part, keys in found.items()}
@@ -195,9 +199,12 @@ def _read_csv(path):
     """Return a table's numbers and labels."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         text = file.read()
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)  # the first of equal ones
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
+    tables = {sep: [row for row in csv.reader(io.StringIO(text), delimiter=sep) if row] for sep in ",;\t"}
+    regular = [sep for sep, rows in tables.items() if len({len(row) for row in rows}) == 1 < len(rows[0])]
+    if len(regular) > 1:
+        found = " and ".join(map(repr, regular))
+        raise ValueError(f"expected one separator, got rows of one length by {found}: write decimals with a point")
+    rows = [[cell.strip() for cell in row] for row in tables[regular[0] if regular else ","]]
     if not rows or len({len(row) for row in rows}) > 1:
         widths = sorted({len(row) for row in rows})
         raise ValueError(f"expected rows of one length, got lengths {', '.join(map(str, widths)) or 'of nothing'}")

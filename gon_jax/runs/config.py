@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import optax
 
@@ -16,7 +16,7 @@ from gon_jax.decoders import mixed_precision
 from gon_jax.runs.likelihood_configs import LIKELIHOODS, LikelihoodConfig
 from gon_jax.runs.model_configs import MODELS, GONConfig, ModelConfig
 from gon_jax.runs.network_configs import NETWORKS, ConvConfig, NetworkConfig
-from gon_jax.runs.options import Count, Decay, Natural, NonNegative, Options, Positive
+from gon_jax.runs.options import Count, Decay, Natural, NonNegative, Options, Positive, Rule
 from gon_jax.training import Schedule, make_optimizer
 
 __all__ = ["REGISTRIES", "Config", "DataConfig", "TrainingConfig", "first_difference"]
@@ -47,7 +47,7 @@ class DataConfig(Options):
     """What an array holds, where its shape may be of several kinds."""
     on_error: OnError = "skip"
     """Skip damaged files of a folder and say which, or stop at the first."""
-    memory: Positive | None = None
+    memory: Annotated[float, Rule("above 0 and below 10^9", lambda x: 0 < x < 1e9)] | None = None
     """Most gigabytes of examples to keep in memory; of more, each batch is read as it is needed. None is half of what
     is free."""
 

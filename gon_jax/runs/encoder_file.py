@@ -13,6 +13,7 @@ from gon_jax.freezing import FrozenEncoder
 
 __all__ = ["read_encoder", "write_encoder"]
 
+KNOWN = ("step", "variables_crc32", "arrays_crc32")  # of what the file is, and of its contents
 NOTE = "z = bias + (x.reshape(n, -1) @ matrix).reshape(n, *latent_shape), for n images x of data_shape in [0, 1]"
 
 
@@ -45,6 +46,7 @@ def write_encoder(path: Path, encoder: FrozenEncoder, variables: Any, step: int,
     arrays: dict[str, Any] = {"matrix": np.asarray(encoder.matrix), "bias": np.asarray(encoder.bias), "step": step}
     arrays |= {"latent_shape": encoder.bias.shape, "data_shape": data_shape, "note": NOTE}
     arrays["variables_crc32"] = _fingerprint(variables)
+    arrays["arrays_crc32"] = crc32(arrays["matrix"], arrays["bias"])
     write_file(path, lambda file: np.savez(file, **arrays))
 
 
@@ -54,13 +56,13 @@ def read_encoder(
     """Read an encoder back; return None unless the file is whole and was written for these arguments."""
     try:
         with path.open("rb") as content, np.load(content) as file:  # a zip, which holds a CRC-32 of every array
-            matrix, bias, *known = (file[name] for name in ("matrix", "bias", "step", "variables_crc32"))
+            matrix, bias, *known = (file[name] for name in ("matrix", "bias", *KNOWN))
     except Exception:  # zipfile and NumPy raise many kinds for a damaged file
         return None
     shapes = (math.prod(data_shape), math.prod(latent_shape)), tuple(latent_shape)
     if (matrix.shape, bias.shape) != shapes or {matrix.dtype, bias.dtype} != {np.dtype(np.float32)}:
         return None
-    if [number.tolist() for number in known] != [step, _fingerprint(variables)]:
+    if [number.tolist() for number in known] != [step, _fingerprint(variables), crc32(matrix, bias)]:
         return None
     return FrozenEncoder(jnp.asarray(matrix), jnp.asarray(bias))
 

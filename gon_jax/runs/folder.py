@@ -28,7 +28,7 @@ from gon_jax.runs.lock import LOCK
 from gon_jax.runs.old_format import from_flat
 
 __all__ = ["METRIC", "PICTURES", "Log", "SavedConfig", "check_folder", "read_config", "read_curves", "read_summary"]
-__all__ += ["part_of_a_run", "read_rows", "remove_run", "write_config"]
+__all__ += ["part_of_a_run", "read_rows", "remove_run", "write_config", "write_summary"]
 
 DRAWN = "reconstructions", "interpolation", "samples", "traversal", "errors", "loss", "training"
 PICTURES = tuple(f"{name}.png" for name in DRAWN)
@@ -53,6 +53,7 @@ CONFIG = {"data_shape": list, "num_train": int | None, "best_by": str | None, "f
 CONFIG_PARTS = {"data": dict, "training": dict, "latent_shape": list} | dict.fromkeys(REGISTRIES, dict)
 SUMMARY: dict[str, Any] = dict.fromkeys(("model", "dataset", "likelihood", "device"), str) | {"versions": dict}
 SUMMARY |= dict.fromkeys(("num_train", "num_test", "num_parameters", "latent_size", "num_steps"), int)
+SUMMARY |= {"best_step": int | None, "best_by": str | None}
 SUMMARY |= dict.fromkeys(("test.squared_error", "pca.squared_error", "seconds_training", "seconds_compile"), float)
 ROW = {"step": int, "loss": float}
 METRIC = "validation.squared_error"  # by which older versions chose the best checkpoint of any model
@@ -126,6 +127,11 @@ def read_config(folder: Path) -> SavedConfig:
     return saved
 
 
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Write a run's summary.json, with its CRC-32."""
+    write_text(folder / "summary.json", json.dumps(sealed(summary), indent=2) + "\n")
+
+
 def write_config(folder: Path, saved: SavedConfig) -> None:
     """Write a run's config.json, with its CRC-32."""
     write_text(folder / "config.json", json.dumps(sealed(saved.to_dict()), indent=2) + "\n")
@@ -142,7 +148,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
         return None
     summary = check_fields(read_json(path), SUMMARY, path)
     others = {name: float for name in summary if name.startswith(("test.", "pca.", "source.", "mean_image."))}
-    return check_fields(summary, others, path)
+    return unsealed(check_fields(summary, others, path), path)
 
 
 def part_of_a_run(path: Path) -> Path | None:
@@ -174,11 +180,15 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
         theirs["memory"] = ours["memory"]  # which changes no number
         if saved.fingerprint is not None and is_path(ours["dataset"]) and is_path(theirs["dataset"]):
             theirs["dataset"] = ours["dataset"]  # the same data elsewhere, by their fingerprint
-        if config.training.schedule == "constant":  # the run may be lengthened
+        if config.training.schedule == "constant" and ours["num_steps"] >= _steps_made(folder):  # another end
             theirs["num_steps"] = ours["num_steps"]
         if ours != theirs:
             name, ours, theirs = first_difference(ours, theirs)
-            longer = "; only a constant schedule may be lengthened" if name == "num_steps" else ""
+            longer = (
+                "; only a constant schedule may end elsewhere, and not before where it is"
+                if name == "num_steps"
+                else ""
+            )
             raise ValueError(
                 f"expected the configuration that {folder} was trained with, got {name}={ours} instead of {theirs}"
                 f"{longer}; resume with the same options, or train into another folder"
@@ -186,6 +196,12 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
         if (folder / LOG).is_file():
             read_rows(folder / LOG)
         return saved
+    if is_path(data := config.data.dataset) and Path(data).expanduser().is_dir():
+        if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(Path(data).expanduser())):
+            raise ValueError(
+                f"expected a folder for the run that is not among its data, got {folder} in {data}, where its pictures "
+                "would be data; give --run another"
+            )
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"expected a folder for the run, got the file {folder}; choose another")
     if folder.exists() and {path.name for path in folder.iterdir()} - {LOCK}:
@@ -200,11 +216,17 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
     return None
 
 
+def _steps_made(folder):
+    """Return the step of a run's last checkpoint."""
+    names = [path.name for path in (folder / "checkpoints").glob("*")]
+    return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
 def remove_run(folder: Path) -> None:
     """Remove what a run wrote, and nothing else."""
     for pattern in WRITTEN:
         for path in folder.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 class Log:

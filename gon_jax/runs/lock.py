@@ -20,6 +20,7 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     new = [path for path in (folder, *folder.parents) if not path.exists()]
+    fresh = not (folder / LOCK).exists()
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         while True:
@@ -33,8 +34,9 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if new and {path.name for path in folder.iterdir()} == {LOCK}:
-            (folder / LOCK).unlink()
+        with contextlib.suppress(OSError):  # somebody removed it
+            if fresh and {path.name for path in folder.iterdir()} == {LOCK}:
+                (folder / LOCK).unlink()
         lock.release()
         with contextlib.suppress(OSError):  # as soon as one is not empty
             for path in new:

@@ -13,7 +13,7 @@ from gon_jax.likelihoods import Likelihood
 from gon_jax.models.multi_step import Encoding
 from gon_jax.models.vgon import InnerNoise
 from gon_jax.runs.network_configs import NetworkConfig
-from gon_jax.runs.options import Count, Natural, NonNegative, Options, Positive, Rule, register
+from gon_jax.runs.options import Count, Depth, Natural, NonNegative, Options, Positive, Rule, register
 from gon_jax.training import LATENT_LEARNING_RATE, make_optimizer
 
 __all__ = ["MODELS", "GONConfig", "ModelConfig"]
@@ -163,7 +163,7 @@ class TranslationConfig(GradientConfig):
 class MultiStepConfig(GradientConfig):
     """A GON of several inner steps."""
 
-    inner_steps: Count = 10
+    inner_steps: Depth = 10
     """Steps from the origin."""
     detached: bool = False
     """Take latents for constants in the outer loss, the paper's failing ablation."""

@@ -7,7 +7,7 @@ from gon_jax.base import Decoder, EncoderNetwork
 from gon_jax.coordinates import grid
 from gon_jax.decoders import conv_decoder, conv_encoder, mlp_decoder
 from gon_jax.decoders.layers import ActivationName, NormName
-from gon_jax.runs.options import Count, Options, Positive, register
+from gon_jax.runs.options import Count, Depth, Options, Positive, register
 
 __all__ = ["NETWORKS", "ConvConfig", "FourierConfig", "MLPConfig", "ModulatedSirenConfig", "NetworkConfig"]
 __all__ += ["SirenConfig"]
@@ -71,7 +71,7 @@ class CoordinateConfig(NetworkConfig):
 
     hidden_dim: Count = 256
     """Units of a hidden layer."""
-    num_layers: Count = 4
+    num_layers: Depth = 4
     """Hidden layers."""
 
     def build(self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], num_outputs: int = 1) -> Decoder:
@@ -116,7 +116,7 @@ class MLPConfig(NetworkConfig):
 
     hidden_dim: Count = 256
     """Units of a hidden layer."""
-    num_layers: Count = 2
+    num_layers: Depth = 2
     """Hidden layers."""
     activation: ActivationName = "elu"
     """Activation of the hidden layers."""

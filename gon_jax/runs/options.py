@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_args, get_origin
 
-__all__ = ["Count", "Decay", "Natural", "NonNegative", "Options", "Positive", "Rule", "register"]
+__all__ = ["Count", "Decay", "Depth", "Natural", "NonNegative", "Options", "Positive", "Rule", "register"]
 
 T = TypeVar("T", bound="Options")
 
@@ -20,6 +20,7 @@ class Rule(NamedTuple):
 
 
 Count = Annotated[int, Rule("of at least 1", lambda n: n >= 1), Rule("below 2^31", lambda n: n < 2**31)]
+Depth = Annotated[int, Rule("from 1 to 1,000", lambda n: 1 <= n <= 1000)]  # what is compiled one by one
 Natural = Annotated[int, Rule("of at least 0", lambda n: n >= 0)]
 Positive = Annotated[float, Rule("above 0", lambda x: x > 0)]
 NonNegative = Annotated[float, Rule("of at least 0", lambda x: x >= 0)]

@@ -16,7 +16,6 @@ import jax
 import numpy as np
 
 import gon_jax
-from gon_jax._files import write_json
 from gon_jax.base import Model, Variables
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Dataset, describe_change, fingerprint, load
@@ -27,7 +26,7 @@ from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import frozen_encoder
 from gon_jax.metrics import Evaluation, evaluate, selection_metric
 from gon_jax.pca import mean_error, pca_errors
-from gon_jax.runs.config import Config, DataConfig, TrainingConfig, first_difference
+from gon_jax.runs.config import Config, first_difference
 from gon_jax.runs.encoder_file import read_encoder, write_encoder
 from gon_jax.runs.folder import (
     SNAPSHOTS,
@@ -39,6 +38,7 @@ from gon_jax.runs.folder import (
     read_summary,
     remove_run,
     write_config,
+    write_summary,
 )
 from gon_jax.runs.lock import check_free, locked
 from gon_jax.runs.pictures import draw, snapshot_examples
@@ -194,17 +194,27 @@ def _restore_last(checkpoints: Checkpoints, model: Model, saved: SavedConfig) ->
 
 
 def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: str | int) -> TrainState:
-    """Restore a state of this configuration's model, and of no other."""
+    """Restore a state of this run, and of no other."""
 
-    def of_model(saved):
-        parts = {"data": DataConfig(), "training": TrainingConfig()}  # these two may differ
-        return saved._replace(config=dataclasses.replace(saved.config, **parts), num_train=None, fingerprint=None)
+    def of_run(saved):
+        data = dataclasses.replace(
+            saved.config.data, dataset="", memory=None
+        )  # these may differ, and the number of steps
+        training = dataclasses.replace(saved.config.training, num_steps=2**31 - 1)
+        return saved._replace(config=dataclasses.replace(saved.config, data=data, training=training), fingerprint=None)
 
-    ours, theirs = of_model(saved), of_model(SavedConfig.from_dict(checkpoints.read_config(which)))
-    if ours != theirs:
-        name, ours, theirs = first_difference(ours.options(), theirs.options())
+    theirs = SavedConfig.from_dict(checkpoints.read_config(which))
+    step = which if isinstance(which, int) else checkpoints.best_step if which == "best" else checkpoints.steps[-1]
+    if of_run(saved) != of_run(theirs):
+        name, ours, other = first_difference(of_run(saved).options(), of_run(theirs).options())
         raise ValueError(
-            f"expected a checkpoint of the model in config.json, {name}={ours}, got one with {theirs} in "
+            f"expected a checkpoint of the run in config.json, {name}={ours}, got one with {other} in "
+            f"{checkpoints.folder}; one of the two is of another run"
+        )
+    before, now = theirs.fingerprint, saved.fingerprint
+    if before is not None and now is not None and (change := describe_change(before, now)):
+        raise ValueError(
+            f"expected a checkpoint of the run in config.json, got one of other data ({change}) in "
             f"{checkpoints.folder}; one of the two is of another run"
         )
     training, latent_optimizer = saved.config.training, saved.config.model.latent_optimizer()
@@ -216,7 +226,11 @@ def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: 
         num_examples=saved.num_train,
         latent_optimizer=latent_optimizer,
     )
-    return checkpoints.restore(jax.eval_shape(init, jax.random.key(0)), which)
+    state = checkpoints.restore(jax.eval_shape(init, jax.random.key(0)), which)
+    if int(state.step) != step:
+        got = f"step {int(state.step)}: the folder was renamed or copied; remove {checkpoints.folder / str(step)}"
+        raise OSError(f"expected step {step} in {checkpoints.folder / str(step)}, got {got}")
+    return state
 
 
 def train(
@@ -362,7 +376,7 @@ def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, pr
         "seconds_compile": result.seconds_compile,
         "seconds_waiting": result.seconds_waiting,
     }
-    write_json(folder / "summary.json", summary)  # before pictures: what fails there loses nothing
+    write_summary(folder, summary)  # before pictures: what fails there loses nothing
     if summary["test.squared_error"] > summary.get("mean_image.squared_error", math.inf):
         logging.getLogger(__name__).warning(
             f"the squared error, {summary['test.squared_error']:.4g}, is above that of the mean training example, "
