@@ -61,8 +61,8 @@ text = steps.lower(state, place({"x": x}, placement.whole), np.int32(2)).compile
 result["collectives"] = {op: len(re.findall(rf" {op}(-start)?[(]", text)) for op in ("all-gather", "all-reduce")}
 print(json.dumps(result))
 """
-NAMES = ["gon", "vgon"]
-SLOW = ["siren", "glo", "group", "noise for each", "classifier", "multi-step"]
+NAMES = ["gon"]
+SLOW = ["vgon", "siren", "glo", "group", "noise for each", "classifier", "multi-step"]
 
 
 @pytest.mark.parametrize("names", [NAMES, pytest.param(SLOW, marks=pytest.mark.slow)], ids=["some", "others"])

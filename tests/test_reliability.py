@@ -529,7 +529,11 @@ def test_a_second_ctrl_c_ends_it_at_once(place):
 
 
 @pytest.mark.parametrize(
-    "damage", ["checkpoints/6/state", "checkpoints/6/scores", "checkpoints/6/leaves", "checkpoints/6/config"]
+    "damage",
+    [
+        "checkpoints/6/state",
+        *(pytest.param(f"checkpoints/6/{item}", marks=pytest.mark.slow) for item in ("scores", "leaves", "config")),
+    ],
 )
 def test_a_damaged_checkpoint_is_one_line_of_the_process(place, damage):
     for path in (place / "tiny" / damage).rglob("*"):
