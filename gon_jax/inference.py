@@ -258,8 +258,10 @@ def sample(
     Raises:
         ValueError: for another prior, the model's of a model without one, or more samples than fit into memory.
     """
-    if num_samples < 1:
-        raise ValueError(f"expected num_samples of at least 1, got {num_samples}")
+    if not isinstance(num_samples, int | np.integer) or num_samples < 1:
+        raise ValueError(f"expected num_samples, a whole number of at least 1, got {num_samples}")
+    if not jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+        raise TypeError(f"expected a typed key, jax.random.key(0), got {key!r}")
     _check_result(num_samples, model.data_shape)
     prior = prior or ("mixture" if model.capabilities.sample is None else "model")
     if prior not in ("gaussian", "mixture", "model"):

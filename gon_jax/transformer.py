@@ -108,6 +108,7 @@ class GONTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             jax.random.key(seed),
             optimizer=training.make_optimizer(self.learning_rate, schedule="cosine", num_steps=num_steps),
             batch_size=min(batch_size, len(x)),
+            devices=jax.local_devices()[:1],  # which share no batch of any size
             validate_every=num_steps,  # nothing is validated, and epochs of few examples don't cut calls short
             progress=bool(self.verbose),
         )

@@ -147,6 +147,18 @@ def test_a_second_training_in_a_folder_is_refused(gon, place):
     assert gon(f"{TINY} --run tiny --overwrite")[0] == 0
 
 
+def test_a_file_system_without_locks_is_said(gon, place, monkeypatch, caplog):
+    from filelock import FileLock
+
+    def acquire(self, *_, **__):
+        raise NotImplementedError
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    (place / "tiny" / LOCK).touch()
+    assert gon(f"{TINY} --run tiny --resume --num-steps 8")[0] == 0
+    assert "tiny is on a file system without locks" in caplog.text
+
+
 def test_the_lock_is_free_after_any_death_and_a_refused_run_leaves_no_folder(gon, place):
     code = "import sys, time; from pathlib import Path; from gon_jax.runs.lock import locked\n"
     code += "with locked(Path('tiny')): print('held', flush=True); time.sleep(60)"
@@ -591,6 +603,9 @@ MISTAKES = {
     "latent width": lambda: tiny_model().decode(tiny_model().init(jax.random.key(0)), jnp.zeros((2, 4))),
     "slerp integers": lambda: gon_jax.latents.slerp(jnp.array([1, 0]), jnp.array([0, 1]), 0.5),
     "in no batches": lambda: gon_jax.evaluate(tiny_model(), tiny_model().init(jax.random.key(0)), X, batch_size=0),
+    "optimizer": lambda: fit(tiny_model(), X, 2, jax.random.key(0), batch_size=2, optimizer="adam"),
+    "samples 2.5": lambda: gon_jax.inference.sample(tiny_model(), None, X, 2.5, jax.random.key(0)),
+    "samples key": lambda: gon_jax.inference.sample(tiny_model(), None, X, 2, 0),
     "no samples": lambda: gon_jax.inference.sample(tiny_model(), None, X, 0, jax.random.key(0)),
     "interpolate": lambda: gon_jax.inference.interpolate(tiny_model(), tiny_model().init(jax.random.key(0)), X[:3]),
     "from no arrays": lambda: from_arrays(np.zeros((0, 8, 8, 1), np.uint8)),

@@ -430,9 +430,9 @@ def test_pca_of_a_source_is_that_of_an_array_and_of_a_sample_close(monkeypatch):
     assert errors["squared_error"] == pytest.approx(np.square(test - expected).reshape(500, -1).sum(1).mean(), rel=1e-5)
     assert pca_errors(Watched(train), Watched(test), 6) == errors
 
-    monkeypatch.setattr("gon_jax.metrics.PCA_NUMBERS", 0)
-    monkeypatch.setattr("gon_jax.metrics.PCA_SOURCE_NUMBERS", 0)
-    monkeypatch.setattr("gon_jax.metrics.PCA_SAMPLE_NUMBERS", 600 * 48)
+    monkeypatch.setattr("gon_jax.pca.NUMBERS", 0)
+    monkeypatch.setattr("gon_jax.pca.SOURCE_NUMBERS", 0)
+    monkeypatch.setattr("gon_jax.pca.SAMPLE_NUMBERS", 600 * 48)
     source = Watched(train)
     sampled = pca_errors(source, test, 6)
     assert sum(source.rows) == 512 and sampled == pca_errors(train, test, 6)
@@ -442,7 +442,7 @@ def test_pca_of_a_source_is_that_of_an_array_and_of_a_sample_close(monkeypatch):
 PROGRAM = """
     import sys
     import jax, numpy as np
-    from gon_jax import metrics
+    from gon_jax import metrics, pca
     from gon_jax.data.sources import take
     from gon_jax.decoders import conv_decoder
     from gon_jax.models import gon
@@ -454,8 +454,8 @@ PROGRAM = """
     options = {"memory_limit": 2**20, "report_every": 10, "validate_every": 20, "progress": False}
     result = fit(model, train, 40, jax.random.key(0), validation=test, **options)
     metrics.evaluate(model, result.state.variables, take(images, slice(0, None, 10)))
-    metrics.PCA_SAMPLE_NUMBERS = 2**24  # to save time
-    pca_errors(train, test, 8)
+    pca.SAMPLE_NUMBERS = 2**24  # to save time
+    pca.pca_errors(train, test, 8)
     with open("/proc/self/status") as file:  # ru_maxrss would be that of the process which started this one, if larger
         print(next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 2**20)
 """

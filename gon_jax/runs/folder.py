@@ -184,11 +184,8 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
             theirs["num_steps"] = ours["num_steps"]
         if ours != theirs:
             name, ours, theirs = first_difference(ours, theirs)
-            longer = (
-                "; only a constant schedule may end elsewhere, and not before where it is"
-                if name == "num_steps"
-                else ""
-            )
+            rule = "; only a constant schedule may end elsewhere, and not before where it is"
+            longer = rule if name == "num_steps" else ""
             raise ValueError(
                 f"expected the configuration that {folder} was trained with, got {name}={ours} instead of {theirs}"
                 f"{longer}; resume with the same options, or train into another folder"

@@ -1,6 +1,7 @@
 """One writer per run: a lock of the operating system in the run's folder, which any death of its holder frees."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ LOCK = ".lock"
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make a folder and hold its lock; at the end, remove folders that were made and nothing was written into.
+
+    On a file system without locks, that is said, and nothing is held.
 
     Raises:
         ValueError: another process holds it.
@@ -31,6 +34,10 @@ def locked(folder: Path) -> Iterator[None]:
             lock.release()
     except Timeout:
         raise _busy(folder) from None
+    except NotImplementedError:
+        logging.getLogger(__name__).warning(
+            f"{folder} is on a file system without locks: nothing keeps others out of it"
+        )
     try:
         yield
     finally:
@@ -57,6 +64,8 @@ def check_free(folder: Path) -> None:
                 pass
         except Timeout:
             raise _busy(folder) from None
+        except NotImplementedError:  # a file system without locks
+            pass
 
 
 def _busy(folder):

@@ -196,12 +196,11 @@ def _restore_last(checkpoints: Checkpoints, model: Model, saved: SavedConfig) ->
 def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: str | int) -> TrainState:
     """Restore a state of this run, and of no other."""
 
-    def of_run(saved):
-        data = dataclasses.replace(
-            saved.config.data, dataset="", memory=None
-        )  # these may differ, and the number of steps
-        training = dataclasses.replace(saved.config.training, num_steps=2**31 - 1)
-        return saved._replace(config=dataclasses.replace(saved.config, data=data, training=training), fingerprint=None)
+    def of_run(saved):  # the dataset's path, the limit of memory and the number of steps may differ
+        config = saved.config
+        data = dataclasses.replace(config.data, dataset="", memory=None)
+        training = dataclasses.replace(config.training, num_steps=2**31 - 1)
+        return saved._replace(config=dataclasses.replace(config, data=data, training=training), fingerprint=None)
 
     theirs = SavedConfig.from_dict(checkpoints.read_config(which))
     step = which if isinstance(which, int) else checkpoints.best_step if which == "best" else checkpoints.steps[-1]

@@ -25,14 +25,14 @@ class Placement(NamedTuple):
 
 
 def placement_of(batch_size: int, devices: Sequence[jax.Device] | None = None) -> Placement | None:
-    """Return how training is spread over devices: those given, or all of all processes; None for the only one there is.
+    """Return how training is spread over devices: those given, or all of all processes; None for the first one alone.
 
     Raises:
         ValueError: the devices cannot share a batch.
     """
-    if devices is None and jax.device_count() == 1:
-        return None
     devices = jax.devices() if devices is None else list(devices)
+    if devices == jax.devices()[:1]:
+        return None
     if not devices or batch_size % len(devices):
         below = batch_size // max(1, len(devices)) * len(devices)
         nearest = " or ".join(str(size) for size in (below, below + len(devices)) if size)
@@ -48,8 +48,8 @@ def placement_of(batch_size: int, devices: Sequence[jax.Device] | None = None) -
 def place(tree: Any, sharding: NamedSharding) -> Any:
     """Return a pytree of arrays, the same in each process, whole on each device.
 
-    >>> placement = placement_of(4, jax.local_devices()[:1])
-    >>> place({"w": np.ones(2, np.float32)}, placement.whole)["w"].sharding.is_fully_replicated
+    >>> whole = NamedSharding(Mesh(np.array(jax.local_devices()), ("batch",)), PartitionSpec())
+    >>> place({"w": np.ones(2, np.float32)}, whole)["w"].sharding.is_fully_replicated
     True
     """
     if jax.process_count() == 1:

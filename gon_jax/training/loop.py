@@ -165,6 +165,9 @@ def fit(
     for name, decay in {"ema_decay": ema_decay, "stats_decay": stats_decay}.items():
         if not 0 <= decay < 1:
             raise ValueError(f"expected {name} in [0, 1), got {decay}; at 1 an average stays what it begins with")
+    for name, given in {"optimizer": optimizer, "latent_optimizer": latent_optimizer}.items():
+        if given is not None and not (hasattr(given, "init") and hasattr(given, "update")):
+            raise TypeError(f"expected {name} of optax, optax.adam(1e-3) say, got {given!r}")
     optimizer = optimizer or make_optimizer()
     options: dict[str, Any] = {"ema_decay": ema_decay, "latent_optimizer": latent_optimizer}
     if state is not None:
