@@ -43,6 +43,7 @@ Array = np.ndarray | jax.Array
 Data = Array | Source | Mapping[str, Array | Source]
 
 MAX_MATRIX_SIZE = 2**26  # entries of a frozen encoder's matrix, 256 MiB; computing a larger one takes gigabytes
+MAX_PADDED = 256  # examples that a last batch is filled up to: few examples, of any number, share a compiled program
 MAX_PRIOR_LATENTS = 10_000  # latents that a prior is fitted to; the cost of fitting a mixture grows with their number
 
 
@@ -84,7 +85,7 @@ def in_batches(
     num_examples, results = len(unique[id(leaves[0])]), []
     if num_examples == 0 or batch_size < 1:
         raise ValueError(f"expected examples in batches of at least 1, got {num_examples} in batches of {batch_size}")
-    batch_size = min(batch_size, num_examples)
+    batch_size = min(batch_size, max(num_examples, MAX_PADDED))
     for start in tqdm(range(0, num_examples, batch_size), progress, disable=progress is None, leave=False, delay=1):
         num = min(batch_size, num_examples - start)
         rows = {key: a[start : start + num] for key, a in unique.items()}

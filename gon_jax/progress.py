@@ -1,4 +1,4 @@
-"""A sign of life for what has no steps to count: compiling, principal components, mixtures."""
+"""Progress of work that has no steps to count: compiling, principal components, mixtures."""
 
 import contextlib
 import threading

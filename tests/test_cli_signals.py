@@ -49,3 +49,15 @@ def test_another_thread_is_never_asked_to_stop():
     thread.start()
     thread.join()
     assert answers == [False]
+
+
+def test_an_ignored_signal_stays_ignored():
+    """As SIGHUP under nohup, and Ctrl-C in a script's background job."""
+    for number in (signal.SIGINT, *signals.TERMINATING):
+        former = signal.signal(number, signal.SIG_IGN)
+        try:
+            with signals.terminable(), stop_requested() as should_stop:
+                os.kill(os.getpid(), number)
+                assert not should_stop() and signal.getsignal(number) == signal.SIG_IGN
+        finally:
+            signal.signal(number, former)

@@ -684,7 +684,7 @@ def test_handlers_are_those_of_before(gon):
     assert (Path("tiny") / LOCK).is_file()
 
 
-# -- what a stranger found -----------------------------------------------------------------------------------------
+# -- data, other runs, links, pipes ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def _main(words):
     except Exception as error:
         if os.environ.get("GON_TRACEBACK"):
             raise
-        return _fail(1, _words_of(error, words[0]))
+        return _fail(1, _words_of(error, words[0] if words else "--help"))
 
 
 def _words_of(error: Exception, command: str) -> str:

@@ -16,8 +16,8 @@ def program() -> int:
             os.write(2, b"gon: interrupted\n" if number == signal.SIGINT else b"gon: terminated\n")
         os._exit(128 + number)  # nothing is being written yet
 
-    former = signal.signal(signal.SIGINT, leave)
-    signal.signal(signal.SIGTERM, leave)
+    former = signal.getsignal(signal.SIGINT)
+    _answer_by(leave)
     from gon_jax.cli.main import main
 
     signal.signal(signal.SIGINT, former)
@@ -25,11 +25,17 @@ def program() -> int:
         status = main()
     except KeyboardInterrupt:  # a second one, while the first was being answered
         status = 128 + signal.SIGINT
-    signal.signal(signal.SIGINT, leave)  # what is left to do is to join threads of others
-    signal.signal(signal.SIGTERM, leave)
+    _answer_by(leave)  # what is left to do is to join threads of others
     if status:  # threads of others would have more to say
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, AttributeError, ValueError):  # closed
                 stream.flush()
         os._exit(status)
     return status
+
+
+def _answer_by(handler):
+    """Answer Ctrl-C and SIGTERM by a handler, but for what the process ignores."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)

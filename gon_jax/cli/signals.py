@@ -3,16 +3,21 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["Stop", "Terminated", "leave_at_once", "stop_requested", "terminable", "word_of"]
+__all__ = ["Stop", "Terminated", "answered", "leave_at_once", "stop_requested", "terminable", "word_of"]
 
 TERMINATING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 class Terminated(BaseException):
     """SIGTERM has come, or SIGHUP."""
+
+
+def answered(numbers: Iterable[int]) -> list[int]:
+    """Return the signals that this process does not ignore, as it ignores SIGHUP under `nohup`: these stay ignored."""
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def leave_at_once(number: int, frame: object = None) -> None:
@@ -37,7 +42,7 @@ def terminable() -> Iterator[None]:
     def terminate(number, frame):
         raise Terminated
 
-    former = {number: signal.signal(number, terminate) for number in TERMINATING}
+    former = {number: signal.signal(number, terminate) for number in answered(TERMINATING)}
     try:
         yield
     finally:
@@ -74,7 +79,7 @@ def stop_requested() -> Iterator[Stop]:
             leave_at_once(number)
         stop.number = number
 
-    former = {number: signal.signal(number, request) for number in (signal.SIGINT, *TERMINATING)}
+    former = {number: signal.signal(number, request) for number in answered([signal.SIGINT, *TERMINATING])}
     try:
         yield stop
     finally:

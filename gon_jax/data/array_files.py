@@ -199,12 +199,13 @@ def _read_csv(path):
     """Return a table's numbers and labels."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         text = file.read()
-    tables = {sep: [row for row in csv.reader(io.StringIO(text), delimiter=sep) if row] for sep in ",;\t"}
+    found_first = [sep for sep in ",;\t" if sep in text.partition("\n")[0]] or [","]
+    tables = {sep: [row for row in csv.reader(io.StringIO(text), delimiter=sep) if row] for sep in found_first}
     regular = [sep for sep, rows in tables.items() if len({len(row) for row in rows}) == 1 < len(rows[0])]
     if len(regular) > 1:
         found = " and ".join(map(repr, regular))
         raise ValueError(f"expected one separator, got rows of one length by {found}: write decimals with a point")
-    rows = [[cell.strip() for cell in row] for row in tables[regular[0] if regular else ","]]
+    rows = [[cell.strip() for cell in row] for row in tables[(regular or found_first)[0]]]
     if not rows or len({len(row) for row in rows}) > 1:
         widths = sorted({len(row) for row in rows})
         raise ValueError(f"expected rows of one length, got lengths {', '.join(map(str, widths)) or 'of nothing'}")

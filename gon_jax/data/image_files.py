@@ -70,11 +70,14 @@ def open_picture(
 
 
 def num_frames(contents: bytes) -> int:
-    """Return how many frames or pages a picture has, by its contents."""
+    """Return how many frames or pages a picture has, by its contents; 1 where what follows the first is damaged."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(contents)) as picture:
-        return getattr(picture, "n_frames", 1)
+    try:
+        with Image.open(io.BytesIO(contents)) as picture:
+            return getattr(picture, "n_frames", 1)
+    except Exception:  # Pillow's plugins raise many kinds
+        return 1
 
 
 def is_deep(picture: Any) -> bool:
