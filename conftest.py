@@ -1,6 +1,7 @@
 """Of the whole suite: quick compilation, random numbers of a test's own, 64 bits where a test asks for them."""
 
 import os
+import signal
 import subprocess
 import sys
 import zlib
@@ -13,12 +14,16 @@ import pytest
 collect_ignore = ["tests/goldens"]  # scripts that need torch
 
 
+SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
 # XLA compiles twice as fast without its newer code generator for CPUs, and in one piece.
 QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 
 def pytest_configure(config):
     """Set XLA's flags, for workers and commands too; a version that doesn't know one would end the process."""
+    for number, handler in SIGNALS.items():
+        if signal.getsignal(number) == signal.SIG_IGN:  # as in the background, or under nohup: commands would ignore it
+            signal.signal(number, handler)
     if hasattr(config, "workerinput") or "XLA_FLAGS" in os.environ:
         return
     command = [sys.executable, "-c", "import jax; jax.devices()"]

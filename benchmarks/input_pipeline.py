@@ -31,7 +31,7 @@ from gon_jax.data.picture_sources import FileSource, cached
 from gon_jax.decoders import conv_decoder
 from gon_jax.models import gon
 from gon_jax.training import fit
-from gon_jax.training.streaming import Stream
+from gon_jax.training.streaming import read_batches
 
 SHAPE, BATCH_SIZE = (64, 64, 3), 64
 TORCH = pathlib.Path(__file__).with_name("input_pipeline_torch.py")
@@ -54,9 +54,8 @@ def read_ours(source, num_workers: int, epoch: int) -> int:
     """Read the batches of an epoch as `fit` does; return the number of images."""
     num_steps = len(source) // BATCH_SIZE
     first = epoch * num_steps
-    cut = {"first_step": first, "num_steps": first + num_steps, "count_from": lambda step: num_steps, "most": 50}
-    with Stream({"x": source}, jax.random.key(0), batch_size=BATCH_SIZE, num_threads=num_workers, **cut) as stream:
-        return sum(len(batch["x"]) for batch in stream.batches)
+    cut = {"first_step": first, "num_steps": first + num_steps, "num_threads": num_workers}
+    return sum(len(batch["x"]) for batch in read_batches({"x": source}, jax.random.key(0), BATCH_SIZE, **cut))
 
 
 def read_pillow(paths: list[pathlib.Path], num_workers: int, epoch: int) -> int:

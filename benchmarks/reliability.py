@@ -32,7 +32,7 @@ from benchmarks.tables import load, made_by, markdown
 from gon_jax.checkpoints import Checkpoints
 from gon_jax.cli.main import main as gon
 from gon_jax.runs import load_run
-from gon_jax.runs.folder import read_rows
+from gon_jax.runs.log import read_rows
 
 PAGE = report.PAGE.with_name("reliability.md")
 ONE_LINE = re.compile(r"gon: [^\n]+\n")
@@ -320,6 +320,7 @@ def table(result):
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it, and its children do
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--outputs", type=int, default=20)

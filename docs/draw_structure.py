@@ -43,6 +43,7 @@ PLACES = {
     "inputs": (0.2, -0.22),
     "memory": (0.76, -0.24),
     "progress": (0.93, -0.24),
+    "arguments": (0.42, -0.3),
 }
 
 

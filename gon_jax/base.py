@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_kind, check_sizes
 from gon_jax.inputs import as_examples, as_latents
 from gon_jax.likelihoods import Likelihood
 
@@ -27,6 +28,7 @@ __all__ = [
     "Params",
     "Stats",
     "Variables",
+    "check_decoder",
     "integral_weights",
     "match",
     "match_output",
@@ -241,6 +243,15 @@ class Model:
         return self._compiled[key]
 
 
+def check_decoder(decoder: Decoder) -> None:
+    """Refuse what is no `Decoder`.
+
+    Raises:
+        TypeError: it is none.
+    """
+    check_kind("decoder", decoder, Decoder, "gon_jax.decoders.from_function makes one of a function (params, z)")
+
+
 def match(decoder: Decoder, likelihood: Likelihood) -> tuple[Decoder, tuple[int, ...]]:
     """Return the decoder whose outputs a likelihood reads, and the shape of one example of the data.
 
@@ -258,16 +269,13 @@ def match(decoder: Decoder, likelihood: Likelihood) -> tuple[Decoder, tuple[int,
     ...
     ValueError: expected a decoder of real outputs for bernoulli, got outputs in (0.0, 1.0); ...
     """
-    if not isinstance(likelihood, Likelihood):
-        raise TypeError(
-            f"expected a Likelihood for a model, got {likelihood!r}; make one of your function's terms: "
-            "gon_jax.Likelihood('name', terms, mean=lambda output: output)"
-        )
+    check_decoder(decoder)
+    remedy = "make one of your function's terms: gon_jax.Likelihood('name', terms, mean=lambda output: output)"
+    check_kind("likelihood", likelihood, Likelihood, remedy)
     for name in ("independent", "batch_statistics"):
         if not isinstance(getattr(decoder, name), bool):
             raise TypeError(f"expected {name} of True or False in a Decoder, got {getattr(decoder, name)!r}")
-    if not decoder.latent_shape or not all(isinstance(n, int) and n > 0 for n in decoder.latent_shape):
-        raise ValueError(f"expected latent_shape of whole numbers above 0 in a Decoder, got {decoder.latent_shape}")
+    check_sizes("latent_shape", decoder.latent_shape)
     if decoder.batch_statistics and not decoder.independent:
         raise ValueError(
             "expected independent=True of a decoder with batch statistics, got False; say it if an example's output "

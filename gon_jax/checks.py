@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import Decoder, LikelihoodFn, Params, match_output
+from gon_jax.arguments import check_count, check_key, check_number
+from gon_jax.base import Decoder, LikelihoodFn, Params, check_decoder, match_output
 from gon_jax.encoding import losses_of
 from gon_jax.likelihoods import squared_error
 from gon_jax.linearization import Strategy, encode_shared, possible_strategies
@@ -65,6 +66,10 @@ def compare_with_definition(
     >>> all(error > 0.1 for error in errors.values())
     True
     """
+    check_decoder(decoder)
+    check_key(key)
+    batch_size = check_count("batch_size", batch_size)
+    check_number("step_size", step_size, above=0)
     decoder = match_output(decoder, likelihood)
     origin = jnp.zeros(decoder.latent_shape)
     z = jax.ShapeDtypeStruct((batch_size, *decoder.latent_shape), origin.dtype)

@@ -2,13 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from gon_jax.arguments import as_array, check_count, check_sizes
 
 __all__ = ["check_coordinates", "grid", "morton_order", "stratified_subset"]
-
-
-def _check_sizes(sizes):
-    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise ValueError(f"expected a positive number of points for each axis, got {sizes}; grid(28, 28) for an image")
 
 
 def grid(*sizes: int) -> jax.Array:
@@ -25,7 +23,7 @@ def grid(*sizes: int) -> jax.Array:
            [ 1.,  0.],
            [ 1.,  1.]], dtype=float32)
     """
-    _check_sizes(sizes)
+    check_sizes("sizes", sizes, remedy="grid(28, 28) is an image's")
     axes = [jnp.linspace(-1, 1, size, dtype=jnp.float32) for size in sizes]
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"), axis=-1)
 
@@ -38,7 +36,7 @@ def morton_order(*sizes: int) -> jax.Array:
     >>> morton_order(2, 4)
     Array([0, 1, 4, 5, 2, 3, 6, 7], dtype=int32)
     """
-    _check_sizes(sizes)
+    check_sizes("sizes", sizes, remedy="grid(28, 28) is an image's")
     axes = [axis.reshape(-1) for axis in jnp.indices(sizes, jnp.int32)]
     bits = range(max(sizes).bit_length())
     return jnp.lexsort([(axis >> bit) & 1 for bit in bits for axis in axes[::-1]]).astype(jnp.int32)
@@ -57,15 +55,14 @@ def stratified_subset(key: jax.Array, num_total: int, num_points: int) -> jax.Ar
     >>> stratified_subset(jax.random.key(0), 8, 4) // 2
     Array([0, 1, 2, 3], dtype=int32)
     """
-    if not 1 <= num_points <= num_total:
-        raise ValueError(f"expected num_points from 1 to {num_total}, the points there are, got {num_points}")
+    check_count("num_points", num_points, most=num_total, remedy=f"there are {num_total} points")
     starts = [divmod(i * num_total, num_points) for i in range(num_points)]  # no overflow at any size
     quotient, remainder = jnp.array(starts, jnp.int32).T
     offset = jax.random.randint(key, (num_points,), 0, num_total, jnp.int32)  # in units of 1 / n: no rounding
     return quotient + (remainder + offset) // num_points
 
 
-def check_coordinates(coordinates: jax.Array, num_dimensions: int | None = None) -> None:
+def check_coordinates(coordinates: ArrayLike, num_dimensions: int | None = None) -> None:
     """Refuse what is not floats `[*spatial, d]`, or has another dimension d than a network.
 
     >>> check_coordinates(grid(8), 2)  # doctest: +ELLIPSIS
@@ -73,7 +70,8 @@ def check_coordinates(coordinates: jax.Array, num_dimensions: int | None = None)
     ...
     ValueError: expected points of 2 dimensions, [*spatial, 2], got (8, 1); ...
     """
-    shape, dtype = jnp.shape(coordinates), jnp.result_type(coordinates)
+    coordinates = as_array("coordinates", coordinates)
+    shape, dtype = coordinates.shape, coordinates.dtype
     if len(shape) < 2 or 0 in shape or not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(
             f"expected floating-point coordinates [*spatial, d], got {dtype} {shape}; gon_jax.coordinates.grid(28, 28) "

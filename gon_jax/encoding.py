@@ -11,7 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gon_jax.arguments import check_count, check_number, shown
 from gon_jax.base import DecoderFn, LikelihoodFn, Params
 from gon_jax.likelihoods import squared_error
 from gon_jax.ops.varying import vary_like, vjp
@@ -55,8 +57,9 @@ def check_batch(x: jax.Array, z0: jax.Array) -> None:
         ValueError: if `x` and `z0` disagree on the batch, or the batch is empty.
         TypeError: if `x` or `z0` is not floating point.
     """
-    if not (jnp.issubdtype(x.dtype, jnp.floating) and jnp.issubdtype(z0.dtype, jnp.floating)):
-        raise TypeError(f"expected floating-point x and z0, got {x.dtype} and {z0.dtype}; images as floats in [0, 1]?")
+    for name, value in {"x": x, "z0": z0}.items():
+        if not jnp.issubdtype(getattr(value, "dtype", np.object_), jnp.floating):
+            raise TypeError(f"expected floating-point {name}, an array, got {shown(value)}: images as floats?")
     if x.shape[:1] == (0,):
         raise ValueError(f"expected at least one example, got x {x.shape}; an empty batch has no mean")
     if x.shape[:1] != z0.shape[:1]:
@@ -109,8 +112,11 @@ def encode(
     Array([[3.]], dtype=float32)
     """
     check_batch(x, z0)
-    if num_steps < 1:
-        raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
+    if not callable(decoder_fn):
+        raise TypeError(f"expected decoder_fn, a function (params, z) -> output, got {shown(decoder_fn)}")
+    num_steps = check_count("num_steps", num_steps)
+    if not isinstance(step_size, jax.Array):
+        check_number("step_size", step_size)
 
     def step(z, _):
         gradient = loss_gradient(lambda z: losses_of(likelihood, decoder_fn(params, z), x), z)

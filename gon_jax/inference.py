@@ -19,11 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
+from gon_jax.arguments import check_choice, check_count, check_key, check_kind
 from gon_jax.base import Model, Variables
-from gon_jax.coordinates import grid
+from gon_jax.coordinates import check_coordinates, grid
 from gon_jax.data import to_unit
 from gon_jax.data.sources import Source, as_source, check_source, is_source, take
 from gon_jax.freezing import FrozenEncoder
+from gon_jax.inputs import as_latents
 from gon_jax.latents import (
     fit_gaussian,
     fit_mixture,
@@ -35,7 +37,7 @@ from gon_jax.latents import (
 from gon_jax.memory import check_memory
 from gon_jax.progress import busy
 
-__all__ = ["Array", "Data", "data_dict", "encode_batch", "frozen_encoder", "in_batches"]
+__all__ = ["Array", "Data", "check_model", "data_dict", "encode_batch", "frozen_encoder", "in_batches"]
 __all__ += ["decode_at", "decode_latents", "encode_dataset", "reconstruct_dataset"]
 __all__ += ["anomaly_scores", "inpaint", "interpolate", "sample", "superresolve"]
 
@@ -53,6 +55,7 @@ def data_dict(model: Model, data: Data) -> dict[str, Any]:
     Raises:
         ValueError: for examples of another shape than the model's or out of range, or arrays of different lengths.
     """
+    check_kind("model", model, Model, "gon_jax.gon(decoder) makes one")
     data = dict(data) if isinstance(data, Mapping) else {"x": data}
     if "x" not in data:
         raise ValueError(f'expected a dict with the examples as "x", got {sorted(data)}; rename the array')
@@ -62,6 +65,17 @@ def data_dict(model: Model, data: Data) -> dict[str, Any]:
         if np.shape(array)[:1] != (num_examples,):
             raise ValueError(f'expected "{name}" of {num_examples} examples, got an array {list(np.shape(array))}')
     return data
+
+
+def check_model(model: Model, variables: Variables) -> None:
+    """Refuse what is no model, or no variables of one.
+
+    Raises:
+        TypeError: either is of another type.
+    """
+    check_kind("model", model, Model, "gon_jax.gon(decoder) makes one")
+    remedy = "training returns them, fit(...).state.variables, and model.init(key) makes new ones"
+    check_kind("variables", variables, Variables, remedy)
 
 
 def in_batches(
@@ -83,9 +97,9 @@ def in_batches(
     leaves, structure = jax.tree.flatten(arrays)
     unique = {id(a): as_source(a) if is_source(a) else np.asarray(a) for a in leaves}
     num_examples, results = len(unique[id(leaves[0])]), []
-    if num_examples == 0 or batch_size < 1:
-        raise ValueError(f"expected examples in batches of at least 1, got {num_examples} in batches of {batch_size}")
-    batch_size = min(batch_size, max(num_examples, MAX_PADDED))
+    if num_examples == 0:
+        raise ValueError("expected at least one example, got none: the array is empty")
+    batch_size = min(check_count("batch_size", batch_size), max(num_examples, MAX_PADDED))
     for start in tqdm(range(0, num_examples, batch_size), progress, disable=progress is None, leave=False, delay=1):
         num = min(batch_size, num_examples - start)
         rows = {key: a[start : start + num] for key, a in unique.items()}
@@ -114,6 +128,7 @@ def frozen_encoder(model: Model, variables: Variables) -> FrozenEncoder | None:
     >>> frozen_encoder(model, model.init(jax.random.key(0))).matrix.shape
     (64, 3)
     """
+    check_model(model, variables)
     size = math.prod(model.data_shape) * math.prod(model.latent_shape)
     if model.capabilities.freeze is None or size > MAX_MATRIX_SIZE:
         return None
@@ -154,7 +169,12 @@ def encode_dataset(
 
 
 def decode_latents(model: Model, variables: Variables, z: Array, *, progress: str | None = None) -> np.ndarray:
-    """Return the means `[N, ...]` of the data given latents `[N, *latent]`."""
+    """Return the means `[N, ...]` of the data given latents `[N, *latent]`.
+
+    Raises:
+        ValueError: for latents of another model, none, or some that are not finite.
+    """
+    z = _check_latents(model, variables, z)
     return in_batches(partial(jax.jit(model.decode), variables), z, progress=progress)
 
 
@@ -197,12 +217,14 @@ def decode_at(
     >>> decode_at(model, model.init(jax.random.key(0)), np.zeros((5, 3)), grid(100, 50)).shape
     (5, 100, 50, 1)
     """
+    z = _check_latents(model, variables, z)
     _check_implicit(model)
+    check_coordinates(coordinates)
     spatial, num_channels = coordinates.shape[:-1], model.data_shape[-1]
     _check_result(len(z), (*spatial, num_channels))
     points = np.asarray(coordinates, np.float32).reshape(-1, coordinates.shape[-1])
-    chunk_size = min(chunk_size, len(points))
-    z, result = np.asarray(z), np.empty((len(z), len(points), num_channels), np.float32)
+    chunk_size = min(check_count("chunk_size", chunk_size), len(points))
+    result = np.empty((len(z), len(points), num_channels), np.float32)
     starts = [(i, j) for i in range(0, len(z), 16) for j in range(0, len(points), chunk_size)]
     for i, j in tqdm(starts, progress, disable=progress is None, leave=False, delay=1):
         j = min(j, len(points) - chunk_size)  # the last chunk overlaps, so that one compilation serves all
@@ -224,7 +246,7 @@ def interpolate(
     Raises:
         ValueError: for an odd number of examples.
     """
-    num_examples = len(data_dict(model, data)["x"])
+    num_examples, num_points = len(data_dict(model, data)["x"]), check_count("num_points", num_points, 2)
     if num_examples % 2:
         raise ValueError(f"expected pairs of examples, an even number of them, got {num_examples}")
     _check_result(num_examples // 2 * num_points, model.data_shape)
@@ -259,14 +281,13 @@ def sample(
     Raises:
         ValueError: for another prior, the model's of a model without one, or more samples than fit into memory.
     """
-    if not isinstance(num_samples, int | np.integer) or num_samples < 1:
-        raise ValueError(f"expected num_samples, a whole number of at least 1, got {num_samples}")
-    if not jax.dtypes.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
-        raise TypeError(f"expected a typed key, jax.random.key(0), got {key!r}")
+    check_model(model, variables)
+    num_samples = check_count("num_samples", num_samples)
+    check_key(key)
     _check_result(num_samples, model.data_shape)
-    prior = prior or ("mixture" if model.capabilities.sample is None else "model")
-    if prior not in ("gaussian", "mixture", "model"):
-        raise ValueError(f"expected prior 'gaussian', 'mixture' or 'model', got {prior!r}")
+    if prior is None:
+        prior = "mixture" if model.capabilities.sample is None else "model"
+    check_choice("prior", prior, ("gaussian", "mixture", "model"))
     if prior == "model":
         if model.capabilities.sample is None:
             raise ValueError("expected a model with a prior, a vgon, for prior 'model'; fit a 'mixture' to the latents")
@@ -288,7 +309,9 @@ def superresolve(
     Raises:
         ValueError: for a model that is not implicit, data that are no images, or, before any work, a result too large.
     """
+    check_model(model, variables)
     _check_implicit(model)
+    check_count("size", size)
     *spatial, num_channels = model.data_shape
     if len(spatial) != 2:
         raise ValueError(f"expected an implicit model of images, got one of data {model.data_shape}")
@@ -304,6 +327,7 @@ def inpaint(model: Model, variables: Variables, data: Data, known: Array) -> np.
     Raises:
         ValueError: for a model that is not implicit, another mask, or an example of which nothing is known.
     """
+    check_model(model, variables)
     _check_implicit(model)
     x, known = data_dict(model, data)["x"], np.asarray(known)
     if known.shape != x.shape[:-1] or known.dtype != bool:
@@ -372,6 +396,16 @@ def _check_result(num_examples, data_shape):
     """Refuse, before any work, float32 examples on the host that would not fit there, a copy of them included."""
     what = f"{num_examples:,} examples {list(data_shape)}"
     check_memory(8 * num_examples * math.prod(data_shape), what, "ask for fewer, or smaller ones")
+
+
+def _check_latents(model, variables, z):
+    """Return latents on the host, or say what is wrong with them."""
+    check_model(model, variables)
+    z = np.asarray(as_latents(z, model.latent_shape))
+    if not np.isfinite(z).all():
+        num = (~np.isfinite(z)).sum()
+        raise ValueError(f"expected finite latents, got {num} entries that are not: has training diverged?")
+    return z
 
 
 def _check_implicit(model):

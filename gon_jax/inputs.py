@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from gon_jax.arguments import as_array
+
 __all__ = ["as_examples", "as_latents", "to_unit"]
 
 
@@ -18,12 +20,13 @@ def to_unit(data: ArrayLike) -> jax.Array:
 
     Raises:
         ValueError: the dtype is neither.
+        TypeError: these are no numbers.
 
     Example:
         >>> to_unit(jnp.array([0, 255], jnp.uint8)).tolist()
         [0.0, 1.0]
     """
-    data = jnp.asarray(data)
+    data = as_array("data", data)
     if data.dtype == jnp.uint8:
         return data.astype(jnp.float32) / 255
     if jnp.issubdtype(data.dtype, jnp.floating):
@@ -65,7 +68,7 @@ def as_latents(z: ArrayLike, latent_shape: tuple[int, ...]) -> jax.Array:
     Raises:
         ValueError: for integers, or another shape.
     """
-    z = jnp.asarray(z)
+    z = as_array("z", z)
     if not jnp.issubdtype(z.dtype, jnp.floating):
         raise ValueError(f"expected floating-point z, got {z.dtype}: images or labels in place of latents?")
     return _checked("z", z, latent_shape, "these are latents of another model, use those of this model's encode")

@@ -18,11 +18,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from gon_jax import latents
+from gon_jax.arguments import check_choice, check_count, check_key, shown
 from gon_jax.base import Model, Variables
 from gon_jax.data import to_unit
 from gon_jax.data.sources import check_source, is_source, take
 from gon_jax.freezing import FrozenEncoder
-from gon_jax.inference import Array, Data, data_dict, encode_batch, encode_dataset, frozen_encoder, in_batches
+from gon_jax.inference import (
+    Array,
+    Data,
+    check_model,
+    data_dict,
+    encode_batch,
+    encode_dataset,
+    frozen_encoder,
+    in_batches,
+)
 from gon_jax.likelihoods import bits_per_dim, dequantize, sum_per_example
 from gon_jax.memory import check_memory
 
@@ -33,11 +43,17 @@ Evaluation = Literal["running", "batch"]
 
 
 def squared_errors(x_hat: Array, x: Array) -> jax.Array:
-    """Return the squared error of each example `[B]`, summed over data axes, in squared intensity.
+    """Return the squared error of each example `[B]`, summed over data axes, in squared intensity; bytes are 0 to 1.
+
+    Raises:
+        ValueError: for two shapes, or whole numbers that are not bytes.
 
     >>> squared_errors(jnp.zeros((2, 3)), jnp.ones((2, 3)))
     Array([3., 3.], dtype=float32)
     """
+    x_hat, x = to_unit(x_hat), to_unit(x)
+    if not x.shape or x_hat.shape != x.shape:
+        raise ValueError(f"expected x_hat and x of one shape [B, ...], got {x_hat.shape} and {x.shape}")
     return sum_per_example(jnp.square(x - x_hat))
 
 
@@ -87,6 +103,7 @@ def evaluate(
     >>> sorted(evaluate(model, model.init(jax.random.key(0)), np.ones((5, 8, 8, 1), np.uint8)))
     ['psnr', 'squared_error']
     """
+    check_model(model, variables)
     data, others = data_dict(model, data), {}
     shared: dict[str, Any] = {"evaluation": evaluation, "batch_size": batch_size, "progress": progress}
     if model.capabilities.bound is not None:  # first, since it refuses bits per dimension of what isn't normalized
@@ -122,8 +139,7 @@ def selection_metric(model: Model) -> str:
 
 def _by(evaluation, variables, batch_size, progress):
     """Return the variables for an evaluation, and the options of `in_batches`."""
-    if evaluation not in ("running", "batch"):
-        raise ValueError(f"expected evaluation 'running' or 'batch', got {evaluation!r}")
+    check_choice("evaluation", evaluation, ("running", "batch"))
     options = {"batch_size": batch_size, "pad": evaluation == "running", "progress": progress}
     return variables if evaluation == "running" else variables._replace(stats=None), options
 
@@ -172,6 +188,7 @@ def accuracy(
     >>> accuracy(model, model.init(jax.random.key(0)), data)
     0.1
     """
+    check_model(model, variables)
     if model.capabilities.classify is None:
         raise ValueError("expected a model with a classifier, got one without `classify`; take gon_classifier")
     data = data_dict(model, data)
@@ -256,10 +273,11 @@ def evaluate_bound(
 
     References: Burda et al., "Importance Weighted Autoencoders", ICLR 2016, arXiv 1509.00519.
     """
+    check_model(model, variables)
     if model.capabilities.bound is None:
         raise ValueError("expected a model with an approximate posterior, got one without a bound; take a vgon")
-    if num_samples < 1:
-        raise ValueError(f"expected at least one sample, got num_samples={num_samples}")
+    num_samples, batch_size = check_count("num_samples", num_samples), check_count("batch_size", batch_size)
+    check_key(key)
     x = data_dict(model, data)["x"]
     check_memory(num_samples * (400 + 24 * min(batch_size, len(x))), f"{num_samples:,} draws per example", "take fewer")
     variables, options = _by(evaluation, variables, batch_size, progress)
@@ -331,6 +349,8 @@ def compression_errors(
     >>> [(row["bits"], row["bytes"]) for row in rows]
     [(4, 2), (32, 12)]
     """
+    if not isinstance(bits, Sequence) or not bits:
+        raise ValueError(f"expected bits, some whole numbers from 1 to 16 in a list, got {shown(bits)}")
     data, encoder = data_dict(model, data), encoder or frozen_encoder(model, variables)
     z_train = encode_dataset(model, variables, train_data, encoder=encoder)
     z = encode_dataset(model, variables, data, encoder=encoder)

@@ -1,6 +1,5 @@
 """A GON as a scikit-learn transformer: latents of tables and images, in pipelines and searches."""
 
-import operator
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -13,6 +12,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gon_jax import training
+from gon_jax.arguments import check_count
 from gon_jax.base import Decoder, Model
 from gon_jax.decoders import mlp_decoder
 from gon_jax.inference import decode_latents, encode_batch, frozen_encoder, in_batches
@@ -89,17 +89,14 @@ class GONTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
         Raises:
             ValueError: for data that are not such numbers, or options out of their range.
-            TypeError: for a latent size, a number of steps or a batch size that is not a whole number.
             gon_jax.training.NonFiniteLossError: where training diverges.
         """
         del y
         x = self._checked(X, reset=True)
-        num_steps, batch_size = operator.index(self.num_steps), operator.index(self.batch_size)
-        if num_steps < 1:
-            raise ValueError(f"expected num_steps of at least 1, got {num_steps}")
+        num_steps, batch_size = check_count("num_steps", self.num_steps), check_count("batch_size", self.batch_size)
         axis = 0 if (x.ndim == 2 if self.per_feature is None else self.per_feature) else None
         self._low, self._range = x.min(axis), np.ptp(x, axis)
-        self._built_by = (self.decoder, x.shape[1:], operator.index(self.latent_size))
+        self._built_by = (self.decoder, x.shape[1:], check_count("latent_size", self.latent_size))
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         result = training.fit(
             self.model_,

@@ -127,7 +127,7 @@ def test_accuracy_counts_every_image_once_and_refuses_what_is_wrong():
     model = gon_classifier(conv((3,)), 2)
     with pytest.raises(ValueError, match=r"labels in batch\['y'\], got a batch of x"):
         jax.eval_shape(lambda: model.loss(model.init(jax.random.key(0)), {"x": jnp.zeros((5, 8, 8, 1))}, None)[0])
-    with pytest.raises(ValueError, match="at least 2 classes"):
+    with pytest.raises(ValueError, match="num_classes, a whole number of at least 2, got 1"):
         gon_classifier(conv((3,)), 1)
     with pytest.raises(ValueError, match="reconstruction_weight of 0 or more"):
         gon_classifier(conv((3,)), 2, reconstruction_weight=-1.0)

@@ -77,7 +77,7 @@ def test_epoch_order_is_a_function_of_key_and_epoch():
 
 @pytest.mark.parametrize("batch_size", [0, 11])
 def test_epoch_order_refuses_a_batch_that_is_never_complete(batch_size):
-    with refuses("expected a batch size from 1 to the 10 examples", f"got {batch_size}"):
+    with refuses("expected batch_size, a whole number from 1 to 10", f"got {batch_size}"):
         data.epoch_order(jax.random.key(0), 0, 10, batch_size)
 
 

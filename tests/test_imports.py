@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1] / "gon_jax"
 LEVELS = {  # the table of docs/architecture.md: a module imports its own level and those below
     "__main__": 4,
     "_files": 0,
+    "arguments": 0,
     "base": 0,
     "coordinates": 0,
     "inputs": 0,

@@ -127,3 +127,11 @@ def test_labels_of_another_shape_are_refused(labels):
     data = {"x": np.zeros((10, 8, 8, 1), np.uint8), "y": labels}
     with pytest.raises(ValueError, match="one label for each of 10 examples"):
         accuracy(model, model.init(jax.random.key(0)), data)
+
+
+def test_errors_of_bytes_are_those_of_intensities():
+    """Differences of uint8 would wrap around without a word."""
+    a, b = (np.random.default_rng(i).integers(0, 256, (3, 4, 4, 1), np.uint8) for i in range(2))
+    exact = np.square(a / 255 - b / 255).reshape(3, -1).sum(1)
+    np.testing.assert_allclose(squared_errors(a, b), exact, rtol=1e-5)
+    np.testing.assert_allclose(psnr(a, b), -10 * np.log10(exact / 16), rtol=1e-5)

@@ -78,11 +78,11 @@ def test_models_take_it(make):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"data_shape": ()}, r"data_shape of whole numbers of at least 1, got \(\)"),
+        ({"data_shape": ()}, r"data_shape, whole numbers of at least 1 in a tuple, got \(\)"),
         ({"data_shape": (4, 0)}, "data_shape"),
         ({"latent_shape": (2.0,)}, "latent_shape"),
         ({"hidden_dim": 0}, "hidden_dim"),
-        ({"num_layers": -1}, "num_layers of at least 0, got -1"),
+        ({"num_layers": -1}, "num_layers, a whole number of at least 0, got -1"),
         ({"activation": "relu6"}, "elu"),
         ({"output_activation": "softmax"}, "sigmoid"),
     ],

@@ -179,8 +179,8 @@ def test_averages_of_a_batch_encode_it_as_the_batch(num_steps, tolerance):
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"num_steps": 0}, "num_steps=0"),
-        ({"step_size": 0.0}, "step_size above 0, got 0.0"),
+        ({"num_steps": 0}, "num_steps, a whole number of at least 1, got 0"),
+        ({"step_size": 0.0}, "step_size, a number above 0, got 0.0"),
         ({"origin_scale": -1.0}, "-1.0"),
         ({"encoding": "z"}, "'z'"),
         ({"detached": True, "learn_origin": True}, "learn_origin"),

@@ -10,8 +10,8 @@ import pytest
 from gon_jax.inference import encode_dataset, frozen_encoder
 from gon_jax.pca import pca_errors
 from gon_jax.runs import Config, load_run, train
-from gon_jax.runs.folder import read_summary
 from gon_jax.runs.old_format import from_flat
+from gon_jax.runs.saved import read_summary
 
 RUNS = Path(__file__).parent / "goldens" / "runs"
 

@@ -756,6 +756,18 @@ def test_files_have_one_fingerprint_in_memory_and_out_of_it_and_any_of_them_coun
     gon_jax.load_run("run").dataset()
 
 
+@pytest.mark.parametrize("cell", ["n.a.", "1_0", "12 cm", "--"])
+def test_a_bad_cell_among_numbers_is_refused(tmp_path, cell):
+    """It made a label of its column, of as many classes as there are numbers."""
+    rows = [f"{i / 40},{1 - i / 40}" for i in range(40)]
+    rows[16] = f"0.5,{cell}"
+    (tmp_path / "a.csv").write_text("\n".join(["width,height", *rows]) + "\n")
+    with refuses("expected numbers or words in height", f"got '{cell}' among numbers, in row 17 of 40: mend it"):
+        load(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("\n".join(["width,label", *rows]) + "\n")
+    assert len(set(load(tmp_path / "b.csv").class_names)) == 40
+
+
 def test_headers_and_missing_cells_of_csv(tmp_path):
     def read(text):
         (tmp_path / "a.csv").write_text(text)

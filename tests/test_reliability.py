@@ -1,5 +1,6 @@
 """No output destroys a run, nothing a user gave is left out, every failure is one line."""
 
+import contextlib
 import json
 import os
 import re
@@ -29,7 +30,7 @@ from gon_jax.data import from_arrays
 from gon_jax.data.degradations import hide
 from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.runs import Config, load_run, train
-from gon_jax.runs import run as run_module
+from gon_jax.runs import training as run_training
 from gon_jax.runs.lock import LOCK, locked
 from gon_jax.training import fit
 
@@ -354,7 +355,7 @@ def flip(path, place=None):
 @pytest.fixture
 def two(tmp_path, monkeypatch):
     """A run whose best checkpoint is the first of two."""
-    monkeypatch.setattr(run_module, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(run_training, "draw", lambda *_, **__: None)
     errors = iter([1.0, 2.0, 3.0])
     from gon_jax.training import loop
 
@@ -436,6 +437,7 @@ def zeros_npz(path, megabytes):
         ("encode tiny --input zeros.npz", "to fit into memory"),
         ("sample tiny --num 100000000000", "num below 2.31"),
         ("sample tiny --num 1000000000", "1,000,000,000 examples .8, 8, 1. to fit into memory, got 512 GB"),
+        ("interpolate tiny --num-pairs 1000000000", "1,000,000,000 pairs to fit into memory"),
         ("interpolate tiny --num-points 1000000000", "to fit into memory"),
         ("evaluate tiny --batch-size 1000000000000", "batch_size below 2.31"),
         (f"{TINY} --run new --latent-shape 1000000000", "parameters, their gradient .* to fit into memory"),
@@ -505,11 +507,15 @@ def test_threads_of_others_are_silent_beside_the_error(gon, monkeypatch):
     assert (threading.excepthook, sys.unraisablehook) == hooks
 
 
+@contextlib.contextmanager
 def program(place, *words, **env):
     env = os.environ | {"PYTHONPATH": SOURCE, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"} | env
-    return subprocess.Popen(
-        [*PROGRAM, *words], cwd=place, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([*PROGRAM, *words], cwd=place, env=env, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # one that has not ended, as it should have
 
 
 @pytest.mark.parametrize(

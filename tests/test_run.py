@@ -21,10 +21,13 @@ from gon_jax.inference import reconstruct_dataset, sample
 from gon_jax.models import gon
 from gon_jax.runs import Config, load_run, train
 from gon_jax.runs import run as run_module
+from gon_jax.runs import training as run_training
 from gon_jax.runs.config import REGISTRIES, DataConfig, TrainingConfig
-from gon_jax.runs.folder import PICTURES, read_config, read_summary
+from gon_jax.runs.folder import PICTURES
 from gon_jax.runs.model_configs import ModelConfig
 from gon_jax.runs.options import Positive, register
+from gon_jax.runs.restoring import restore
+from gon_jax.runs.saved import read_config, read_summary
 from gon_jax.training import NonFiniteLossError, loop
 
 TINY = dict(
@@ -52,14 +55,14 @@ def copied(finished, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Spend no time on pictures."""
-    monkeypatch.setattr(run_module, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(run_training, "draw", lambda *_, **__: None)
 
 
 def arrays_of(folder):
     """The last state, key included."""
     run = load_run(folder)
     with Checkpoints(folder) as checkpoints:
-        state = run_module._restore(checkpoints, run.model, read_config(folder), "last")
+        state = restore(checkpoints, run.model, read_config(folder), "last")
     return [np.asarray(a) for a in jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))]
 
 
@@ -175,7 +178,7 @@ def test_the_best_is_that_by_the_models_own_metric(tmp_path, undrawn, known_metr
 def test_a_run_of_an_older_version_goes_on_by_the_squared_error(tmp_path, undrawn, known_metrics):
     options, folder = TINY | {"model": "classifier"}, tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "selection_metric", lambda model: "squared_error")
+        patch.setattr(run_training, "selection_metric", lambda model: "squared_error")
         train(config(options), folder, progress=False)
     for path in [folder / "config.json", *folder.glob("checkpoints/*/config/metadata")]:
         values = json.loads(path.read_text())

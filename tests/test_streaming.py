@@ -1,6 +1,7 @@
 """Data that are not in memory: the same batches, losses and metrics as data that are, in memory of a fixed size."""
 
 import io
+import itertools
 import json
 import os
 import socket
@@ -15,15 +16,16 @@ import pytest
 from PIL import Image
 
 from benchmarks import input_pipeline
-from gon_jax.data import read_images
+from gon_jax.data import epoch_order, read_images
 from gon_jax.data.picture_sources import FileSource, RecordSource, cached
 from gon_jax.data.sources import View, check_source, is_source, num_bytes, read, take
-from gon_jax.decoders import conv_decoder, conv_encoder
+from gon_jax.decoders import conv_decoder, conv_encoder, mlp_decoder
 from gon_jax.inference import encode_dataset, in_batches, sample
 from gon_jax.metrics import evaluate
 from gon_jax.models import autoencoder, glo, gon, gon_classifier, translation_gon, vgon
 from gon_jax.pca import pca_errors, pca_reconstructions
-from gon_jax.training import fit, streaming
+from gon_jax.training import fit, init_state, make_optimizer, streaming
+from gon_jax.training.step import order_key
 from gon_jax.training.streaming import fits_in_memory
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
@@ -312,7 +314,10 @@ def test_floats_out_of_range_and_damaged_files_stop_training(pictures):
 
 @pytest.mark.parametrize(
     "options, words",
-    [({"num_threads": 0}, "num_threads of at least 1"), ({"batch_size": 21}, "batch size from 1 to 20")],
+    [
+        ({"num_threads": 0}, "num_threads, a whole number of at least 1"),
+        ({"batch_size": 21}, "batch_size, a whole number from 1 to 20"),
+    ],
 )
 def test_bad_options_are_refused(options, words):
     source = Watched(IMAGES)
@@ -491,3 +496,72 @@ def test_the_benchmark_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert [row["bytes"] for row in result["memory"]] == [2_000_000, 20_000_000]
     assert all(row["peak_bytes"] > 0 and row["steps_per_second"] > 0 for row in result["memory"])
     assert "| ours, files | 1 | " in capsys.readouterr().out
+
+
+def test_labels_in_a_source_are_read_as_they_are():
+    """Whole numbers that are not bytes are labels; only floats are checked when they are read."""
+    labels = View(np.arange(10) * 1000)
+    np.testing.assert_array_equal(labels[np.array([9, 2])], [9000, 2000])
+    with pytest.raises(ValueError, match="expected floats in"):
+        View(Watched(np.full((4, 2, 2, 1), 7.0)))[:2]
+
+
+# -- iterators of batches ----------------------------------------------------------------------------------------------
+
+
+def tiny():
+    return gon(mlp_decoder(IMAGES.shape[1:], (2,), hidden_dim=4))
+
+
+def batches_of(images, key, num_epochs=3):
+    """The batches of training on the images themselves, by anybody's iterator."""
+    key = init_state(tiny(), make_optimizer(), key).key
+    for epoch in range(num_epochs):
+        for index in np.asarray(epoch_order(order_key(key), epoch, len(images), 4)):
+            yield images[index]
+
+
+def test_an_iterator_of_the_same_batches_gives_the_same_bits():
+    model, key = tiny(), jax.random.key(3)
+    options = {"progress": False, "report_every": 4, "validation": IMAGES}
+    expected = fit(model, IMAGES, 11, key, batch_size=4, validate_every=11, **options)
+    ours = fit(model, batches_of(IMAGES, key), 11, key, **options)
+    assert ours.history == expected.history and not ours.interrupted
+    for a, b in zip(jax.tree.leaves(ours.state.params), jax.tree.leaves(expected.state.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_iterator_is_read_no_further_than_training_goes():
+    taken = itertools.count()
+    batches = (IMAGES[:4] for _ in zip(range(100), taken, strict=False))
+    fit(tiny(), batches, 7, jax.random.key(0), progress=False, report_every=3)
+    assert next(taken) == 7
+
+
+def test_an_iterator_that_ends_early_ends_training_with_a_warning():
+    batches = itertools.islice(batches_of(IMAGES, jax.random.key(0)), 7)
+    with pytest.warns(UserWarning, match="expected batches for 20 steps, got an iterator that ended after 7"):
+        result = fit(tiny(), batches, 20, jax.random.key(0), progress=False, report_every=5, validation=IMAGES)
+    assert result.interrupted and int(result.state.step) == 7
+    assert [row["step"] for row in result.history] == [5, 7] and "validation.squared_error" in result.history[-1]
+
+
+@pytest.mark.parametrize(
+    "batches, options, words",
+    [
+        ([], {}, "at least one batch, got an iterator that has ended"),
+        ([IMAGES[:4], IMAGES[:2]], {}, "batches like the first, .* as number 2: leave out the last"),
+        ([IMAGES[:4].astype(int)], {}, "expected uint8 or floats"),
+        ([IMAGES[:4, :2]], {}, "expected images"),
+        ([IMAGES[:4] / np.float32(100)], {}, r"expected floats in \[0, 1\]"),
+        ([IMAGES[:4]], {"batch_size": 8}, "expected batch_size, 4, got 8: that of the iterator's batches"),
+    ],
+)
+def test_what_is_no_batch_is_refused(batches, options, words):
+    with pytest.raises(ValueError, match=words):
+        fit(tiny(), iter(batches), 3, jax.random.key(0), progress=False, **options)
+
+
+def test_latents_of_training_examples_need_the_examples():
+    with pytest.raises(ValueError, match="a latent for each example, got an iterator"):
+        fit(glo(mlp_decoder(IMAGES.shape[1:], (2,), hidden_dim=4)), iter([IMAGES[:4]]), 3, jax.random.key(0))

@@ -30,7 +30,7 @@ from gon_jax.data.catalog import locate
 from gon_jax.pca import pca_errors
 from gon_jax.runs import Config, Run, load_run, train
 from gon_jax.runs.config import DataConfig
-from gon_jax.runs.folder import read_summary
+from gon_jax.runs.saved import read_summary
 
 Table = list[list[str]]  # rows of cells, the first the header
 

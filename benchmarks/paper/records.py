@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import report
 from gon_jax.runs import Config
-from gon_jax.runs.folder import read_config
+from gon_jax.runs.saved import read_config
 
 Curve = tuple[list[int], list[float]]  # steps, values
 NOT_KEPT = ("versions", "device", "dataset", "model", "likelihood")  # of a summary: they are elsewhere in the record

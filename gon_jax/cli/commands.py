@@ -38,9 +38,10 @@ from gon_jax.data.degradations import hide as hidden_part
 from gon_jax.data.splits import pairs_of_labels
 from gon_jax.pca import pca_errors
 from gon_jax.runs.config import Config
-from gon_jax.runs.folder import check_folder, read_config, read_summary
+from gon_jax.runs.folder import check_folder
 from gon_jax.runs.lock import check_free
 from gon_jax.runs.pictures import names_of, num_shown, save_examples
+from gon_jax.runs.saved import read_config, read_summary
 
 __all__ = ["COMMANDS", "train", "train_suited"]
 

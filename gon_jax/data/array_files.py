@@ -215,6 +215,14 @@ def _read_csv(path):
     columns = dict(enumerate(zip(*rows, strict=True)))
     words = [i for i, column in columns.items() if not all(map(_is_number, column))]
     chosen = [i for i, name in enumerate(header) if name.lower() in LABEL_COLUMNS] or words
+    for i in words:  # one bad cell among numbers does not make a column a label's
+        wrong = [row for row, cell in enumerate(columns[i]) if not _is_number(cell)]
+        if header[i].lower() not in LABEL_COLUMNS and 2 * len(wrong) < len(columns[i]):
+            raise ValueError(
+                f"expected numbers or words in {header[i]}, got {columns[i][wrong[0]]!r} among numbers, in row "
+                f"{wrong[0] + 1} of {len(rows)}: mend {'it' if len(wrong) == 1 else f'these {len(wrong)} cells'}, or "
+                f"name the column {' or '.join(LABEL_COLUMNS)} if these are labels"
+            )
     if len(chosen) > 1 or set(words) - set(chosen):
         got = ", ".join(header[i] for i in sorted({*chosen, *words}))
         raise ValueError(
@@ -256,7 +264,7 @@ def _is_number(cell):
         float(cell)
     except ValueError:
         return cell.lower() in MISSING
-    return True
+    return "_" not in cell  # which Python would pass over
 
 
 def read_sound(path: Path, contents: bytes | None = None) -> tuple[np.ndarray, int]:

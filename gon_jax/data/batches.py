@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_count
 from gon_jax.inputs import to_unit
 
 __all__ = ["epoch_order", "to_unit"]
@@ -21,10 +22,7 @@ def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch
         >>> epoch_order(jax.random.key(0), 3, num_examples=10, batch_size=4).shape
         (2, 4)
     """
-    if not 1 <= batch_size <= num_examples:
-        raise ValueError(
-            f"expected a batch size from 1 to the {num_examples} examples there are, got {batch_size}: choose another"
-        )
+    check_count("batch_size", batch_size, most=num_examples, remedy=f"there are {num_examples} examples")
     num_batches = num_examples // batch_size
     order = jax.random.permutation(jax.random.fold_in(key, epoch), num_examples)
     return order[: num_batches * batch_size].astype(jnp.int32).reshape(num_batches, batch_size)

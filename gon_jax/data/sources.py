@@ -72,7 +72,8 @@ class View:
         rows = _read_rows(self.source, index if self.index is None else self.index[index]).astype(
             self.dtype, copy=False
         )
-        return rows if rows.dtype == np.uint8 or not len(rows) else check_data(rows, rows.shape[1:])
+        floats = jax.dtypes.issubdtype(rows.dtype, np.floating) and len(rows)  # whole numbers are bytes or labels
+        return check_data(rows, rows.shape[1:]) if floats else rows
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         check_memory(num_bytes(self), "all the examples", "take a part, gon_jax.data.sources.take(data, index)")

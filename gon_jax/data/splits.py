@@ -1,12 +1,15 @@
 """The parts of a dataset: how they are recognized by their names, and drawn where they are not apart."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gon_jax.arguments import check_count
 from gon_jax.data import sources
+from gon_jax.memory import check_memory
 
 __all__ = ["PARTS", "Dataset", "Split", "class_numbers", "draw_held_out", "part_of", "read_keys", "take"]
 __all__ += ["pairs_of_labels", "spread_indices"]
@@ -198,8 +201,14 @@ def take(split: Split, index: Any) -> Split:
 
 
 def pairs_of_labels(split: Split, num_pairs: int = 8) -> np.ndarray:
-    """Return `[2 num_pairs, ...]`: pairs of different labels where there are labels; few examples are repeated."""
+    """Return `[2 num_pairs, ...]`: pairs of different labels where there are labels; few examples are repeated.
+
+    Raises:
+        ValueError: for a number that is not at least 1, or pairs that would not fit into memory.
+    """
     images, labels = split.images, split.labels
+    num_bytes = 2 * check_count("num_pairs", num_pairs) * (math.prod(images.shape[1:]) * images.dtype.itemsize + 100)
+    check_memory(num_bytes, f"{num_pairs:,} pairs", "ask for fewer")
     if labels is None:
         return images[np.arange(2 * num_pairs) % len(images)]
     classes = np.unique(labels)

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_count, check_sizes
 from gon_jax.base import Decoder
 from gon_jax.decoders.layers import (
     ActivationName,
@@ -86,7 +87,11 @@ def conv_decoder(
     >>> sum(leaf.size for leaf in jax.tree.leaves(params))
     74321
     """
-    height, width, _ = image_shape
+    if len(check_sizes("image_shape", image_shape)) != 3:
+        raise ValueError(f"expected image_shape (H, W, C), got {image_shape}")
+    height, width, channels = check_sizes("image_shape", image_shape)
+    image_shape, latent_shape = (height, width, channels), check_sizes("latent_shape", latent_shape)
+    base_channels = check_count("base_channels", base_channels)
     sizes = [2**i for i in range(3, 9)]
     if height != width or height not in sizes:
         raise ValueError(f"expected square images with a size of {sizes}, got image_shape={image_shape}; resize them")
@@ -95,12 +100,9 @@ def conv_decoder(
         raise ValueError(
             f"expected latent_shape (k,) or (h, h, c) with h a power of two from 2 to {height // 2}, got {latent_shape}"
         )
-    counts = (*image_shape, *latent_shape, base_channels)
-    if not all(isinstance(count, int) and count >= 1 for count in counts):
-        raise ValueError(f"expected sizes that are whole numbers of at least 1, got {counts}")
     make_norm(norm)  # refuse an unknown name now
     network = ConvNetwork(image_shape, base_channels, norm, activation_fn(activation))
-    squash, output_range = output_activation_fn(output_activation or "sigmoid")
+    squash, output_range = output_activation_fn("sigmoid" if output_activation is None else output_activation)
 
     def init(key):
         return network.init(key, jnp.zeros((1, *latent_shape)))["params"]

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_count
 from gon_jax.base import Decoder
 from gon_jax.coordinates import check_coordinates
 from gon_jax.decoders.layers import OutputActivationName, output_activation_fn
@@ -43,8 +44,7 @@ def implicit_decoder(
     """
     check_coordinates(coordinates)
     for name, count in ({"latent_size": latent_size} | counts).items():
-        if count < 1:
-            raise ValueError(f"expected {name} of at least 1, got {count}")
+        check_count(name, count)
     activation, output_range = output_activation_fn(output_activation)
     d = coordinates.shape[-1]
 

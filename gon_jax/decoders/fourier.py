@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gon_jax.arguments import check_number
 from gon_jax.base import Decoder
 from gon_jax.decoders.coordinate import add_per_latent, for_every_latent, implicit_decoder
 from gon_jax.decoders.layers import ActivationName, Dense, OutputActivationName, activation_fn, uniform
@@ -87,8 +88,7 @@ def fourier_decoder(
     >>> decoder.output(decoder.init(jax.random.key(0)), jnp.zeros((2, 3))).shape
     (2, 8, 8, 1)
     """
-    if not bandwidth > 0:
-        raise ValueError(f"expected a bandwidth above 0, got {bandwidth!r}")
+    check_number("bandwidth", bandwidth, above=0)
     smooth = activation_fn(activation)
     network = FourierNetwork(num_channels, hidden_dim, num_layers, num_frequencies, bandwidth, seed, smooth)
     counts = {"num_channels": num_channels, "hidden_dim": hidden_dim, "num_layers": num_layers}

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_choice
 from gon_jax.ops import activations
 from gon_jax.ops.bilinear import matmul, scale
 from gon_jax.ops.sine import sine
@@ -66,8 +67,7 @@ def make_norm(name: NormName) -> Elementwise:
 
 
 def _look_up(table, name, what) -> Any:
-    if name not in table:
-        raise ValueError(f"expected {what} one of {', '.join(table)}; got {name!r}")
+    check_choice(what, name, list(table))
     return table[name]
 
 

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_count, check_sizes
 from gon_jax.base import Decoder
 from gon_jax.decoders.layers import ActivationName, Dense, OutputActivationName, activation_fn, output_activation_fn
 from gon_jax.ops.bilinear import matmul
@@ -72,14 +73,11 @@ def mlp_decoder(
     >>> sum(leaf.size for leaf in jax.tree.leaves(params)), decoder.output(params, jnp.zeros((5, 4))).shape
     (70413, (5, 13))
     """
-    sizes = {"data_shape": data_shape, "latent_shape": latent_shape, "hidden_dim": (hidden_dim,)}
-    for name, counts in sizes.items():
-        if not counts or not all(isinstance(count, int) and count >= 1 for count in counts):
-            raise ValueError(f"expected {name} of whole numbers of at least 1, got {counts}; (d,) is a table [N, d]")
-    if num_layers < 0:
-        raise ValueError(f"expected num_layers of at least 0, got {num_layers}")
+    data_shape = check_sizes("data_shape", data_shape, remedy="(d,) is a table [N, d]")
+    latent_shape = check_sizes("latent_shape", latent_shape)
+    hidden_dim, num_layers = check_count("hidden_dim", hidden_dim), check_count("num_layers", num_layers, 0)
     network = MLPNetwork(math.prod(data_shape), hidden_dim, num_layers, activation_fn(activation))
-    squash, output_range = output_activation_fn(output_activation or "sigmoid")
+    squash, output_range = output_activation_fn("sigmoid" if output_activation is None else output_activation)
 
     def init(key):
         return network.init(key, jnp.zeros((1, math.prod(latent_shape))))["params"]

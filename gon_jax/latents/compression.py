@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gon_jax.arguments import check_count
+
 __all__ = ["Quantizer", "dequantize", "fit_quantizer", "quantize"]
 
 
@@ -32,9 +34,7 @@ def fit_quantizer(z_train: ArrayLike, bits: int) -> Quantizer:
     z = np.asarray(z_train, np.float64)
     if z.ndim < 2 or not z.size or not np.isfinite(z).all():
         raise ValueError(f"expected finite latents [M, *latent], M >= 1, got shape {z.shape}: has training diverged?")
-    if not 1 <= bits <= 16:
-        raise ValueError(f"expected bits from 1 to 16, got {bits}")
-    return Quantizer(z.min(0), z.max(0), bits)
+    return Quantizer(z.min(0), z.max(0), check_count("bits", bits, 1, 16))
 
 
 def quantize(quantizer: Quantizer, z: ArrayLike) -> np.ndarray:

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import as_array, check_count, check_number
+
 __all__ = ["slerp", "slerp_path"]
 
 
@@ -11,6 +13,17 @@ def _safe_norm(z):
     square = jnp.sum(z * z)
     positive = square > jnp.finfo(z.dtype).tiny
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
+
+
+def _as_latents(z_a, z_b):
+    """Return two arrays of floats of one shape, or say what else was given."""
+    z_a, z_b = as_array("z_a", z_a), as_array("z_b", z_b)
+    if not (jnp.issubdtype(z_a.dtype, jnp.floating) and jnp.issubdtype(z_b.dtype, jnp.floating)):
+        raise TypeError(f"expected floating-point latents, got {z_a.dtype} and {z_b.dtype}; labels or images in place?")
+    if z_a.shape != z_b.shape:
+        cause = "one probably has a batch axis; use vmap or slerp_path"
+        raise ValueError(f"expected two latents of one shape, got {z_a.shape} and {z_b.shape}: {cause}")
+    return z_a, z_b
 
 
 def slerp(z_a: jax.Array, z_b: jax.Array, t: float | jax.Array) -> jax.Array:
@@ -31,13 +44,8 @@ def slerp(z_a: jax.Array, z_b: jax.Array, t: float | jax.Array) -> jax.Array:
     >>> slerp(jnp.array([1., 0.]), jnp.array([0., 3.]), 0.5).round(4)  # the norm is 2, at 45 degrees
     Array([1.4142, 1.4142], dtype=float32)
     """
-    z_a, z_b = jnp.asarray(z_a), jnp.asarray(z_b)
-    if z_a.shape != z_b.shape:
-        cause = "one probably has a batch axis; use vmap or slerp_path"
-        raise ValueError(f"expected two latents of one shape, got {z_a.shape} and {z_b.shape}: {cause}")
-    if not (jnp.issubdtype(z_a.dtype, jnp.floating) and jnp.issubdtype(z_b.dtype, jnp.floating)):
-        raise TypeError(f"expected floating-point latents, got {z_a.dtype} and {z_b.dtype}; labels or images in place?")
-    t = jnp.asarray(t, z_a.dtype)
+    z_a, z_b = _as_latents(z_a, z_b)
+    t = jnp.asarray(check_number("t", t), z_a.dtype)
     norm_a, norm_b = _safe_norm(z_a), _safe_norm(z_b)
     nonzero = (norm_a > 0) & (norm_b > 0)
     norm_a, norm_b = jnp.where(nonzero, norm_a, 1), jnp.where(nonzero, norm_b, 1)
@@ -61,8 +69,9 @@ def slerp_path(z_a: jax.Array, z_b: jax.Array, num_points: int) -> jax.Array:
     >>> slerp_path(jnp.ones((4, 8)), -jnp.ones((4, 8)), 10).shape
     (4, 10, 8)
     """
-    if num_points < 2:
-        raise ValueError(f"expected num_points of at least 2, the two ends, got {num_points}")
-    z_a, z_b = jnp.asarray(z_a), jnp.asarray(z_b)
+    num_points = check_count("num_points", num_points, 2, remedy="the two ends are among them")
+    z_a, z_b = _as_latents(z_a, z_b)
+    if z_a.ndim < 2:
+        raise ValueError(f"expected latents [B, *latent], got {list(z_a.shape)}: for a single pair, use z[None]")
     t = jnp.linspace(0, 1, num_points)
     return jax.vmap(jax.vmap(slerp, (None, None, 0)), (0, 0, None))(z_a, z_b, t)

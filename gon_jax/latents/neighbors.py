@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gon_jax.arguments import check_choice, check_count
 from gon_jax.latents.statistics import _flatten, _flatten_like
 
 __all__ = ["nearest_neighbors"]
@@ -31,9 +32,7 @@ def nearest_neighbors(
     """
     from sklearn.neighbors import NearestNeighbors
 
-    if metric not in ("euclidean", "cosine"):
-        raise ValueError(f"expected metric 'euclidean' or 'cosine', got {metric!r}")
-    if num_neighbors < 1:
-        raise ValueError(f"expected num_neighbors of at least 1, got {num_neighbors}")
+    check_choice("metric", metric, ("euclidean", "cosine"))
+    check_count("num_neighbors", num_neighbors)
     search = NearestNeighbors(n_neighbors=num_neighbors, metric=metric)
     return search.fit(_flatten(z_train, at_least=num_neighbors)).kneighbors(_flatten_like(z_train, z))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gon_jax.arguments import check_count, check_number
 from gon_jax.latents.statistics import _flatten
 
 __all__ = ["principal_directions", "traversal"]
@@ -29,10 +30,8 @@ def traversal(z: ArrayLike, direction: int | ArrayLike, num_points: int = 9, spa
            [ 3.,  5.]], dtype=float32)
     """
     z = jnp.asarray(z)
-    if num_points < 2:
-        raise ValueError(f"expected num_points of at least 2, the two ends, got {num_points}")
-    if not np.isfinite(span):
-        raise ValueError(f"expected a finite span, got {span}")
+    num_points = check_count("num_points", num_points, 2, remedy="the two ends are among them")
+    check_number("span", span)
     if isinstance(direction, int):
         if not 0 <= direction < z.size:
             raise ValueError(f"expected an entry from 0 to {z.size - 1} as direction, got {direction}")
@@ -61,8 +60,7 @@ def principal_directions(z: ArrayLike, num_directions: int) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     x = _flatten(z, at_least=2)
-    if not 1 <= num_directions <= min(x.shape):
-        raise ValueError(f"expected num_directions from 1 to {min(x.shape)}, got {num_directions}")
+    num_directions = check_count("num_directions", num_directions, most=min(x.shape))
     pca = PCA(num_directions).fit(x)
     axes = pca.components_ * np.sqrt(pca.explained_variance_)[:, None]
     return axes.reshape(num_directions, *np.shape(z)[1:])

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_count
 from gon_jax.likelihoods.continuous import log_sinhc
 from gon_jax.likelihoods.likelihood import Likelihood, bounded_log_scale, parts, split, to_byte
 
@@ -95,8 +96,7 @@ def discretized_logistic_mixture(num_components: int) -> Likelihood:
     >>> mixture.num_outputs, mixture.mean(output)
     (6, Array([[0.5]], dtype=float32))
     """
-    if num_components < 1:
-        raise ValueError(f"expected at least one component, got num_components={num_components}")
+    num_components = check_count("num_components", num_components)
 
     def components(output):  # each [..., C, M]
         logits, mean, raw = jnp.split(split(output, 3 * num_components), 3, axis=-1)

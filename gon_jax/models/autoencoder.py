@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_kind
 from gon_jax.base import Batch, Decoder, EncoderNetwork, Model, Stats, Variables, match
 from gon_jax.likelihoods import Likelihood, squared_error
 
@@ -39,6 +40,7 @@ class Pair(NamedTuple):
                 latents of the decoder's shape from such data.
         """
         decoder, data_shape = match(decoder, likelihood)
+        check_kind("encoder", encoder, EncoderNetwork, "gon_jax.decoders.conv_encoder makes one")
         if encoder.latent_shape != decoder.latent_shape:
             raise ValueError(
                 f"expected an encoder to latents {decoder.latent_shape}, the decoder's, got {encoder.latent_shape}; "

@@ -7,7 +7,8 @@ from operator import itemgetter
 import jax
 import optax
 
-from gon_jax.base import Batch, Decoder, Model, Params, Variables
+from gon_jax.arguments import check_count, check_number
+from gon_jax.base import Batch, Decoder, Model, Params, Variables, check_decoder
 from gon_jax.likelihoods import Likelihood, squared_error
 from gon_jax.linearization import Strategy
 from gon_jax.models.gradient import gradient_model
@@ -60,10 +61,9 @@ def gon_classifier(
     >>> model.encode(variables, x).shape, model.capabilities.classify(variables, x).shape
     ((5, 3), (5, 10))
     """
-    if num_classes < 2:
-        raise ValueError(f"expected at least 2 classes, got num_classes={num_classes}")
-    if not reconstruction_weight >= 0:
-        raise ValueError(f"expected a reconstruction_weight of 0 or more, got {reconstruction_weight}")
+    check_decoder(decoder)
+    num_classes = check_count("num_classes", num_classes, 2)
+    check_number("reconstruction_weight", reconstruction_weight, least=0)
     k = math.prod(decoder.latent_shape)
 
     def init_params(key: jax.Array) -> Params:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gon_jax.arguments import check_count, check_number
 from gon_jax.base import Batch, Capabilities, Decoder, Model, Variables, match
 from gon_jax.encoding import loss_gradient
 from gon_jax.likelihoods import Likelihood, squared_error
@@ -47,7 +48,9 @@ def glo(
     (5, 3)
     """
     decoder, data_shape = match(decoder, likelihood)
-    latent_shape = decoder.latent_shape
+    latent_shape, num_steps = decoder.latent_shape, check_count("num_steps", num_steps)
+    check_number("latent_learning_rate", latent_learning_rate, above=0)
+    check_number("latent_scale", latent_scale, least=0)
     adam = optax.adam(latent_learning_rate)
 
     def init(key):

@@ -6,7 +6,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import Batch, Decoder, Model, Variables, integral_weights, match
+from gon_jax.arguments import check_count, check_number
+from gon_jax.base import Batch, Decoder, Model, Variables, check_decoder, integral_weights, match
 from gon_jax.coordinates import morton_order, stratified_subset
 from gon_jax.gauss_newton import least_squares_encoder
 from gon_jax.likelihoods import Likelihood, squared_error, weighted
@@ -67,6 +68,7 @@ def gon(
     >>> model.capabilities.at(grid(32, 32)).decode(variables, z).shape
     (5, 32, 32, 1)
     """
+    check_decoder(decoder)
     if decoder.at is None or decoder.coordinates is None:
         if num_points is not None:
             raise ValueError(f"expected a decoder of coordinates for num_points={num_points}, got one without `at`")
@@ -75,8 +77,8 @@ def gon(
     matched, data_shape = match(decoder, likelihood)
     step_size = check_step_size(step_size, default_step_size(matched, likelihood, data_shape))
     num_all, num_channels = math.prod(coordinates.shape[:-1]), data_shape[-1]
-    if num_points is not None and not 1 <= num_points <= num_all:
-        raise ValueError(f"expected num_points from 1 to {num_all}, the points there are, got {num_points}")
+    if num_points is not None:
+        num_points = check_count("num_points", num_points, most=num_all, remedy=f"there are {num_all} points")
 
     def at(coordinates, weights=None):
         if weights is None:
@@ -129,8 +131,7 @@ def least_squares_gon(
     decoder, data_shape = match(decoder, likelihood)
     if not decoder.independent:
         raise ValueError("expected an independent decoder, got Decoder(..., independent=False); take `gon`")
-    if not damping > 0:
-        raise ValueError(f"expected a damping above 0, got {damping!r}")
+    check_number("damping", damping, above=0)
 
     def init_params(key):
         params = decoder.init_params(key)

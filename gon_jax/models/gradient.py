@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_number
 from gon_jax.base import Batch, Capabilities, Decoder, Model, Params, Variables, match
 from gon_jax.freezing import FrozenEncoder, freeze
 from gon_jax.likelihoods import Likelihood
@@ -169,6 +170,4 @@ def check_step_size(step_size: float | None, default: float) -> float:
         ValueError: for one that is not above 0, where it is not traced.
     """
     step_size = default if step_size is None else step_size
-    if not isinstance(step_size, jax.core.Tracer) and not step_size > 0:
-        raise ValueError(f"expected a step_size above 0, got {step_size!r}; steps go down the gradient")
-    return step_size
+    return check_number("step_size", step_size, above=0, remedy="steps go down the gradient")

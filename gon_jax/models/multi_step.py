@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_choice, check_count, check_number
 from gon_jax.base import Batch, Capabilities, Decoder, Model, Variables, match
 from gon_jax.encoding import encode
 from gon_jax.likelihoods import Likelihood, squared_error
@@ -93,13 +94,10 @@ def multi_step_gon(
     """
     decoder, data_shape = match(decoder, likelihood)
     latent_shape = decoder.latent_shape
-    if num_steps < 1:
-        raise ValueError(f"expected at least one step, got num_steps={num_steps}")
+    num_steps = check_count("num_steps", num_steps)
     step_size = check_step_size(step_size, default_step_size(decoder, likelihood, data_shape, num_steps=num_steps))
-    if not origin_scale >= 0:
-        raise ValueError(f"expected an origin_scale of 0 or above, got {origin_scale!r}; it is a standard deviation")
-    if encoding not in ("step", "gradient"):
-        raise ValueError(f"expected encoding 'step' or 'gradient', got {encoding!r}")
+    check_number("origin_scale", origin_scale, least=0, remedy="it is a standard deviation")
+    check_choice("encoding", encoding, ("step", "gradient"))
     if detached and (learn_origin or learn_step_size):
         raise ValueError("expected nothing learned through a detached latent, got learn_origin or learn_step_size")
     shared = origin_scale == 0 and decoder.independent  # then the first step has fast forms

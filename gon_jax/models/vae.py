@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import jax
 
+from gon_jax.arguments import check_number
 from gon_jax.base import Batch, Capabilities, Decoder, EncoderNetwork, Model, Variables
 from gon_jax.likelihoods import Likelihood, bernoulli
 from gon_jax.models.autoencoder import Pair
-from gon_jax.models.variational import draw_bound, init_posterior, posterior, variational_loss
+from gon_jax.models.variational import check_weight, draw_bound, init_posterior, posterior, variational_loss
 
 __all__ = ["vae"]
 
@@ -52,6 +53,9 @@ def vae(
     >>> model.capabilities.sample(variables, jax.random.key(1), 2).shape
     (2, 8, 8, 1)
     """
+    check_weight(kl_weight)
+    if logvar is not None:
+        check_number("logvar", logvar)
     pair = Pair.matched(decoder, encoder, likelihood)
     latent_shape = pair.decoder.latent_shape
 

@@ -8,10 +8,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_number
 from gon_jax.base import Batch, Bound, Params
 from gon_jax.likelihoods import Likelihood, sum_per_example
 
-__all__ = ["Posterior", "draw_bound", "init_posterior", "kl_to_standard_normal", "posterior", "variational_loss"]
+__all__ = ["Posterior", "check_weight", "draw_bound", "init_posterior", "kl_to_standard_normal", "posterior"]
+__all__ += ["variational_loss"]
 
 
 class Posterior(NamedTuple):
@@ -23,6 +25,12 @@ class Posterior(NamedTuple):
     def draw(self, noise: jax.Array) -> jax.Array:
         """Return t for noise from N(0, I), by reparameterization; noise `[*latent]` is that of all examples."""
         return self.mean + jnp.exp(self.logvar / 2) * jnp.expand_dims(noise, range(self.mean.ndim - noise.ndim))
+
+
+def check_weight(kl_weight: float | Callable[[jax.Array], jax.Array]) -> None:
+    """Refuse a weight of the KL term that is neither a number of at least 0 nor a schedule."""
+    if not callable(kl_weight):
+        check_number("kl_weight", kl_weight, least=0, remedy="or a schedule, a function of the step")
 
 
 def init_posterior(keys: jax.Array, k: int, *, logvar: float | None = None) -> Params:

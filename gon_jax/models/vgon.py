@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_choice, check_count, check_number
 from gon_jax.base import Batch, Bound, Capabilities, Decoder, Model, Params, Stats, Variables, integral_weights, match
 from gon_jax.encoding import encode, loss_gradient
 from gon_jax.freezing import FrozenEncoder, freeze
@@ -35,6 +36,7 @@ from gon_jax.models.gradient import check_step_size
 from gon_jax.models.step_size import default_step_size
 from gon_jax.models.variational import (
     Posterior,
+    check_weight,
     draw_bound,
     init_posterior,
     kl_to_standard_normal,
@@ -115,8 +117,13 @@ def vgon(
     >>> model.capabilities.sample(variables, jax.random.key(1), 2).shape
     (2, 8, 8, 1)
     """
-    if inner_noise not in ("per_example", "shared", "none"):
-        raise ValueError(f"expected inner_noise 'per_example', 'shared' or 'none', got {inner_noise!r}")
+    check_choice("inner_noise", inner_noise, ("per_example", "shared", "none"))
+    num_steps = check_count("num_steps", num_steps)
+    check_number("origin_scale", origin_scale, least=0)
+    check_number("inner_kl_weight", inner_kl_weight, least=0)
+    check_weight(kl_weight)
+    if logvar is not None:
+        check_number("logvar", logvar)
     if num_steps > 1 and decoder.batch_statistics:
         raise ValueError(f"expected a decoder without batch statistics for num_steps={num_steps}; take norm='group'")
     decoder, data_shape = match(decoder, likelihood)

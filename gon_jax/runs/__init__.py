@@ -2,7 +2,7 @@
 
 import importlib
 
-_MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "run"}
+_MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "training"}
 _MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "planning") | dict.fromkeys(
     ("MINUTES", "suited"), "defaults"
 )

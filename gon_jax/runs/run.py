@@ -1,55 +1,25 @@
-"""A run: a configuration is trained in a folder, and the trained model is loaded from the folder alone."""
+"""A run: a trained model, loaded from its folder alone, and the data that it was trained on."""
 
-import dataclasses
-import importlib.metadata
-import logging
-import math
 import os
-import platform
-import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-import gon_jax
 from gon_jax.base import Model, Variables
-from gon_jax.checkpoints import Checkpoints
 from gon_jax.data import Dataset, describe_change, fingerprint, load
 from gon_jax.data.arrays import Kind, kind_of
 from gon_jax.data.datasets import MIXED, is_path
 from gon_jax.data.sources import check_source
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import frozen_encoder
-from gon_jax.metrics import Evaluation, evaluate, selection_metric
-from gon_jax.pca import mean_error, pca_errors
-from gon_jax.runs.config import Config, first_difference
-from gon_jax.runs.encoder_file import read_encoder, write_encoder
-from gon_jax.runs.folder import (
-    SNAPSHOTS,
-    Log,
-    SavedConfig,
-    check_folder,
-    read_config,
-    read_curves,
-    read_summary,
-    remove_run,
-    write_config,
-    write_summary,
-)
-from gon_jax.runs.lock import check_free, locked
-from gon_jax.runs.pictures import draw, snapshot_examples
-from gon_jax.runs.report import REPORT, write_report
-from gon_jax.runs.snapshots import Snapshots
-from gon_jax.training import Report, TrainState, check_size, fit, init_state
+from gon_jax.metrics import Evaluation, evaluate
+from gon_jax.runs.config import Config
+from gon_jax.runs.encoder_file import read_encoder
+from gon_jax.runs.restoring import open_checkpoints, restore
+from gon_jax.runs.saved import read_config
 
-__all__ = ["Run", "load_run", "train"]
-
-MAX_SAVES = 200  # checkpoints of a run, where nothing else is asked for: each takes tens of milliseconds
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+__all__ = ["Run", "check_unchanged", "load_run"]
 
 
 class Run(NamedTuple):
@@ -162,269 +132,9 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
     folder = Path(folder)
     saved = read_config(folder)
     model = saved.config.build(saved.data_shape)
-    with _checkpoints(folder, saved) as checkpoints:
-        state = _restore(checkpoints, model, saved, which)
+    with open_checkpoints(folder, saved) as checkpoints:
+        state = restore(checkpoints, model, saved, which)
     variables, step = state.variables, int(state.step)
     encoder = read_encoder(folder / "encoder.npz", variables, step, model.data_shape, model.latent_shape)
     encoder = encoder or frozen_encoder(model, variables)
     return Run(folder, saved.config, model, variables, step, encoder, saved.fingerprint)
-
-
-def _checkpoints(folder: Path, saved: SavedConfig, *, create: bool = False) -> Checkpoints:
-    """Open a run's checkpoints, of which the best is that by its own metric."""
-    return Checkpoints(folder, metric=saved.best_by, highest=saved.best_by == "validation.accuracy", create=create)
-
-
-def _restore_last(checkpoints: Checkpoints, model: Model, saved: SavedConfig) -> tuple[TrainState, float]:
-    """Restore the last state that is whole, with its seconds of training; say and remove damaged ones after it."""
-    damaged = {}
-    for step in reversed(checkpoints.steps):
-        try:
-            state = _restore(checkpoints, model, saved, step)
-            seconds = checkpoints.read_metrics(step)["seconds_training"]
-            break
-        except OSError as error:
-            damaged[step] = error
-    else:
-        raise next(iter(damaged.values()))
-    for other, why in damaged.items():
-        logging.getLogger(__name__).warning(f"checkpoint {other} is removed, and training goes on from {step}: {why}")
-        checkpoints.delete(other)
-    return state, seconds
-
-
-def _restore(checkpoints: Checkpoints, model: Model, saved: SavedConfig, which: str | int) -> TrainState:
-    """Restore a state of this run, and of no other."""
-
-    def of_run(saved):  # the dataset's path, the limit of memory and the number of steps may differ
-        config = saved.config
-        data = dataclasses.replace(config.data, dataset="", memory=None)
-        training = dataclasses.replace(config.training, num_steps=2**31 - 1)
-        return saved._replace(config=dataclasses.replace(config, data=data, training=training), fingerprint=None)
-
-    theirs = SavedConfig.from_dict(checkpoints.read_config(which))
-    step = which if isinstance(which, int) else checkpoints.best_step if which == "best" else checkpoints.steps[-1]
-    if of_run(saved) != of_run(theirs):
-        name, ours, other = first_difference(of_run(saved).options(), of_run(theirs).options())
-        raise ValueError(
-            f"expected a checkpoint of the run in config.json, {name}={ours}, got one with {other} in "
-            f"{checkpoints.folder}; one of the two is of another run"
-        )
-    before, now = theirs.fingerprint, saved.fingerprint
-    if before is not None and now is not None and (change := describe_change(before, now)):
-        raise ValueError(
-            f"expected a checkpoint of the run in config.json, got one of other data ({change}) in "
-            f"{checkpoints.folder}; one of the two is of another run"
-        )
-    training, latent_optimizer = saved.config.training, saved.config.model.latent_optimizer()
-    init = partial(
-        init_state,
-        model,
-        training.optimizer(),
-        ema_decay=training.ema_decay,
-        num_examples=saved.num_train,
-        latent_optimizer=latent_optimizer,
-    )
-    state = checkpoints.restore(jax.eval_shape(init, jax.random.key(0)), which)
-    if int(state.step) != step:
-        got = f"step {int(state.step)}: the folder was renamed or copied; remove {checkpoints.folder / str(step)}"
-        raise OSError(f"expected step {step} in {checkpoints.folder / str(step)}, got {got}")
-    return state
-
-
-def train(
-    config: Config,
-    folder: str | Path,
-    *,
-    dataset: Dataset | None = None,
-    pca: dict[str, float] | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    pictures: bool = True,
-    progress: bool = True,
-    should_stop: Callable[[], bool] | None = None,
-) -> dict[str, Any] | None:
-    """Train the model of a configuration and leave everything about it in a folder.
-
-    Args:
-        config: what to train.
-        folder: the run's; new or empty, unless one of the next two.
-        dataset: `config.data.load()`, where it is at hand.
-        pca: `gon_jax.pca.pca_errors` of that dataset and latent size, where they are at hand.
-        resume: continue the run in the folder from its last checkpoint, bit for bit as if never interrupted.
-        overwrite: remove the run in the folder first, and nothing that it didn't write.
-        pictures: draw at the end.
-        progress: show progress bars.
-        should_stop: asked after each report whether to save and stop.
-
-    Returns:
-        The summary; or `None` if it was stopped, after the state was saved.
-
-    Raises:
-        ValueError, FileNotFoundError: for a mistake in any of these, before any work; for a folder that another process
-            trains in.
-        OSError: if what is to be read or written is damaged or cannot be; what was saved stays.
-        NonFiniteLossError: if training diverged; the last good checkpoint is kept.
-    """
-    folder, config = Path(folder), dataclasses.replace(config, data=config.data.absolute())
-    check_free(folder)
-    check_folder(folder, config, resume, overwrite)
-    with locked(folder):
-        before = check_folder(folder, config, resume, overwrite)  # again, now that nobody else changes it
-        finished = read_summary(folder) if resume else None
-        if finished is not None and finished["num_steps"] >= config.training.num_steps:
-            run = load_run(folder, "last")  # whether it can still be read, and the best too
-            run = run if finished["best_step"] == run.step else load_run(folder)
-            if pictures and not (folder / "loss.png").is_file():  # it was stopped while it drew
-                _show(run, run.dataset(), finished, progress)
-            return finished
-        return _train(config, folder, before, dataset, pca, resume, overwrite, pictures, progress, should_stop)
-
-
-def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, progress, should_stop):
-    """Train in a folder that is this process's; `before` is what a run to resume has saved."""
-    training = config.training
-
-    if config.data.image_size is not None:  # a wrong size or latent shape is told before images are read
-        check_size(config.build((config.data.image_size, config.data.image_size, 1)))
-    dataset = dataset or config.data.load()
-    now = fingerprint(dataset)
-    if before is not None:
-        check_unchanged(before.fingerprint, now, dataset.name, str(folder))
-    data_shape = dataset.train.images.shape[1:] if before is None else before.data_shape
-    num_train = len(check_source(dataset.train.images, data_shape))
-    model = config.build(data_shape)
-    check_size(model, num_train)
-    if training.batch_size > num_train:
-        raise ValueError(
-            f"expected a batch_size of at most {num_train}, the training images of {config.data.dataset}, got "
-            f"{training.batch_size}; lower it"
-        )
-    data = config.model.arrays(dataset.train, training=True)
-    validation = None if dataset.validation is None else config.model.arrays(dataset.validation)
-    test = config.model.arrays(dataset.test)  # what it refuses is refused now, and not after training
-    if overwrite:
-        remove_run(folder)
-    best_by = f"validation.{selection_metric(model)}" if before is None else before.best_by
-    saved = SavedConfig(config, model.data_shape, num_train, best_by, now)
-    if not resume:
-        write_config(folder, saved)  # before anything else: it makes the folder a run's
-    if progress:
-        print(*dataset.notes, sep="\n", file=sys.stderr, end="\n" * bool(dataset.notes))
-    epoch = num_train // training.batch_size
-    save_every = training.validate_every or epoch * math.ceil(training.num_steps / (MAX_SAVES * epoch))
-
-    with _checkpoints(folder, saved, create=True) as checkpoints:
-        state, seconds_before = None, 0.0
-        if checkpoints.steps:
-            state, seconds_before = _restore_last(checkpoints, model, saved)
-        if resume:  # now that nothing is left to refuse
-            (folder / "summary.json").unlink(missing_ok=True)
-            (folder / REPORT).unlink(missing_ok=True)
-            write_config(folder, saved)
-        first_step = 0 if state is None else int(state.step)
-        log, snapshots = Log(folder, first_step), None
-        if pictures and dataset.kind == "images":
-            shown = snapshot_examples(dataset.test)
-            snapshots = Snapshots(folder / SNAPSHOTS, model, shown, config.model.sources(shown), first_step)
-
-        def on_report(report: Report):
-            metrics = {"step": report.step, "loss": float(report.losses.mean())}
-            metrics["seconds"] = seconds_before + report.seconds
-            metrics |= {f"validation.{name}": value for name, value in (report.validation or {}).items()}
-            log.write(metrics)
-            if report.step % save_every == 0 or report.step == training.num_steps or report.stopping:
-                scores = {best_by: metrics.get(best_by, np.nan), "seconds_training": metrics["seconds"]}
-                checkpoints.save(report.step, report.state, saved.to_dict(), scores)
-                if snapshots is not None:
-                    snapshots.take(report.step, report.state.variables, final=report.step == training.num_steps)
-
-        try:
-            result = fit(
-                model,
-                data,
-                training.num_steps,
-                jax.random.key(training.seed),
-                optimizer=training.optimizer(),
-                latent_optimizer=config.model.latent_optimizer(),
-                batch_size=training.batch_size,
-                validation=validation,
-                validate_every=save_every,
-                ema_decay=training.ema_decay,
-                stats_decay=training.stats_decay,
-                state=state,
-                on_report=on_report,
-                should_stop=should_stop,
-                progress=progress,
-                memory_limit=config.data.memory_limit,
-            )
-        finally:
-            log.close()
-        if result.interrupted:
-            return None
-        best_step = checkpoints.best_step
-
-    run = load_run(folder)
-    if run.encoder is not None:
-        write_encoder(folder / "encoder.npz", run.encoder, run.variables, run.step, model.data_shape)
-    summary = _summarize(run, dataset, test, pca, progress) | {
-        "num_steps": int(result.state.step),
-        "best_step": best_step,
-        "best_by": None if validation is None else best_by,
-        "seconds_training": seconds_before + result.seconds_training,
-        "seconds_compile": result.seconds_compile,
-        "seconds_waiting": result.seconds_waiting,
-    }
-    write_summary(folder, summary)  # before pictures: what fails there loses nothing
-    if summary["test.squared_error"] > summary.get("mean_image.squared_error", math.inf):
-        logging.getLogger(__name__).warning(
-            f"the squared error, {summary['test.squared_error']:.4g}, is above that of the mean training example, "
-            f"{summary['mean_image.squared_error']:.4g}: training has hardly begun, or a learning rate is too large"
-        )
-    if pictures:
-        _show(run, dataset, summary, progress)
-    return summary
-
-
-def _show(run, dataset, summary, progress):
-    """Draw the pictures of a finished run, and write the page that holds them."""
-    curves = read_curves(run.folder, summary.get("best_by") or "")
-    draw(run.folder, run, dataset, curves, summary, progress=progress)
-    write_report(run.folder, run.config, summary, dataset.notes)
-
-
-def _summarize(run, dataset, data, pca, progress):
-    """Return the held-out metrics of a trained model, and what they were made with."""
-    config, model, variables = run.config, run.model, run.variables
-    latent_size = math.prod(config.latent_shape)
-    batch_size = config.training.batch_size
-    metrics = run.evaluate(data, batch_size=batch_size, progress="evaluate" if progress else None)
-    metrics["squared_error_batch"] = metrics["squared_error"]
-    if variables.stats is not None:
-        by_batch = evaluate(model, variables, data, evaluation="batch", batch_size=batch_size)
-        metrics["squared_error_batch"] = by_batch["squared_error"]
-    test = {f"test.{name}": value for name, value in metrics.items() if name != "num_samples"}
-    if "target" in data:
-        difference = (data["x"] / np.float32(255) - data["target"] / np.float32(255)).reshape(len(data["x"]), -1)
-        test["source.squared_error"] = float(np.square(difference).sum(1).mean())
-    label = "PCA" if progress else None
-    pca = pca or pca_errors(dataset.train.images, dataset.test.images, latent_size, progress=label)
-    if model.capabilities.classify is None or getattr(
-        config.model, "reconstruction_weight", 1
-    ):  # it is trained to reconstruct
-        test["mean_image.squared_error"] = mean_error(dataset.train.images, dataset.test.images)
-    device = jax.devices()[0]
-    return {
-        "model": config.model.name,
-        "dataset": config.data.dataset,
-        "likelihood": config.likelihood.name,
-        "num_train": len(dataset.train.images),
-        "num_test": len(dataset.test.images),
-        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(variables.params)),
-        "latent_size": latent_size,
-        **test,
-        **{f"pca.{name}": value for name, value in pca.items()},
-        "versions": {"python": platform.python_version(), "gon_jax": gon_jax.__version__}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
-        "device": device.device_kind + (f" ({os.cpu_count()} cores)" if device.platform == "cpu" else ""),
-    }

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-__all__ = ["Placement", "place", "placement_of"]
+__all__ = ["Placement", "place", "placement_of", "whole"]
 
 
 class Placement(NamedTuple):
@@ -63,3 +63,8 @@ def place(tree: Any, sharding: NamedSharding) -> Any:
         return jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
 
     return jax.tree.map(put, tree)
+
+
+def whole(tree: Any, placement: Placement | None) -> Any:
+    """Return a traced pytree that is to lie whole on each device; as it is on one."""
+    return tree if placement is None else jax.lax.with_sharding_constraint(tree, placement.whole)

@@ -1,10 +1,9 @@
 """`fit`, the loop around the steps: reports, validation, a progress bar."""
 
-import contextlib
+import itertools
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,16 +12,17 @@ import numpy as np
 import optax
 from tqdm.auto import tqdm
 
+from gon_jax.arguments import check_count, check_key, check_number, shown
 from gon_jax.base import Model, Variables
-from gon_jax.data.sources import num_bytes, read
+from gon_jax.data.sources import num_bytes
 from gon_jax.data.splits import spread_indices
 from gon_jax.inference import Data, data_dict, encode_batch
 from gon_jax.metrics import check_labels, evaluate, selection_metric
 from gon_jax.progress import busy
 from gon_jax.training.devices import place, placement_of
+from gon_jax.training.resident import Resident
 from gon_jax.training.state import TrainState, check_size, init_state, make_optimizer
-from gon_jax.training.step import train_batches, train_steps
-from gon_jax.training.streaming import Stream, fits_in_memory
+from gon_jax.training.streaming import Stream, check_batches, fits_in_memory, like, read_batches
 
 __all__ = ["FitResult", "NonFiniteLossError", "Report", "fit"]
 
@@ -76,13 +76,13 @@ class NonFiniteLossError(FloatingPointError):
 
 def fit(
     model: Model,
-    data: Data,
+    data: Data | Iterator[Data],
     num_steps: int,
     key: jax.Array | None = None,
     *,
     optimizer: optax.GradientTransformation | None = None,
     latent_optimizer: optax.GradientTransformation | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     validation: Data | None = None,
     validate_every: int | None = None,
     ema_decay: float = 0.0,
@@ -102,19 +102,21 @@ def fit(
     epoch, each call with the `state` of the last, and compiles nothing again.
 
     Data that do not fit into memory are read while the device computes, the same batches in the same order: sources
-    (`gon_jax.data.sources`) always, memory maps and arrays above `memory_limit`.
+    (`gon_jax.data.sources`) always, memory maps and arrays above `memory_limit`. An iterator of batches, of any other
+    library, is read in its own order; where it ends early, so does training, with a warning.
 
     Args:
         model: any model.
         data: examples `[N, ...]`, uint8 or floats in [0, 1]; or a dict of arrays `[N, ...]` with the examples as "x",
-            of which the model's loss takes batches. Sources may stand for arrays.
+            of which the model's loss takes batches. Sources may stand for arrays. Or an iterator of such batches, all
+            of one size; with several processes each gives its share of every batch.
         num_steps: steps to make in all, those of a given `state` included.
         key: typed key; the whole run follows from it. Not needed with `state`.
         optimizer: any of optax's; by default `make_optimizer()`.
         latent_optimizer: of the latents of the training data, where the model keeps them; see `init_state`.
-        batch_size: examples per step.
+        batch_size: examples per step, of all devices and processes together; 64, or what an iterator gives.
         validation: data for `evaluate`, every `validate_every` steps and at the end; with labels "y" for a classifier.
-        validate_every: by default once per epoch.
+        validate_every: by default once per epoch; at the end of an iterator.
         ema_decay: above 0, also average the parameters; the average is then what is evaluated.
         stats_decay: of the averages of batch statistics.
         state: continue from this one, as if never interrupted. It is used up (donated).
@@ -134,7 +136,7 @@ def fit(
         NonFiniteLossError: if the latents that training starts from, the loss or a parameter are not finite numbers.
 
     Warns:
-        UserWarning: if the latents that training starts from do not depend on the data.
+        UserWarning: if the latents that training starts from do not depend on the data, or an iterator ended early.
 
     >>> from gon_jax.models import gon
     >>> from gon_jax.decoders import conv_decoder
@@ -144,7 +146,9 @@ def fit(
     >>> int(result.state.step)
     2
     """
-    data = data_dict(model, data)
+    given = _given(model, data) if isinstance(data, Iterator) else None
+    examples: Any = data if given is None else given.first
+    data = data_dict(model, examples)
     validation = None if validation is None else data_dict(model, validation)
     metric = selection_metric(model)
     if validation is not None and metric == "accuracy" and "y" not in validation:
@@ -154,27 +158,32 @@ def fit(
         )
     data = _with_labels(model, data)
     validation = None if validation is None else _with_labels(model, validation)
-    num_examples = len(data["x"])
-    if not isinstance(batch_size, int | np.integer) or not 1 <= batch_size <= num_examples:
-        raise ValueError(f"expected a batch size from 1 to {num_examples}, the number of examples, got {batch_size}")
-    validate_every = num_examples // batch_size if validate_every is None else validate_every
+    if given is None:
+        num_examples = len(data["x"])
+        allowed: dict[str, Any] = {"most": num_examples, "remedy": f"there are {num_examples} examples"}
+        batch_size = check_count("batch_size", 64 if batch_size is None else batch_size, **allowed)
+    else:
+        num_examples = jax.process_count() * len(data["x"])
+        allowed = {"least": num_examples, "most": num_examples, "remedy": "that of the iterator's batches"}
+        batch_size = check_count("batch_size", num_examples if batch_size is None else batch_size, **allowed)
+    if validate_every is None:
+        validate_every = num_examples // batch_size if given is None else num_steps
     counts = {"num_steps": num_steps, "validate_every": validate_every, "report_every": report_every}
     for name, count in (counts | {"num_threads": 1 if num_threads is None else num_threads}).items():
-        if not isinstance(count, int | np.integer) or count < 1:
-            raise ValueError(f"expected {name} of at least 1, got {count}")
+        check_count(name, count)
+    if memory_limit is not None:
+        check_count("memory_limit", memory_limit, 0)
     for name, decay in {"ema_decay": ema_decay, "stats_decay": stats_decay}.items():
-        if not 0 <= decay < 1:
-            raise ValueError(f"expected {name} in [0, 1), got {decay}; at 1 an average stays what it begins with")
-    for name, given in {"optimizer": optimizer, "latent_optimizer": latent_optimizer}.items():
-        if given is not None and not (hasattr(given, "init") and hasattr(given, "update")):
-            raise TypeError(f"expected {name} of optax, optax.adam(1e-3) say, got {given!r}")
+        check_number(name, decay, least=0, below=1, remedy="at 1 an average stays what it begins with")
+    for name, value in {"optimizer": optimizer, "latent_optimizer": latent_optimizer}.items():
+        if value is not None and not (hasattr(value, "init") and hasattr(value, "update")):
+            raise TypeError(f"expected {name} of optax, optax.adam(1e-3) say, got {shown(value)}")
     optimizer = optimizer or make_optimizer()
     options: dict[str, Any] = {"ema_decay": ema_decay, "latent_optimizer": latent_optimizer}
     if state is not None:
         _check_state(model, state, num_examples, ema_decay)
     elif key is not None:
-        if not (hasattr(key, "dtype") and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)):
-            raise TypeError(f"expected a typed key, jax.random.key(0), got {type(key).__name__} {key!r}")
+        check_key(key)
         check_size(model, num_examples)
         init = model.jit(_init_state, quick=True, optimizer=optimizer, num_examples=num_examples, **options)
         state = init(key)  # op by op, it takes several times as long
@@ -189,45 +198,30 @@ def fit(
         """Return how many steps there are to the next report."""
         return min(report_every, num_steps - step, validate_every - step % validate_every)
 
-    options |= {"optimizer": optimizer, "stats_decay": stats_decay}
-    size, stream = sum(num_bytes(array) for array in data.values()), None
-    if fits_in_memory(data, memory_limit):
-        data = {name: read(array, size) for name, array in data.items()}
-        data = jax.device_put(data) if placement is None else place(data, placement.whole)
-        options |= {"batch_size": batch_size, "num_losses": report_every, "placement": placement}
-        steps = model.jit(_steps, donate_argnums=(0,), **options)
-        lowered = partial(steps.lower, state, data)
+    cut: dict[str, Any] = {"first_step": step, "num_steps": num_steps}
+    each: dict[str, Any] = {"most": report_every, "placement": placement}
+    feed: Resident | Stream
+    if given is None and fits_in_memory(data, memory_limit):
+        feed = Resident(data, batch_size=batch_size, **each)
     else:
-        stream = Stream(
-            data,
-            state.key,
-            batch_size=batch_size,
-            first_step=step,
-            num_steps=num_steps,
-            count_from=count_from,
-            most=report_every,
-            num_threads=num_threads,
-            placement=placement,
-        )
-        steps = model.jit(_batches, donate_argnums=(0,), placement=placement, **options)
-        lowered = partial(steps.lower, state, stream.shapes())
+        batches = given.batches if given else read_batches(data, state.key, batch_size, num_threads=num_threads, **cut)
+        feed = Stream(batches, like(data, batch_size // jax.process_count()), count_from=count_from, **cut, **each)
+    label = f"{sum(num_bytes(array) for array in data.values()) / 1e6:,.0f} MB"
+    label += " in memory" if isinstance(feed, Resident) else " read as needed" if given is None else " in a batch"
+    options |= {"optimizer": optimizer, "stats_decay": stats_decay, "placement": placement}
     start = time.perf_counter()
     with busy("compile" if progress else None):
-        compiled = lowered(jnp.int32(0)).compile()
+        compiled = feed.lower(model, state, **options).compile()
     seconds_compile, seconds_training = time.perf_counter() - start, 0.0
 
     history: list[dict[str, float]] = []
     stopping = step >= num_steps or (should_stop is not None and should_stop())
-    label = f"{size / 1e6:,.0f} MB {'in memory' if stream is None else 'read as needed'}"
-    shown: dict[str, Any] = {"unit": "step", "disable": not progress, "dynamic_ncols": True}
-    with stream or contextlib.nullcontext(), tqdm(desc=label, total=num_steps, initial=step, **shown) as bar:
+    bar_options: dict[str, Any] = {"unit": "step", "disable": not progress, "dynamic_ncols": True}
+    with feed, tqdm(desc=label, total=num_steps, initial=step, **bar_options) as bar:
         while not stopping:
             count, start = count_from(step), time.perf_counter()
-            if stream is None:
-                state, losses, finite = compiled(state, data, jnp.int32(count))
-                losses, finite = np.asarray(losses)[:count], bool(finite)
-            else:
-                state, losses, finite = stream.steps(compiled, state, count)
+            state, losses, finite = feed.steps(compiled, state, count)
+            count = len(losses)
             seconds_training += time.perf_counter() - start
             if not (finite and np.isfinite(losses).all()):
                 good = int(np.isfinite(losses).cumprod().sum())
@@ -239,7 +233,7 @@ def fit(
                 )
             step += count
             metrics = None
-            if validation is not None and (step % validate_every == 0 or step == num_steps):
+            if validation is not None and (step % validate_every == 0 or step == num_steps or feed.ended):
                 metrics = evaluate(model, state.variables, validation)
                 metrics.pop("num_samples", None)  # always 1
             row = {"step": step, "loss": float(losses.mean())}
@@ -247,12 +241,33 @@ def fit(
             history.append(row)
             bar.update(count)
             bar.set_postfix({n: f"{v:.4g}" for n, v in row.items() if n in ("loss", f"validation.{metric}")})
-            stopping = step == num_steps or (should_stop is not None and should_stop())
+            stopping = step == num_steps or feed.ended or (should_stop is not None and should_stop())
             if on_report is not None:
-                waiting = 0.0 if stream is None else stream.seconds_waiting
-                on_report(Report(step, losses, state, metrics, seconds_training, stopping, waiting))
-    waiting = 0.0 if stream is None else stream.seconds_waiting
-    return FitResult(state, history, seconds_training, seconds_compile, step < num_steps, waiting)
+                on_report(Report(step, losses, state, metrics, seconds_training, stopping, feed.seconds_waiting))
+    if feed.ended and step < num_steps:
+        warnings.warn(
+            f"expected batches for {num_steps} steps, got an iterator that ended after {step}: repeat it", stacklevel=2
+        )
+    return FitResult(state, history, seconds_training, seconds_compile, step < num_steps, feed.seconds_waiting)
+
+
+class _Given(NamedTuple):
+    """Batches of a user: the first, and all of them."""
+
+    first: dict[str, Any]
+    batches: Iterator[dict[str, Any]]
+
+
+def _given(model: Model, batches: Iterator[Any]) -> _Given:
+    if model.capabilities.init_latents is not None:
+        raise ValueError(
+            "expected data [N, ...] for a model with a latent for each example, got an iterator of batches, which does "
+            "not say which examples they are"
+        )
+    checked = check_batches(batches, lambda batch: _with_labels(model, data_dict(model, batch)))
+    if (first := next(checked, None)) is None:
+        raise ValueError("expected at least one batch, got an iterator that has ended: make a new one")
+    return _Given({name: a for name, a in first.items() if name != "index"}, itertools.chain([first], checked))
 
 
 def _with_labels(model: Model, data: dict[str, Any]) -> dict[str, Any]:
@@ -293,19 +308,6 @@ def _check_latents(model, params, x):
 
 def _init_state(model, key, *, optimizer, **options):
     return init_state(model, optimizer, key, **options)
-
-
-def _steps(model, state, data, num_steps, *, optimizer, placement, **options):
-    sharding = None if placement is None else placement.batch
-    return _whole(train_steps(model, optimizer, state, data, num_steps, sharding=sharding, **options), placement)
-
-
-def _batches(model, state, batches, num_steps, *, optimizer, placement, **options):
-    return _whole(train_batches(model, optimizer, state, batches, num_steps, **options), placement)
-
-
-def _whole(result, placement):
-    return result if placement is None else jax.lax.with_sharding_constraint(result, placement.whole)
 
 
 def _check_state(model, state, num_examples, ema_decay):
