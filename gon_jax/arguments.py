@@ -19,11 +19,13 @@ __all__ = ["as_array", "check_choice", "check_count", "check_key", "check_kind",
 def shown(value: Any) -> str:
     """Return a value as messages show it: short, in one line, an array by its type and shape.
 
-    >>> shown(2.5), shown("adam"), shown(np.zeros((2, 3)))
-    ('2.5', "'adam'", 'an array float64[2, 3]')
+    >>> shown(2.5), shown("adam"), shown(np.zeros((2, 3))), shown(shown)
+    ('2.5', "'adam'", 'an array float64[2, 3]', 'the function shown')
     """
     if isinstance(value, np.ndarray | jax.Array) and value.shape:
         return f"an array {value.dtype}{list(value.shape)}"
+    if callable(value) and hasattr(value, "__name__"):
+        return f"the {'class' if isinstance(value, type) else 'function'} {value.__name__}"
     return " ".join(reprlib.repr(value).split())
 
 

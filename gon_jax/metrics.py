@@ -349,8 +349,8 @@ def compression_errors(
     >>> [(row["bits"], row["bytes"]) for row in rows]
     [(4, 2), (32, 12)]
     """
-    if not isinstance(bits, Sequence) or not bits:
-        raise ValueError(f"expected bits, some whole numbers from 1 to 16 in a list, got {shown(bits)}")
+    if not isinstance(bits, Sequence) or isinstance(bits, str):
+        raise ValueError(f"expected bits, whole numbers from 1 to 16 in a list, got {shown(bits)}")
     data, encoder = data_dict(model, data), encoder or frozen_encoder(model, variables)
     z_train = encode_dataset(model, variables, train_data, encoder=encoder)
     z = encode_dataset(model, variables, data, encoder=encoder)

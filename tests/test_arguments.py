@@ -32,7 +32,7 @@ WRONG = {  # of each kind of argument
     "vectors": [None, "z", Z.astype(int), np.array(["a"])],
     "sizes": [None, (), (0,), (2.5,), "8", 8, (True,)],
     "choice": ["no such", 3, np.zeros(2), True, ("a",)],
-    "bits": [None, [], [0], [17], [2.5], 4, "4"],
+    "bits": [None, [0], [17], [2.5], 4, "4"],
     "points": [None, "grid", np.zeros((0, 5, 2)), np.zeros((5, 5, 2), int), 8],
     "function": [None, "f", 3],
 }

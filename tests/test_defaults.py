@@ -111,7 +111,7 @@ def test_a_likelihood_of_unknown_reading_takes_the_decoder_as_it_is():
 
 
 def test_a_plain_function_is_no_likelihood_of_a_model():
-    with pytest.raises(TypeError, match=r"expected a Likelihood.*Likelihood\('name', terms"):
+    with pytest.raises(TypeError, match=r"expected likelihood, a Likelihood, got the function .*Likelihood\('name', terms"):
         gon(conv_decoder(SHAPE, (3,)), likelihood=lambda output, x: jnp.square(output - x).sum((1, 2, 3)))
 
 
@@ -173,7 +173,7 @@ def test_a_gaussians_scale_does_not_change_the_latents_of_a_decoder_with_its_own
 @pytest.mark.parametrize("model", [gon, vgon, translation_gon, multi_step_gon])
 @pytest.mark.parametrize("step_size", [0, -1.0, math.nan])
 def test_a_step_size_that_is_not_above_0_is_refused(model, step_size):
-    with pytest.raises(ValueError, match="step_size above 0"):
+    with pytest.raises(ValueError, match="step_size, a number above 0"):
         model(conv_decoder(SHAPE, (3,), norm="none"), step_size=step_size)
 
 

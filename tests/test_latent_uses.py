@@ -99,7 +99,7 @@ def test_data_that_are_read_as_they_are_needed(trained):
         (lambda: latents.mahalanobis_scores(np.eye(4)[:1], np.eye(4)), "at least 2 latents, got 1"),
         (lambda: latents.nearest_neighbors(np.eye(4), np.eye(4), 5), "at least 5 latents, got 4"),
         (lambda: latents.nearest_neighbors(np.eye(4), np.ones(4), 3), "batch axis"),
-        (lambda: latents.nearest_neighbors(np.eye(4), np.eye(4), 0), "num_neighbors of at least 1"),
+        (lambda: latents.nearest_neighbors(np.eye(4), np.eye(4), 0), "num_neighbors, a whole number of at least 1"),
         (lambda: latents.nearest_neighbors(np.eye(4), np.eye(4), metric="dot"), "'cosine', got 'dot'"),
         (lambda: latents.latent_map(np.ones((9, 1))), "at least 2 entries"),
         (lambda: latents.latent_map(np.eye(4), "lda"), "'pca', 'tsne' or 'umap', got 'lda'"),
@@ -107,8 +107,8 @@ def test_data_that_are_read_as_they_are_needed(trained):
         (lambda: latents.traversal(jnp.ones(3), 3), "entry from 0 to 2 as direction, got 3"),
         (lambda: latents.traversal(jnp.ones(3), jnp.ones(2)), r"shape \(3,\), got \(2,\)"),
         (lambda: latents.traversal(jnp.ones(3), 0, num_points=1), "at least 2"),
-        (lambda: latents.principal_directions(np.eye(3), 4), "num_directions from 1 to 3, got 4"),
-        (lambda: latents.fit_quantizer(np.eye(3), 17), "bits from 1 to 16, got 17"),
+        (lambda: latents.principal_directions(np.eye(3), 4), "num_directions, a whole number from 1 to 3, got 4"),
+        (lambda: latents.fit_quantizer(np.eye(3), 17), "bits, a whole number from 1 to 16, got 17"),
         (lambda: latents.fit_quantizer(np.full((3, 2), np.inf), 4), "finite latents"),
         (lambda: latents.quantize(latents.fit_quantizer(np.eye(3), 2), np.ones((1, 2))), r"\[N, 3\], got \(1, 2\)"),
     ],
@@ -268,5 +268,5 @@ def test_what_the_page_says_of_shapes(tmp_path, monkeypatch):
 
 
 def test_a_span_that_is_not_finite_is_refused():
-    with pytest.raises(ValueError, match="expected a finite span, got nan"):
+    with pytest.raises(ValueError, match="expected span, a finite number, got nan"):
         latents.traversal(np.zeros(3), 0, span=float("nan"))

@@ -194,7 +194,7 @@ def test_default_step_size(name):
     model = make(decoder)
     variables, x = model.init(jax.random.key(0)), jnp.broadcast_to(X, (5, *model.data_shape))
     np.testing.assert_array_equal(model.encode(variables, x), make(decoder, step_size=step_size).encode(variables, x))
-    with pytest.raises(ValueError, match="step_size above 0, got 0.0"):
+    with pytest.raises(ValueError, match="step_size, a number above 0, got 0.0"):
         make(decoder, step_size=0.0)
 
 
@@ -226,7 +226,7 @@ def test_the_decoders_output_is_what_the_likelihood_reads(name):
         with pytest.raises(ValueError, match="real outputs for bernoulli, got outputs in .* applied twice") as caught:
             make(conv(output_activation=activation), likelihood=bernoulli)
         assert "\n" not in str(caught.value)
-    with pytest.raises(TypeError, match="expected a Likelihood"):
+    with pytest.raises(TypeError, match="expected likelihood, a Likelihood"):
         make(conv(), likelihood=lambda output, x: jnp.square(output - x).sum((1, 2, 3)))
 
 

@@ -129,15 +129,15 @@ def test_random_states():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"num_steps": 0}, "num_steps of at least 1, got 0"),
-        ({"batch_size": 0}, "batch size from 1"),
-        ({"latent_size": 0}, "latent_shape"),
+        ({"num_steps": 0}, "num_steps, a whole number of at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size, a whole number of at least 1, got 0"),
+        ({"latent_size": 0}, "latent_size, a whole number of at least 1, got 0"),
     ],
 )
 def test_misuse_is_named(options, words):
     with pytest.raises(ValueError, match=words):
         GONTransformer(**options).fit(np.eye(4))
-    with pytest.raises(TypeError, match="integer"):
+    with pytest.raises(ValueError, match="a whole number of at least 1, got"):
         GONTransformer(**dict.fromkeys(options, 1.5)).fit(np.eye(4))
 
 

@@ -332,21 +332,9 @@ def _cost(comparison, dataset, records) -> str:
             if (term.experiment, label) in seen:
                 continue
             seen.add((term.experiment, label))
-            seconds = seconds_per_step(configs[label], records)
+            seconds = records.seconds_per_step(configs[label])
             if seconds is None:
                 return ""
             missing = max(0, verdicts.MIN_SEEDS - len(records.seeds(configs[label])))
             hours += missing * configs[label].training.num_steps * seconds / 3600
     return f", about {hours:.1f} hours on one core" if hours >= 0.05 else ""
-
-
-def seconds_per_step(config, records: Records) -> float | None:
-    """Return the seconds per step of the runs that differ in dataset size, length and seed alone; `None` without."""
-    same = {"num_steps": 1, "seed": 0, "validate_every": 1, "num_validation": None, "dataset": "mnist"}
-    key = config.replace(**same)
-    found = [
-        record.metrics["seconds_training"] / record.metrics["num_steps"]
-        for record in records
-        if record.config.replace(**same) == key
-    ]
-    return sum(found) / len(found) if found else None

@@ -1,7 +1,6 @@
 """What `python -m benchmarks.paper --list` says: each experiment, its cost, and how much of it is there."""
 
 from benchmarks.paper import EXPERIMENTS, Records
-from benchmarks.paper.claims import seconds_per_step
 from benchmarks.paper.verdicts import MIN_SEEDS
 
 
@@ -31,7 +30,7 @@ def _left(configs, done, records):
     if not missing:
         return "; complete"
     steps = sum(num * config.training.num_steps for num, config in missing)
-    times = [(num * config.training.num_steps, seconds_per_step(config, records)) for num, config in missing]
+    times = [(num * config.training.num_steps, records.seconds_per_step(config)) for num, config in missing]
     known = [(n, seconds) for n, seconds in times if seconds]
     hours = sum(n * seconds for n, seconds in known) / 3600
     if not known:

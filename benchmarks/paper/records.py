@@ -121,6 +121,7 @@ class Records:
     def __init__(self, folder: Path):
         self.folder = folder
         self._of: dict[Config, dict[int, Record]] = {}  # by the configuration with seed 0, then by seed
+        self._seconds: dict[Config, dict[Config, float]] = {}  # of a step: by what it costs, then by configuration
         for path in sorted(folder.glob("*.json")):
             self._enter(_from_json(json.loads(path.read_text())))
 
@@ -136,6 +137,11 @@ class Records:
         found = self._of.get(config.replace(seed=0), {})
         return [found[seed] for seed in sorted(found)]
 
+    def seconds_per_step(self, config: Config) -> float | None:
+        """Return the mean over runs that differ in dataset, length and seed alone; `None` without."""
+        found = self._seconds.get(_cost(config), {}).values()
+        return sum(found) / len(found) if found else None
+
     def epochs(self, dataset: str) -> set[int]:
         """Return the lengths of training on a dataset, in epochs, that there are."""
         found = {record.num_epochs for record in self if record.config.data.dataset == dataset}
@@ -150,6 +156,13 @@ class Records:
 
     def _enter(self, record):
         self._of.setdefault(record.config.replace(seed=0), {})[record.config.training.seed] = record
+        seconds = record.metrics["seconds_training"] / record.metrics["num_steps"]
+        self._seconds.setdefault(_cost(record.config), {})[record.config] = seconds
+
+
+def _cost(config):
+    """Return what the time of a step hangs on."""
+    return config.replace(num_steps=1, seed=0, validate_every=1, num_validation=None, dataset="mnist")
 
 
 def _from_json(values: dict[str, Any]) -> Record:

@@ -1,6 +1,7 @@
 """Options: small frozen dataclasses that check themselves, each registered under the name that the command takes."""
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -41,9 +42,14 @@ class Options:
     name: ClassVar[str]
 
     def __post_init__(self):
-        hints = typing.get_type_hints(type(self), include_extras=True)
+        hints = _hints(type(self))
         for field in dataclasses.fields(self):
             _check(field.name, getattr(self, field.name), hints[field.name])
+
+
+@functools.cache
+def _hints(options):
+    return typing.get_type_hints(options, include_extras=True)
 
 
 def _check(name, value, hint):
