@@ -49,6 +49,7 @@ def test_examples(name):
     assert result.attempted and not result.failed
 
 
+@pytest.mark.slow
 def test_a_small_case_from_end_to_end(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compile fast
     command = "--cases smoke-conv --sides jax-definition jax-fast jax-plain --rounds 1 --seconds 0.01 --results"
@@ -522,6 +523,7 @@ def test_only_what_was_measured_enters_the_page(tmp_path, monkeypatch):
     assert "| gon_jax | 200 |" in text and "Not of one commit and machine:" in text and "- commit other" in text
 
 
+@pytest.mark.slow
 def test_monte_carlo(tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (32, 28, 28, 1)).astype(np.uint8)
     monkeypatch.setattr(monte_carlo, "load", lambda name: Dataset(name, Split(images), None, Split(images)))

@@ -50,7 +50,9 @@ def train_torch(record, epochs, should_stop):
 
 
 # `fit` asks before the first step and after each report, of which there is one per epoch; torch's side before each.
-@pytest.mark.parametrize(("train", "calls"), [(train_jax, 2), (train_torch, 1)], ids=["jax", "torch"])
+@pytest.mark.parametrize(
+    ("train", "calls"), [pytest.param(train_jax, 2, marks=pytest.mark.slow), (train_torch, 1)], ids=["jax", "torch"]
+)
 def test_a_stopped_run_goes_on_to_the_same_result(tmp_path, train, calls):
     whole = make_record(tmp_path / "whole")
     train(whole, 3, lambda: False)

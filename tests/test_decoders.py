@@ -101,7 +101,10 @@ def test_latents_of_2x2_have_the_widths_of_vectors():
     assert output.shape == (3, 32, 32, 1) and [s["mean"].size for s in stats.values()] == [64, 32, 16]
 
 
-@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+SLOW_GROUP = pytest.param("group", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("norm", ["batch", SLOW_GROUP, "none"])
 def test_latents_of_2x2_are_encoded_by_the_definition(norm, x64, double):
     decoder = conv_decoder((16, 16, 1), (2, 2, 3), base_channels=2, norm=norm)
     params = double(decoder.init(jax.random.key(0)))

@@ -111,7 +111,9 @@ def test_a_likelihood_of_unknown_reading_takes_the_decoder_as_it_is():
 
 
 def test_a_plain_function_is_no_likelihood_of_a_model():
-    with pytest.raises(TypeError, match=r"expected likelihood, a Likelihood, got the function .*Likelihood\('name', terms"):
+    with pytest.raises(
+        TypeError, match=r"expected likelihood, a Likelihood, got the function .*Likelihood\('name', terms"
+    ):
         gon(conv_decoder(SHAPE, (3,)), likelihood=lambda output, x: jnp.square(output - x).sum((1, 2, 3)))
 
 

@@ -67,6 +67,7 @@ def test_loss_of_a_subset_is_that_of_its_points():
     assert evaluate(model, variables, np.asarray(x))["squared_error"] > 0  # of all points, at evaluation
 
 
+@pytest.mark.slow
 def test_weights_are_a_mask():
     """What is hidden has no say; what is known counts N / n; examples may differ."""
     model = gon(decoder())

@@ -25,6 +25,7 @@ from gon_jax.data.image_files import convert_picture, image_suffixes, open_pictu
 from gon_jax.data.splits import class_numbers, draw_held_out, read_keys
 from gon_jax.metrics import evaluate
 from gon_jax.runs import Config, train
+from gon_jax.runs import training as run_training
 
 
 def pixels(*shape, seed=0):
@@ -922,11 +923,14 @@ def test_a_classifier_refuses_labels_of_any_part_before_training(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_small_data_do_not_save_more_often_than_200_times(photos):
-    config = Config().replace(dataset=str(photos), **TINY | {"num_steps": 2000, "batch_size": 37})
+def test_small_data_do_not_save_more_often_than_200_times(photos, monkeypatch):
+    """An epoch of one step; here 10 stand for the 200."""
+    assert run_training.MAX_SAVES == 200
+    monkeypatch.setattr(run_training, "MAX_SAVES", 10)
+    config = Config().replace(dataset=str(photos), **TINY | {"num_steps": 100, "batch_size": 37})
     train(config, photos.parent / "run", progress=False, pictures=False)
     rows = (photos.parent / "run" / "metrics.jsonl").read_text().splitlines()
-    assert sum("validation.squared_error" in row for row in rows) == 200
+    assert sum("validation.squared_error" in row for row in rows) == 10
 
 
 def test_labels_of_hdf5_are_strings(tmp_path):

@@ -62,7 +62,7 @@ def test_presets_have_the_authors_parameters(name, num_parameters):
     assert sum(a.size for a in jax.tree.leaves(params)) == num_parameters
 
 
-SLOW = [name for name in PRESETS if not name.endswith("-digits")]
+SLOW = [name for name in PRESETS if not name.endswith("-digits") or name.split("-")[0] in ("multi", "vgon")]
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in PRESETS])

@@ -53,7 +53,14 @@ def registries(monkeypatch):
     restore()
 
 
-@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if blocks(text)])
+PAGES = [
+    pytest.param(name, marks=pytest.mark.slow if name == "docs/streaming.md" else ())
+    for name, text in TEXTS.items()
+    if blocks(text)
+]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_python_runs(name, capsys, tmp_path, monkeypatch, registries):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

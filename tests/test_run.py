@@ -162,7 +162,11 @@ def known_metrics(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "metric", "best"),
-    [("gon", "squared_error", 2), ("vgon", "negative_elbo", 4), ("classifier", "accuracy", 6)],
+    [
+        ("gon", "squared_error", 2),
+        pytest.param("vgon", "negative_elbo", 4, marks=pytest.mark.slow),
+        ("classifier", "accuracy", 6),
+    ],
 )
 def test_the_best_is_that_by_the_models_own_metric(tmp_path, undrawn, known_metrics, name, metric, best):
     """When a run goes on, too."""
@@ -452,7 +456,12 @@ FEW_PICTURES = [name for name in PICTURES if name != "traversal.png"]  # which t
             FEW_PICTURES,
         ),
         ((30, 8, 8, 2), dict(latent_shape=(4, 4, 2), norm="group", likelihood="gaussian"), PICTURES),
-        ((10, 8, 8, 3), dict(model="least_squares", learn_damping=True, likelihood="gaussian"), FEW_PICTURES),
+        pytest.param(
+            (10, 8, 8, 3),
+            dict(model="least_squares", learn_damping=True, likelihood="gaussian"),
+            FEW_PICTURES,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_any_model_on_few_images_of_any_channels(tmp_path, shape, options, pictures):

@@ -101,6 +101,7 @@ def test_only_floating_types():
         mixed_precision(DECODERS["batch"], jnp.int8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "decoder, learning_rate, step_size",
     [

@@ -119,6 +119,7 @@ def test_the_reference_batch_stands_for_a_batch(double):
     assert np.linalg.norm(own - (latent_of_first(1.0) - coupled)) < 0.3 * np.linalg.norm(own)
 
 
+@pytest.mark.slow
 def test_averages_of_a_batch_encode_it_as_the_batch_without_noise_whatever_the_likelihood(double):
     """Also where the likelihood's gradient is not affine in the data, and the mean of the data says too little."""
     likelihood = discretized_logistic_mixture(2)
@@ -228,6 +229,7 @@ def test_parameters_of_the_authors():
     assert count(vgon(conv_decoder((32, 32, 1), (256,)))) == 435_281
 
 
+@pytest.mark.slow
 def test_on_other_points_the_integrals_keep_their_scale(double):
     """Every point twice is every point; a mask is the points that it leaves."""
     points = grid(4, 4).reshape(-1, 2)
