@@ -116,7 +116,7 @@ def check_number(
     Traceback (most recent call last):
     ValueError: expected ema_decay, a number of at least 0, below 1, got 2
     """
-    if isinstance(value, jax.core.Tracer) and not value.shape and jnp.issubdtype(value.dtype, jnp.floating):
+    if isinstance(value, jax.core.Tracer) and not value.shape and jnp.issubdtype(value.dtype, jnp.number):
         return value
     number = math.nan
     if not isinstance(value, bool | np.bool | str | bytes) and not np.shape(value):

@@ -233,3 +233,19 @@ CASES = [
 def test_a_wrong_argument_is_named_in_one_line(name, argument, value):
     with pytest.raises((ValueError, TypeError), match=r"^expected [^\n]*, got [^\n]*$"):
         CALLS[name][0](**{argument: value})
+
+
+def test_what_is_traced_is_known_by_its_type_alone():
+    z_a, z_b = jnp.array([1.0, 0.0]), jnp.array([0.0, 3.0])
+    ends = jax.vmap(lambda t: latents.slerp(z_a, z_b, t))(jnp.arange(2))  # whole numbers too
+    np.testing.assert_array_equal(ends, [z_a, z_b])
+    step = jax.jit(lambda s: linear(gon_jax.encode)(step_size=s))
+    np.testing.assert_allclose(step(0.5), linear(gon_jax.encode)(step_size=0.5), rtol=1e-6)
+
+
+def test_sizes_may_be_a_list_or_numpys():
+    decoder = conv_decoder([8, 8, np.int64(1)], [np.int64(3)], base_channels=np.int32(2))
+    assert gon_jax.gon(decoder).latent_shape == (3,) and gon_jax.gon(decoder).data_shape == (8, 8, 1)
+    own = gon_jax.Decoder(lambda w, z, stats=None: (z @ w, None), lambda key: jnp.ones((3, 5)), [3], independent=True)
+    model = gon_jax.gon(own)
+    assert model.encode(model.init(KEY), jnp.ones((2, 5))).shape == (2, 3)
