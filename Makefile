@@ -13,7 +13,7 @@ endif
 RUN = MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib XDG_CACHE_HOME=$(CURDIR)/.cache
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: train test check lint test-floor bench notebooks clean
+.PHONY: train test check lint test-floor audit bench notebooks clean
 
 train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pictures in runs/gon-digits
 	@if [ -f runs/gon-digits/summary.json ]; then $(RUN) $(GON) show runs/gon-digits; \
@@ -33,6 +33,13 @@ lint: $(VENV)/.test
 
 test-floor: ## the suite on the lowest versions we support, in a venv of its own
 	$(MAKE) test VENV=.venv-floor CONSTRAINTS=requirements-floor.txt
+
+LICENSES = MIT;BSD;ISC;Apache;PSF;Python Software Foundation;MPL;Mozilla Public;HPND;CMU;Unlicense;Zlib;CNRI
+audit: ## licenses, and known vulnerabilities, of what the package installs, in a venv of its own; asks the network
+	@$(MAKE) --no-print-directory .venv-audit/.package VENV=.venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit pip-licenses
+	.venv-audit/bin/pip-licenses --from=mixed --partial-match --allow-only="$(LICENSES)" --ignore-packages gon-jax > .venv-audit/licenses.txt
+	.venv-audit/bin/pip-audit --strict --local --skip-editable
 
 bench: $(VENV)/.benchmark ## step time beside PyTorch, under 10 minutes; the whole: python -m benchmarks.step_time --full
 	$(RUN) $(VENV)/bin/python -m benchmarks.step_time
@@ -59,4 +66,4 @@ $(VENV)/.benchmark: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-floor .cache build *.egg-info
+	rm -rf .venv .venv-floor .venv-audit .cache build *.egg-info
