@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 __all__ = ["as_array", "check_choice", "check_count", "check_key", "check_kind", "check_number", "check_sizes", "shown"]
 
@@ -116,7 +117,7 @@ def check_number(
     Traceback (most recent call last):
     ValueError: expected ema_decay, a number of at least 0, below 1, got 2
     """
-    if isinstance(value, jax.core.Tracer) and not value.shape and jnp.issubdtype(value.dtype, jnp.number):
+    if isinstance(value, Tracer) and not value.shape and jnp.issubdtype(value.dtype, jnp.number):
         return value
     number = math.nan
     if not isinstance(value, bool | np.bool | str | bytes) and not np.shape(value):

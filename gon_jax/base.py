@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from gon_jax.arguments import check_kind, check_sizes
 from gon_jax.inputs import as_examples, as_latents
@@ -165,7 +166,7 @@ class Capabilities(NamedTuple):
 
     freeze: Callable[[Variables], Any] | None = None
     sample: Callable[[Variables, jax.Array, int], jax.Array] | None = None
-    bound: Callable[[Variables, jax.Array, jax.Array], Bound] | None = None
+    bound: Callable[[Variables, Any, jax.Array], Bound] | None = None
     at: Callable[..., "Model"] | None = None
     classify: Callable[[Variables, jax.Array], jax.Array] | None = None
     init_latents: Callable[[jax.Array, int], jax.Array] | None = None
@@ -194,8 +195,8 @@ class Model:
 
     init: Callable[[jax.Array], Variables]
     loss: Callable[[Variables, Batch, jax.Array], tuple[jax.Array, Stats]]
-    encode: Callable[[Variables, jax.Array], jax.Array]
-    decode: Callable[[Variables, jax.Array], jax.Array]
+    encode: Callable[[Variables, Any], jax.Array]
+    decode: Callable[[Variables, Any], jax.Array]
     data_shape: tuple[int, ...]
     latent_shape: tuple[int, ...]
     likelihood: Likelihood
@@ -220,7 +221,12 @@ class Model:
             object.__setattr__(self, name, function)
 
     def jit(
-        self, function: Callable, *, donate_argnums: tuple[int, ...] = (), quick: bool = False, **static: Hashable
+        self,
+        function: Callable[..., Any],
+        *,
+        donate_argnums: tuple[int, ...] = (),
+        quick: bool = False,
+        **static: Hashable,
     ) -> jax.stages.Wrapped:
         """Return `jax.jit` of `function(model, ...)`, kept with this model: compiled once, and freed with the model.
 
@@ -332,6 +338,6 @@ def integral_weights(decoder: Decoder, coordinates: jax.Array, weights: jax.Arra
     weights = jnp.ones(spatial) if weights is None else weights
     axes = tuple(range(weights.ndim - len(spatial), weights.ndim))
     total = weights.sum(axes, keepdims=True)
-    if not isinstance(total, jax.core.Tracer) and not (total > 0).all():
+    if not isinstance(total, Tracer) and not (total > 0).all():
         raise ValueError("expected weights of at least one point of each example above 0, got none; nothing is known")
     return (weights * (num_all / total))[..., None]

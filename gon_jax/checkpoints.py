@@ -55,8 +55,10 @@ class Checkpoints:
         if not create and not self.folder.is_dir():
             got = f"no folder {self.folder}: the path is probably wrong, or no training has saved there yet"
             raise FileNotFoundError(f"expected a run with checkpoints in {folder}, got {got}")
-        options = {"create": create, "cleanup_tmp_directories": create, "enable_async_checkpointing": False}
-        self._manager = ocp.CheckpointManager(self.folder, options=ocp.CheckpointManagerOptions(**options))
+        options = ocp.CheckpointManagerOptions(
+            create=create, cleanup_tmp_directories=create, enable_async_checkpointing=False
+        )
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -82,7 +84,7 @@ class Checkpoints:
         value = self.read_metrics(step).get(self.metric, math.nan)
         return math.inf if math.isnan(value) else -value if self.highest else value
 
-    def save(self, step: int, state: Any, config: dict, metrics: dict[str, float]) -> None:
+    def save(self, step: int, state: Any, config: dict[str, Any], metrics: dict[str, float]) -> None:
         """Save one checkpoint, then remove those that are neither the best nor the last.
 
         Args:
@@ -108,7 +110,7 @@ class Checkpoints:
             for (name, leaf), array in zip(_named_leaves(state).items(), jax.tree.leaves(arrays), strict=True)
         }
         items = {"config": config, "leaves": leaves, "scores": {name: float(value) for name, value in metrics.items()}}
-        args = {name: ocp.args.JsonSave(sealed(item)) for name, item in items.items()}
+        args: dict[str, Any] = {name: ocp.args.JsonSave(sealed(item)) for name, item in items.items()}
         args["state"] = ocp.args.StandardSave(_without_unused(arrays))
         try:
             self._manager.save(step, args=ocp.args.Composite(**args), force=True)
@@ -163,7 +165,7 @@ class Checkpoints:
             leaves.append(_place(leaf, jax.random.wrap_key_data(array, impl=key_impl) if key_impl else array))
         return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
-    def read_config(self, which: str | int = "last") -> dict:
+    def read_config(self, which: str | int = "last") -> dict[str, Any]:
         """Read the configuration saved with a checkpoint; `which` and errors as for `restore`."""
         return self._read(self._resolve(which), "config")
 

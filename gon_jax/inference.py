@@ -79,7 +79,7 @@ def check_model(model: Model, variables: Variables) -> None:
 
 
 def in_batches(
-    batch_fn: Callable, arrays: Any, *, batch_size: int = 64, pad: bool = True, progress: str | None = None
+    batch_fn: Callable[..., Any], arrays: Any, *, batch_size: int = 64, pad: bool = True, progress: str | None = None
 ) -> Any:
     """Apply a function to consecutive batches of arrays or sources, and concatenate its results on the host.
 

@@ -8,6 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from gon_jax.arguments import as_array
@@ -56,7 +57,7 @@ def as_examples(x: ArrayLike, data_shape: tuple[int, ...]) -> jax.Array:
 
 def _are_bytes(x):
     """Return whether floats are bytes in truth: whole numbers up to 255, and not small ones alone."""
-    if isinstance(x, jax.core.Tracer) or not x.size or any(device.platform != "cpu" for device in x.devices()):
+    if isinstance(x, Tracer) or not x.size or any(device.platform != "cpu" for device in x.devices()):
         return False  # unknown yet, or dear to look at
     values = np.asarray(x)
     return bool(16 < values.max() <= 255 and values.min() >= 0 and (values == values.round()).all())

@@ -259,7 +259,7 @@ def gradient_encoder(
     if strategy == "pullback":
         output, pullback = vjp(held, origin, params)
 
-        def apply(v):  # cotangents may vary over a mesh where the origin does not
+        def apply(v: jax.Array) -> jax.Array:  # cotangents may vary over a mesh where the origin does not
             own = pullback if varying_axes(v) <= varying_axes(output) else vjp(held, origin, v)[1]
             return step_size * jax.vmap(own)(v)[0]
 
@@ -267,13 +267,16 @@ def gradient_encoder(
         output, jacobian = decoder_jacobian(decoder, params, origin, strategy)
         matrix = step_size * jacobian
 
-        def apply(v):
+        def apply(v: jax.Array) -> jax.Array:
             return step_size * apply_matrix(jacobian, v)
+
+    if live is None:
+        return AffineEncoder(origin, output, apply, None, matrix)
 
     def apply_to_mean(mean):
         return step_size * vjp(live, origin, params, mean)[1](mean)[0]
 
-    return AffineEncoder(origin, output, apply, None if live is None else apply_to_mean, matrix)
+    return AffineEncoder(origin, output, apply, apply_to_mean, matrix)
 
 
 def encode_shared(

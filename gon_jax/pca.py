@@ -1,7 +1,7 @@
 """What a model's error is compared with: principal components, as many as its latents, and the mean example alone."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -109,5 +109,6 @@ def _incremental_pca(data, num_components):
         batch = take(data, order[start : start + batch_size])
         with np.errstate(divide="ignore", invalid="ignore"):  # of a batch without variance
             pca.partial_fit(np.asarray(to_unit(np.asarray(batch))).reshape(batch_size, size))
-    components, mean = pca.components_[:num_components].astype(np.float32), pca.mean_.astype(np.float32)
+    components = cast(np.ndarray, pca.components_)[:num_components].astype(np.float32)
+    mean = cast(np.ndarray, pca.mean_).astype(np.float32)
     return lambda x: (x - mean) @ components.T @ components + mean

@@ -20,7 +20,7 @@ from gon_jax.models import gon
 
 __all__ = ["GONTransformer"]
 
-DTYPES = [np.float64, np.float32]  # what comes out as it came in; anything else becomes the first
+DTYPES: Any = [np.float64, np.float32]  # what comes out as it came in; anything else becomes the first
 
 
 @lru_cache(maxsize=32)  # the same object for the same arguments, so that a search compiles once for all its folds
@@ -156,8 +156,8 @@ class GONTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _n_features_out(self):
         return self._built_by[2]
 
-    def _checked(self, X, reset):
-        x = validate_data(self, X, reset=reset, dtype=DTYPES, allow_nd=True)
+    def _checked(self, X: Any, reset: bool) -> np.ndarray:
+        x: Any = validate_data(self, X, reset=reset, dtype=DTYPES, allow_nd=True)
         if not reset and x.shape[1:] != self._built_by[1]:
             raise ValueError(f"expected examples of the shape {self._built_by[1]} of training, got {x.shape[1:]}")
         return x

@@ -117,8 +117,9 @@ def train_suited(
                 print(*dataset.notes, sep="\n", end="\n" * bool(dataset.notes))
                 print_table(runs.planned(config, measured), 20, "{:.4g}")
                 return 0
-        options = {"dataset": dataset, "resume": resume, "overwrite": overwrite}
-        summary = runs.train(config, folder, should_stop=should_stop, **options)
+        summary = runs.train(
+            config, folder, should_stop=should_stop, dataset=dataset, resume=resume, overwrite=overwrite
+        )
     if summary is None:
         word = word_of(should_stop.number)
         print(f"gon: {word}, and saved; continue with the same command and --resume ({folder})", file=sys.stderr)
@@ -167,7 +168,7 @@ def evaluate(
     data = loaded.dataset(dataset)
     arrays = loaded.config.model.arrays(part := part_of_run(data, split))
     options = {"num_samples": num_samples, "bits": bits or None, "batch_size": batch_size, "progress": "evaluate"}
-    metrics = loaded.evaluate(arrays, evaluation=evaluation, seed=seed, **options)
+    metrics: dict[str, Any] = loaded.evaluate(arrays, evaluation=evaluation, seed=seed, **options)
     pca = pca_errors(data.train.images, part.images, math.prod(loaded.config.latent_shape), progress="PCA")
     metrics |= {f"pca.{name}": value for name, value in pca.items()}
     metrics |= {"num_images": len(part.images), "step": loaded.step, "evaluation": evaluation, "split": split}

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, overload
 
 import jax
 import numpy as np
@@ -35,6 +35,34 @@ Num = Annotated[int, arg(help="How many examples of the dataset.")]
 Seed = Annotated[int, arg(help="Seed of what is drawn at random.")]
 
 
+@overload
+def open_run(
+    folder: Path,
+    output: Path | None,
+    default: str,
+    suffixes: tuple[str, ...] = ...,
+    *,
+    which: str = ...,
+    seed: int = ...,
+    reads: Iterable[str | None] = ...,
+    **counts: int | None,
+) -> tuple[runs.Run, tuple[Model, Variables], Path]: ...
+
+
+@overload
+def open_run(
+    folder: Path,
+    output: Path | None,
+    default: None = None,
+    suffixes: tuple[str, ...] = ...,
+    *,
+    which: str = ...,
+    seed: int = ...,
+    reads: Iterable[str | None] = ...,
+    **counts: int | None,
+) -> tuple[runs.Run, tuple[Model, Variables], Path | None]: ...
+
+
 def open_run(
     folder: Path,
     output: Path | None,
@@ -45,7 +73,7 @@ def open_run(
     seed: int = 0,
     reads: Iterable[str | None] = (),
     **counts: int | None,
-) -> tuple[runs.Run, tuple[Model, Variables], Any]:
+) -> tuple[runs.Run, tuple[Model, Variables], Path | None]:
     """Return the run, its model and variables, and the file to write, once counts and file are known to be good.
 
     Args:

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ class Parts(NamedTuple):
     notes: list[str]
 
 
-def convert_parts(given: dict[str, tuple[Any, Any]], source: Any, reading: Reading = READING) -> Parts:
+def convert_parts(given: Mapping[str, tuple[Any, Any]], source: Any, reading: Reading = READING) -> Parts:
     """Return parts, `{name: (data, labels)}`, as `load` keeps them; see `convert_data` and `class_numbers`.
 
     Raises:

@@ -11,7 +11,9 @@ import io
 import os
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import requests
@@ -37,7 +39,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
     def __init_subclass__(cls):
         super().__init_subclass__(skip_registration=True)
 
-    def prepare(self, manual_dir: str | os.PathLike | None) -> None:
+    def prepare(self, manual_dir: str | os.PathLike[str] | None) -> None:
         """Prepare the dataset from the originals in `manual_dir`, or from downloaded ones."""
         self.download = manual_dir is None  # into a folder per dataset: MNIST and Fashion-MNIST name files alike
         downloads = Path(self.data_dir).parents[1] / "downloads" / self.name
@@ -46,7 +48,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
             self.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
 
     def _info(self):
-        classes = {"num_classes" if isinstance(self.CLASSES, int) else "names": self.CLASSES}
+        classes: dict[str, Any] = {"num_classes" if isinstance(self.CLASSES, int) else "names": self.CLASSES}
         features = {"image": tfds.features.Image(shape=self.SHAPE), "label": tfds.features.ClassLabel(**classes)}
         return tfds.core.DatasetInfo(
             builder=self,
@@ -58,6 +60,10 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
     def _split_generators(self, dl_manager):
         originals = {file: self._original(self.folder / file) for file in self.SHA256}
         return {split: self._generate_examples(originals, split) for split in ("train", "test")}
+
+    def _examples(self, originals: dict[str, Path], split: str) -> Iterable[tuple[Any, ...]]:
+        """Return the examples of a split, in the order in which they are written."""
+        raise NotImplementedError
 
     def _generate_examples(self, originals, split):
         for index, (image, label, *more) in enumerate(self._examples(originals, split)):
@@ -144,7 +150,8 @@ class _Cifar10(_Builder):
     def _examples(self, originals, split):
         files = [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
         with tarfile.open(originals["cifar-10-binary.tar.gz"]) as archive:
-            contents = [archive.extractfile(f"cifar-10-batches-bin/{file}").read() for file in files]
+            members = [archive.extractfile(f"cifar-10-batches-bin/{file}") for file in files]
+            contents = [cast(io.BufferedReader, member).read() for member in members]  # files, by the digest
         records = np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 1 + 3 * 32 * 32)  # label, planes of R, G, B
         ids = [f"{split}_{i:05d}" for i in range(len(records))]
         return zip(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0], ids, strict=True)
@@ -161,7 +168,7 @@ class _Coil20(_Builder):
     URL = "http://www.cs.columbia.edu/CAVE/databases/SLAM_coil-20_coil-100/coil-20/"
     SHA256 = {"coil-20-proc.zip": "of pixels 7274cbacb79ea6c57340827c9f9301745a8e9b3173dea4aa828e00b49c42946c"}
     SHAPE = (128, 128, 1)
-    CLASSES = 20
+    CLASSES = NUM_OBJECTS = 20
     MORE = {"angle": tfds.features.Scalar(np.int32)}  # in degrees
     NUM_ANGLES = 72
 
@@ -172,13 +179,13 @@ class _Coil20(_Builder):
                 yield pictures[label, angle], label, 360 // self.NUM_ANGLES * angle
 
     def _digest(self, path):  # archives with the same pictures differ
-        return f"of pixels {hashlib.sha256(self._pictures(path)).hexdigest()}"
+        return f"of pixels {hashlib.sha256(self._pictures(path).tobytes()).hexdigest()}"
 
     def _pictures(self, path):
         """Return the pictures by object and angle, uint8 `[20, 72, 128, 128]`."""
         with zipfile.ZipFile(path) as archive:
             members = {member.rpartition("/")[2]: member for member in archive.namelist()}
-            shape = (self.CLASSES, self.NUM_ANGLES, *self.SHAPE[:2])
+            shape = (self.NUM_OBJECTS, self.NUM_ANGLES, *self.SHAPE[:2])
             files = [archive.read(members[f"obj{i + 1}__{j}.png"]) for i, j in np.ndindex(shape[:2])]
         return np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in files]).reshape(shape)
 

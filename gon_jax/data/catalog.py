@@ -52,7 +52,7 @@ def search_path() -> list[Path]:
     return list(dict.fromkeys(Path(folder).expanduser() for folder in folders if folder))
 
 
-def prepare(name: str, data_dir: str | os.PathLike, manual_dir: str | os.PathLike | None = None) -> Path:
+def prepare(name: str, data_dir: str | os.PathLike[str], manual_dir: str | os.PathLike[str] | None = None) -> Path:
     """Prepare a dataset as array_record, unless it is already prepared; return its folder `data_dir/name/version`.
 
     It is the same as tensorflow-datasets prepares (which lacks COIL-20), from originals verified by SHA-256. An
@@ -254,7 +254,7 @@ def _read_split(builder, split, image_key, label_key, size, most=None):
     return images, labels
 
 
-def _import_tfds():
+def _import_tfds() -> Any:
     try:
         import array_record  # noqa: F401  (missing where it has no wheel; tfds itself imports it late)
         import tensorflow_datasets

@@ -59,13 +59,13 @@ def register(name: str, *, mixed: bool = False) -> Callable[[Loader], Loader]:
     return add
 
 
-def is_path(name: str | os.PathLike) -> bool:
+def is_path(name: str | os.PathLike[str]) -> bool:
     """Return whether `load` takes a name for a path, and not for that of a registered dataset."""
     return _known(name) is None
 
 
 def load(
-    name: str | os.PathLike,
+    name: str | os.PathLike[str],
     *,
     image_size: int | None = None,
     num_validation: int | None = 0,
@@ -291,7 +291,7 @@ def _digits(*_):
     """Return scikit-learn's digits, 8x8, as round(255 v / 16); of each class number 4, 9, ... is test."""
     from sklearn.datasets import load_digits
 
-    source = load_digits()
+    source: Any = load_digits()
     images = np.rint(source.images * 255 / 16).astype(np.uint8)[..., None]
     is_test = np.zeros(len(source.target), bool)
     for label in range(10):

@@ -29,7 +29,7 @@ class Files(NamedTuple):
     """What a folder holds: the files to read, sorted, and a count of the others by why they are left out."""
 
     paths: list[Path]
-    left_out: Counter
+    left_out: Counter[str]
 
 
 def find_files(folder: Path, suffixes: Sequence[str]) -> Files:
@@ -41,7 +41,7 @@ def find_files(folder: Path, suffixes: Sequence[str]) -> Files:
         FileNotFoundError: there is no such file.
     """
     paths: list[Path] = []
-    left_out: Counter = Counter()
+    left_out: Counter[str] = Counter()
     seen: set[str] = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -71,7 +71,7 @@ def find_files(folder: Path, suffixes: Sequence[str]) -> Files:
 
 
 def read_images(
-    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     data_shape: tuple[int, ...] | None = None,
     reading: Reading = READING,
 ) -> np.ndarray:
@@ -97,7 +97,7 @@ def read_images(
 
 
 def read_pictures(
-    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     data_shape: tuple[int, ...] | None = None,
     reading: Reading = READING,
 ) -> tuple[Split, list[str]]:
@@ -249,15 +249,15 @@ def _as_source(files, size, reading, notes):
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         bar = tqdm(threads.map(look_at, files), "look at files", len(files), leave=False, delay=2)
         seen = dict(zip(files, bar, strict=True))
-    kept = [path for path, found in seen.items() if found]
+    kept = {path: found for path, found in seen.items() if found}
     if len(kept) < len(files):
         notes.append(_damaged([path for path, found in seen.items() if not found]))
-    if framed := sum(seen[path][2] for path in kept):
+    if framed := sum(other for *_, other in kept.values()):
         notes.append(_framed(framed, reading))
-    gray = all(seen[path][0] for path in kept)
-    source = FileSource(kept, (*size, 1 if gray else 3), reading)
+    gray = all(found[0] for found in kept.values())
+    source = FileSource([*kept], (*size, 1 if gray else 3), reading)
     notes.append(f"{num_bytes(source) / 1e9:.3g} GB of pixels, read as needed")
-    return View(source), kept, np.array([seen[path][1] for path in kept], np.uint32)
+    return View(source), [*kept], np.array([checksum for _, checksum, _ in kept.values()], np.uint32)
 
 
 def _framed(num, reading):

@@ -30,7 +30,7 @@ def image_suffixes() -> tuple[str, ...]:
 
 
 def open_picture(
-    path: str | os.PathLike | bytes, reading: Reading = READING, name: str | os.PathLike = "the data"
+    path: str | os.PathLike[str] | bytes, reading: Reading = READING, name: str | os.PathLike[str] = "the data"
 ) -> Any:
     """Return a picture as a Pillow image of mode L or RGB, turned as its EXIF says; of a moving one the first frame.
 

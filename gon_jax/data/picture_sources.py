@@ -30,7 +30,7 @@ class FileSource:
     dtype = np.dtype(np.uint8)
 
     def __init__(
-        self, paths: Sequence[str | os.PathLike], data_shape: tuple[int, int, int], reading: Reading = READING
+        self, paths: Sequence[str | os.PathLike[str]], data_shape: tuple[int, int, int], reading: Reading = READING
     ):
         if len(data_shape) != 3 or data_shape[2] not in (1, 3):
             raise ValueError(f"expected data_shape (H, W, 1) or (H, W, 3) of pictures, got {tuple(data_shape)}")
@@ -111,7 +111,7 @@ def _decode(pictures, num, data_shape, reading):
     return decoded
 
 
-def cached(source: Any, path: str | os.PathLike, *, progress: str | None = None) -> np.ndarray:
+def cached(source: Any, path: str | os.PathLike[str], *, progress: str | None = None) -> np.ndarray:
     """Return a memory map of a file that holds a source's examples, decoded; it is written at the first call.
 
     It is written whole or not at all, and anew where `source.fingerprint()` has changed: `PATH.json` keeps it.

@@ -28,14 +28,16 @@ class Source(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """`[N, ...]`."""
+        ...
 
     @property
     def dtype(self) -> np.dtype:
         """The type of the examples: uint8, or floats in [0, 1]."""
+        ...
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: Any) -> Any: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
 
 
 class View:
@@ -204,7 +206,7 @@ def _read_rows(source, index):
     return rows
 
 
-def _mapping(array):
+def _mapping(array) -> Any:
     """Return the memory map that an array is a part of, or None."""
     while isinstance(array, np.ndarray):
         array = array.base

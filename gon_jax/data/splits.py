@@ -40,7 +40,7 @@ class Split(NamedTuple):
     `gon_jax.data.sources`.
     """
 
-    images: np.ndarray
+    images: np.ndarray | Any  # or a source, which has less: Any, so that who has arrays need not check
     labels: np.ndarray | None = None
     names: np.ndarray | None = None
     checksums: np.ndarray | None = None

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from gon_jax.base import Decoder, DecoderFn, Params
 
@@ -124,7 +125,7 @@ def _check_constants(new, old):
     """Refuse a module whose constants depend on its key: those of one key would stand for all."""
     for a, b in zip(new, old, strict=True):
         arrays = [leaf for leaf in (a, b) if isinstance(leaf, jax.Array | np.ndarray)]
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in arrays)
+        traced = any(isinstance(leaf, Tracer) for leaf in arrays)
         if len(arrays) == 2 and not traced and not np.array_equal(a, b):
             raise ValueError("expected constants (arrays that are no parameters) that do not depend on the key")
 

@@ -10,13 +10,14 @@ to 4x4 is a layer like the later ones.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from gon_jax.arguments import check_count, check_sizes
-from gon_jax.base import Decoder
+from gon_jax.base import Decoder, Params, Stats
 from gon_jax.decoders.layers import (
     ActivationName,
     NormName,
@@ -107,7 +108,7 @@ def conv_decoder(
     def init(key):
         return network.init(key, jnp.zeros((1, *latent_shape)))["params"]
 
-    def logits(params, z, stats=None):
+    def logits(params: Params, z: jax.Array, stats: Stats = None) -> tuple[Any, Stats]:
         if norm != "batch":
             return network.apply({"params": params}, z), None
         if stats is None:

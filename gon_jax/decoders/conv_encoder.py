@@ -10,12 +10,13 @@ layer takes its kernel too, and is the exact transpose of the decoder's but for 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import EncoderNetwork
+from gon_jax.base import EncoderNetwork, Params, Stats
 from gon_jax.decoders.conv import conv_decoder
 from gon_jax.decoders.layers import ActivationName, NormName, StridedConv, activation_fn, make_norm
 
@@ -92,7 +93,7 @@ def conv_encoder(
             )
         return kernels
 
-    def apply(params, x, stats=None, *, decoder=None):
+    def apply(params: Params, x: jax.Array, stats: Stats = None, *, decoder: Params = None) -> tuple[Any, Stats]:
         kernels = kernels_for(x, decoder)
         if norm != "batch":
             return network.apply({"params": params}, x, kernels), None

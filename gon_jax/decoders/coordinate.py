@@ -5,6 +5,8 @@ latent; or with `(points [N, d], z [N, k], one_latent_per_point=True)`, which re
 point joined to every latent, is never made: what the points contribute is computed once for all latents.
 """
 
+from typing import cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -57,11 +59,12 @@ def implicit_decoder(
         points, spatial = coordinates.reshape(-1, d), coordinates.shape[:-1]
 
         def apply(params, z, stats=None):
-            output = activation(network.apply({"params": params}, points, z))
+            output = activation(cast(jax.Array, network.apply({"params": params}, points, z)))
             return output.reshape(z.shape[0], *spatial, -1), None
 
         def pointwise(params, z):
-            return activation(network.apply({"params": params}, points, z, one_latent_per_point=True))
+            output = network.apply({"params": params}, points, z, one_latent_per_point=True)
+            return activation(cast(jax.Array, output))
 
         return Decoder(
             apply,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import flax.linen as nn
 import jax
@@ -84,7 +85,8 @@ def mlp_decoder(
 
     def logits(params, z, stats=None):
         del stats
-        return network.apply({"params": params}, z.reshape(z.shape[0], -1)).reshape(-1, *data_shape), None
+        output = cast(jax.Array, network.apply({"params": params}, z.reshape(z.shape[0], -1)))
+        return output.reshape(-1, *data_shape), None
 
     def apply(params, z, stats=None):
         return squash(logits(params, z)[0]), stats

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gon_jax.base import Decoder
+from gon_jax.base import Decoder, DecoderFn
 from gon_jax.decoders.layers import BatchNorm, GroupNorm
 from gon_jax.ops.bilinear import copies
 
@@ -112,16 +113,15 @@ def shared_outputs(decoder: Decoder, num_outputs: int, *, init: float | Sequence
         output, stats = decoder.apply(params["decoder"], z, stats)
         return append(output, params["shared"]), stats
 
-    def pointwise(params, z):
-        return append(decoder.pointwise(params["decoder"], z), params["shared"])
-
-    decoder_at = decoder.at
+    decoder_at, of_points = decoder.at, decoder.pointwise
     return decoder._replace(
         apply=apply,
         init=init_params,
         output_range=None,
         logits=None,
-        pointwise=None if decoder.pointwise is None else pointwise,
+        pointwise=None
+        if of_points is None
+        else lambda params, z: append(of_points(params["decoder"], z), params["shared"]),
         at=None if decoder_at is None else lambda points: shared_outputs(decoder_at(points), num_outputs, init=init),
     )
 
@@ -169,7 +169,7 @@ def spatial_gradient(decoder: Decoder) -> Decoder:
             return gradient(lambda c: decoder_at(c).output(params, z)), None
 
         def pointwise(params, z):
-            return gradient(lambda c: decoder_at(c).pointwise(params, z))
+            return gradient(lambda c: cast(DecoderFn, decoder_at(c).pointwise)(params, z))
 
         has_pointwise = decoder.pointwise is not None
         options = {"output_range": None, "pointwise": pointwise if has_pointwise else None, "at": at}

@@ -43,7 +43,7 @@ def latent_map(z: ArrayLike, method: Literal["pca", "tsne", "umap"] = "pca", *, 
         return TSNE(init="pca", perplexity=min(30, (len(x) - 1) / 3), random_state=seed).fit_transform(x)
     if method == "umap":
         try:
-            from umap import UMAP
+            from umap import UMAP  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError("expected umap-learn for method 'umap', got none: pip install umap-learn") from error
         return UMAP(n_neighbors=min(15, len(x) - 1), n_jobs=1, random_state=seed).fit_transform(x)

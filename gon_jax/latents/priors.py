@@ -1,7 +1,7 @@
 """Distributions fitted to latents. Shapes: N latents [N, *latent], k = prod(latent)."""
 
 import warnings
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -69,15 +69,14 @@ def fit_mixture(z: jax.Array, num_components: int | None = None, seed: int = 0) 
     from threadpoolctl import threadpool_limits
 
     x = _flatten(z, at_least=max(num_components or 0, 2))
-    if num_components is None:
-        num_components = min(max(len(x) // (10 * x.shape[1]), 1), 50)
+    num: int = min(max(len(x) // (10 * x.shape[1]), 1), 50) if num_components is None else num_components
     mean, std = x.mean(0), x.std(0)
     std[std == 0] = 1
-    mixture = GaussianMixture(num_components, reg_covar=1e-6, random_state=seed)
+    mixture = GaussianMixture(num, reg_covar=1e-6, random_state=seed)
     with threadpool_limits(1), warnings.catch_warnings():  # matrices are small: threads wait for each other, minutes
         warnings.simplefilter("ignore", ConvergenceWarning)  # EM stopped early, or on repeated latents, is a prior too
         mixture.fit((x - mean) / std)
-    chols = np.linalg.cholesky(mixture.covariances_) * std[:, None]
+    chols = np.linalg.cholesky(cast(np.ndarray, mixture.covariances_)) * std[:, None]
     return Mixture(*(jnp.asarray(a, z.dtype) for a in (mixture.weights_, mixture.means_ * std + mean, chols)))
 
 

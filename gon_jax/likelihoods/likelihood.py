@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
@@ -95,7 +96,7 @@ def weighted(likelihood: Likelihood, weights: jax.Array | float) -> Likelihood:
     def times(weights, values):
         return jnp.broadcast_to(weights, jnp.broadcast_shapes(weights.shape, values.shape)) * values
 
-    def fisher(output):
+    def fisher(information, output):
         values = times(weights[..., None], split(information(output), likelihood.num_outputs))
         if values.size != output.size:
             needed = (
@@ -110,7 +111,7 @@ def weighted(likelihood: Likelihood, weights: jax.Array | float) -> Likelihood:
         terms=lambda output, x: times(weights, likelihood.terms(output, x)),
         affine=False,
         measure=None,
-        fisher=information and fisher,
+        fisher=information and partial(fisher, information),
     )
 
 

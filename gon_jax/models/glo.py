@@ -6,6 +6,8 @@ Data that were not trained on have no latent: theirs is found by gradient descen
 Reference: Bojanowski et al., "Optimizing the Latent Space of Generative Networks", ICML 2018, arXiv 1707.05776.
 """
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -72,7 +74,7 @@ def glo(
             z, state = carry
             gradient = loss_gradient(lambda z: likelihood(decoder.output(params, z, stats), x), z)
             updates, state = adam.update(gradient, state)
-            return (optax.apply_updates(z, updates), state), None
+            return (cast(jax.Array, optax.apply_updates(z, updates)), state), None
 
         z0 = vary_like(jnp.zeros((x.shape[0], *latent_shape), x.dtype), x, variables)
         return jax.lax.scan(step, (z0, adam.init(z0)), length=num_steps)[0][0]

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +101,8 @@ def origin_model(
         z, mean_cotangent = encode_by_batch(params, x)
         output, stats = decoder.apply(decoder_params(params), z)
         losses = likelihood(output, x) if outer_loss is None else outer_loss(params, batch, z, output)
-        return losses.mean(), GONStats(stats, mean_cotangent) if decoder.batch_statistics else None
+        own = GONStats(stats, cast(jax.Array, mean_cotangent)) if decoder.batch_statistics else None
+        return losses.mean(), own
 
     capabilities = Capabilities(freeze=frozen if decoder.independent else None)
     shapes = data_shape, decoder.latent_shape

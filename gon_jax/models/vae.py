@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import jax
+from jax.typing import ArrayLike
 
 from gon_jax.arguments import check_number
 from gon_jax.base import Batch, Capabilities, Decoder, EncoderNetwork, Model, Variables
@@ -22,7 +23,7 @@ def vae(
     encoder: EncoderNetwork,
     *,
     likelihood: Likelihood = bernoulli,
-    kl_weight: float | Callable[[jax.Array], jax.Array] = 1.0,
+    kl_weight: float | Callable[[jax.Array], ArrayLike] = 1.0,
     logvar: float | None = None,
 ) -> Model:
     r"""Return the VAE of a decoder F and an encoder: minimize the negative evidence lower bound, in nats,

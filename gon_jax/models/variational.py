@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from gon_jax.arguments import check_number
 from gon_jax.base import Batch, Bound, Params
@@ -27,7 +28,7 @@ class Posterior(NamedTuple):
         return self.mean + jnp.exp(self.logvar / 2) * jnp.expand_dims(noise, range(self.mean.ndim - noise.ndim))
 
 
-def check_weight(kl_weight: float | Callable[[jax.Array], jax.Array]) -> None:
+def check_weight(kl_weight: float | Callable[[jax.Array], ArrayLike]) -> None:
     """Refuse a weight of the KL term that is neither a number of at least 0 nor a schedule."""
     if not callable(kl_weight):
         check_number("kl_weight", kl_weight, least=0, remedy="or a schedule, a function of the step")
@@ -83,7 +84,7 @@ def variational_loss(
     output: jax.Array,
     q: Posterior,
     batch: Batch,
-    kl_weight: float | Callable[[jax.Array], jax.Array],
+    kl_weight: float | Callable[[jax.Array], ArrayLike],
 ) -> jax.Array:
     """Return the mean over a batch of -log p(x given t) + beta KL(q, N(0, I)), a scalar.
 

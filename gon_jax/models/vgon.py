@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from gon_jax.arguments import check_choice, check_count, check_number
 from gon_jax.base import Batch, Bound, Capabilities, Decoder, Model, Params, Stats, Variables, integral_weights, match
@@ -72,7 +73,7 @@ def vgon(
     decoder: Decoder,
     *,
     likelihood: Likelihood = bernoulli,
-    kl_weight: float | Callable[[jax.Array], jax.Array] = 1.0,
+    kl_weight: float | Callable[[jax.Array], ArrayLike] = 1.0,
     inner_kl_weight: float = 1.0,
     inner_noise: InnerNoise = "per_example",
     logvar: float | None = None,
@@ -148,7 +149,7 @@ class _VGON:
 
     decoder: Decoder
     likelihood: Likelihood
-    kl_weight: float | Callable[[jax.Array], jax.Array]
+    kl_weight: float | Callable[[jax.Array], ArrayLike]
     inner_kl_weight: float
     inner_noise: InnerNoise
     logvar: float | None
@@ -204,11 +205,14 @@ class _VGON:
         def apply(params, z, stats=None):
             return self.decoder.apply(params["decoder"], self.q(params, z).draw(noise), stats)
 
-        def pointwise(params, z):
-            return self.decoder.pointwise(params["decoder"], self.q(params, z).draw(noise))
+        of_points = self.decoder.pointwise
+        if of_points is None or noise.shape != self.latent_shape:
+            return self.decoder._replace(apply=apply, pointwise=None, at=None)
 
-        admits = self.decoder.pointwise is not None and noise.shape == self.latent_shape
-        return self.decoder._replace(apply=apply, pointwise=pointwise if admits else None, at=None)
+        def pointwise(params, z):
+            return of_points(params["decoder"], self.q(params, z).draw(noise))
+
+        return self.decoder._replace(apply=apply, pointwise=pointwise, at=None)
 
     def penalty(self, params: Params, z: jax.Array) -> jax.Array:
         """Return the inner loss's terms that depend on z alone, `[B]`."""

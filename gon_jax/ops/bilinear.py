@@ -19,6 +19,7 @@ from gon_jax.ops.varying import vary_like
 __all__ = ["bilinear_primitive", "copies", "matmul", "scale", "scale_each", "sum_of_outer", "sum_of_products"]
 
 Bilinear = Callable[[jax.Array, jax.Array], jax.Array]
+Transposes = tuple[Bilinear, Bilinear]
 
 
 def bilinear_primitive(
@@ -53,7 +54,7 @@ def bilinear_primitive(
             mapped = tuple(dim is not None for dim in dims)
             args = [x if dim is None else jnp.moveaxis(x, dim, 0) for x, dim in zip(args, dims, strict=True)]
             if map_fn is not None:
-                return map_fn(*args, mapped), 0
+                return map_fn(args[0], args[1], mapped), 0
             if independent is None or all(mapped) or not mapped[independent]:
                 return jax.vmap(function, [0 if m else None for m in mapped])(*args), 0
             num = args[independent].shape[:2]
@@ -62,7 +63,8 @@ def bilinear_primitive(
             return c.reshape(*num, *c.shape[1:]), 0
 
         def bind(a, b):
-            return primitive.bind(a, b, precision=jax.config.jax_default_matmul_precision)
+            precision = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+            return primitive.bind(a, b, precision=precision)
 
         def lowered(function):
             return mlir.lower_fun(in_precision(function), multiple_results=False)
@@ -106,11 +108,15 @@ def _alike(name, a, b):
 # -- element by element --------------------------------------------------------------------------------------------
 
 
-@bilinear_primitive(
-    lambda ct, t: scale(ct, t),
-    lambda ct, g: scale(g, ct),
-    map_fn=lambda g, t, mapped: scale(g, t) if all(mapped) else scale_each(g, t) if mapped[1] else scale_each(t, g),
-)
+def _transposes_of_scale() -> Transposes:  # of declared type: that of `scale` may not follow from itself
+    return (lambda ct, t: scale(ct, t)), (lambda ct, g: scale(g, ct))
+
+
+def _map_scale(g: jax.Array, t: jax.Array, mapped: tuple[bool, ...]) -> jax.Array:
+    return scale(g, t) if all(mapped) else scale_each(g, t) if mapped[1] else scale_each(t, g)
+
+
+@bilinear_primitive(*_transposes_of_scale(), map_fn=_map_scale)
 def scale(g: jax.Array, t: jax.Array) -> jax.Array:
     """Return g t, element by element, both of one shape; mapped over directions t, it becomes `scale_each`.
 
@@ -120,7 +126,11 @@ def scale(g: jax.Array, t: jax.Array) -> jax.Array:
     return g * t
 
 
-@bilinear_primitive(lambda ct, t: sum_of_products(ct, t), lambda ct, g: scale_each(g, ct), independent=1)
+def _transposes_of_scale_each() -> Transposes:
+    return (lambda ct, t: sum_of_products(ct, t)), (lambda ct, g: scale_each(g, ct))
+
+
+@bilinear_primitive(*_transposes_of_scale_each(), independent=1)
 def scale_each(g: jax.Array, t: jax.Array) -> jax.Array:
     """Return g t_i for each direction: `[...]` and `[n, ...]` to `[n, ...]`.
 
@@ -157,7 +167,11 @@ def copies(x: jax.Array, num: int) -> jax.Array:
 # -- matrix products -----------------------------------------------------------------------------------------------
 
 
-@bilinear_primitive(lambda ct, w: matmul(ct, w.T), lambda ct, a: sum_of_outer(a, ct), independent=0)
+def _transposes_of_matmul() -> Transposes:
+    return (lambda ct, w: matmul(ct, w.T)), (lambda ct, a: sum_of_outer(a, ct))
+
+
+@bilinear_primitive(*_transposes_of_matmul(), independent=0)
 def matmul(a: jax.Array, w: jax.Array) -> jax.Array:
     """Return a w, `[n, c]` and `[c, m]` to `[n, m]`; mapped over a, it has more rows.
 

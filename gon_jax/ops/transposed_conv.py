@@ -24,7 +24,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from gon_jax.ops.bilinear import bilinear_primitive
+from gon_jax.ops.bilinear import Transposes, bilinear_primitive
 from gon_jax.ops.varying import vary_like
 
 __all__ = ["kernel_gradient", "strided_convolution", "transposed_convolution"]
@@ -115,12 +115,11 @@ def _kernel_gradient_by_library(x, y):
 # -- the three maps --------------------------------------------------------------------------------------------------
 
 
-@bilinear_primitive(
-    lambda ct, kernel: strided_convolution(ct, kernel),
-    lambda ct, x: kernel_gradient(x, ct),
-    on_accelerators=_transposed_by_library,
-    independent=0,
-)
+def _transposes_of_transposed() -> Transposes:
+    return (lambda ct, kernel: strided_convolution(ct, kernel)), (lambda ct, x: kernel_gradient(x, ct))
+
+
+@bilinear_primitive(*_transposes_of_transposed(), on_accelerators=_transposed_by_library, independent=0)
 def transposed_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Double the size of an image: `[B, H, W, C_in]` and `[C_in, 4, 4, C_out]` to `[B, 2 H, 2 W, C_out]`."""
     c_in, _, _, c_out = kernel.shape
@@ -131,12 +130,11 @@ def transposed_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return _in_pieces(piece, _num_pieces(x.shape[0], 16 * c_out * math.prod(x.shape[1:3]) * x.dtype.itemsize), x)
 
 
-@bilinear_primitive(
-    lambda ct, kernel: transposed_convolution(ct, kernel),
-    lambda ct, y: kernel_gradient(ct, y),
-    on_accelerators=_strided_by_library,
-    independent=0,
-)
+def _transposes_of_strided() -> Transposes:
+    return (lambda ct, kernel: transposed_convolution(ct, kernel)), (lambda ct, y: kernel_gradient(ct, y))
+
+
+@bilinear_primitive(*_transposes_of_strided(), on_accelerators=_strided_by_library, independent=0)
 def strided_convolution(y: jax.Array, kernel: jax.Array) -> jax.Array:
     """Halve the size of an image: `[B, 2 H, 2 W, C_out]` and `[C_in, 4, 4, C_out]` to `[B, H, W, C_in]`."""
     shape = (y.shape[1] // 2, y.shape[2] // 2, len(kernel))

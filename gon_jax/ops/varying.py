@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
+from jax.core import Tracer
 
 __all__ = ["vary_like", "varying_axes", "vjp"]
 
@@ -20,7 +21,7 @@ def varying_axes(*trees: Any) -> frozenset[Hashable]:
     >>> varying_axes({"kernel": jax.numpy.ones(3)})
     frozenset()
     """
-    types = [jax.typeof(leaf) for leaf in jax.tree.leaves(trees) if isinstance(leaf, jax.core.Tracer)]
+    types = [jax.typeof(leaf) for leaf in jax.tree.leaves(trees) if isinstance(leaf, Tracer)]
     axes = [kind.vma if hasattr(kind, "vma") else kind.manual_axis_type.varying for kind in types]
     return frozenset().union(*axes)
 
@@ -35,7 +36,7 @@ def vary_like(tree: Any, *like: Any) -> Any:
             return x
         if hasattr(jax.lax, "pcast"):
             return jax.lax.pcast(x, missing, to="varying")
-        return jax.lax.pvary(x, missing)  # its name before jax 0.8
+        return jax.lax.pvary(x, missing)  # pyright: ignore[reportAttributeAccessIssue]  (its name before jax 0.8)
 
     return jax.tree.map(vary, tree) if axes else tree
 

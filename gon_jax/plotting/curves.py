@@ -52,9 +52,9 @@ def save_curves(
         axes.set(ylabel=ylabel)
         if curves or lines:
             axes.legend(frameon=False)
-    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set(xlabel="training step")
+    all_axes[-1].xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    all_axes[-1].xaxis.set_major_formatter("{x:,.0f}")
+    all_axes[-1].set(xlabel="training step")
     save_figure(path, figure)
 
 

@@ -215,7 +215,7 @@ def save_superresolution(path: str | Path, images: np.ndarray, x_hat: np.ndarray
         raise ValueError(f"expected images [N, h, w, channels] and as many [N, H, W, channels], got shapes {got}")
     (low_height, low_width), (height, width) = images.shape[1:3], x_hat.shape[1:3]
     columns = [
-        np.stack([_pillow(image).resize((width, height), how) for image in images]).reshape(x_hat.shape)
+        np.stack([np.asarray(_pillow(image).resize((width, height), how)) for image in images]).reshape(x_hat.shape)
         for how in (Image.Resampling.NEAREST, Image.Resampling.BICUBIC)
     ]
     labels = [f"{low_height}x{low_width} pixels", "bicubic", f"implicit GON, {height}x{width}"]
@@ -278,7 +278,7 @@ def save_extremes(
         rows = np.stack([to_pixels(images[chosen]), to_pixels(x_hat[chosen])])
         mean = float(np.mean(np.asarray(errors)[chosen]))
         blocks.append((image_grid(rows), [f"{words} {num}", f"reconstructed\nerror {mean:.3g}"]))
-        below += [[names[i] for i in chosen]] if names is not None else []
+        below += [[names[int(i)] for i in chosen]] if names is not None else []
     save_labeled(path, blocks, names=below)
 
 

@@ -1,6 +1,15 @@
 """Runs: configurations, presets, and models that are trained in a folder and loaded from it."""
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gon_jax.runs.config import Config
+    from gon_jax.runs.defaults import MINUTES, suited
+    from gon_jax.runs.planning import plan, planned, steps_within
+    from gon_jax.runs.presets import PRESETS
+    from gon_jax.runs.run import Run, load_run
+    from gon_jax.runs.training import train
 
 _MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "training"}
 _MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "planning") | dict.fromkeys(
@@ -10,7 +19,7 @@ _MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "planning") | dic
 __all__ = ["MINUTES", "PRESETS", "Config", "Run", "load_run", "plan", "planned", "steps_within", "suited", "train"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

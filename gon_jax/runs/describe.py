@@ -1,6 +1,7 @@
 """What the latents of a trained model are like: their distribution, their rank, and what they know of the labels."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def _accuracies(train, train_labels, test, test_labels):
     some = spread_indices(len(train), MAX_TRAINING)
     z, y, z_test = train[some].reshape(len(some), -1), train_labels[some], test.reshape(len(test), -1)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    methods = {"linear probe, accuracy": probe} if len(np.unique(y)) > 1 else {}
+    methods: dict[str, Any] = {"linear probe, accuracy": probe} if len(np.unique(y)) > 1 else {}
     methods["5 nearest neighbors, accuracy"] = KNeighborsClassifier(5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 500 iterations do for an accuracy

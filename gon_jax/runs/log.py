@@ -43,7 +43,7 @@ class Log:
             ) from error
         for name, value in row.items():
             if name != "step":
-                self._events.add_scalar(name.replace(".", "/"), value, row["step"])
+                self._events.add_scalar(name.replace(".", "/"), value, int(row["step"]))
 
     def close(self) -> None:
         """Close both files; what a full disk does not take of them is lost, and in the checkpoint."""

@@ -1,7 +1,7 @@
 """The models that a run can train, by name: what each is built from, and what it is trained on."""
 
 import dataclasses
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import optax
@@ -112,7 +112,7 @@ class VGONConfig(GradientConfig, VariationalConfig):
     """Noise of the inner pass; "per_example" is the authors', the others encode faster."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        options = vars(self) | {"kl_weight": self._kl_weight()}
+        options: dict[str, Any] = vars(self) | {"kl_weight": self._kl_weight()}
         del options["kl_warmup_steps"]
         return models.vgon(decoder, likelihood=likelihood, **options)
 

@@ -153,13 +153,13 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
         z = latents_shown()
         z = latents.latent_map(z) if latent_size > 2 else z.reshape(len(z), 2)
         title = "latents" if latent_size == 2 else "latents, two principal components"
-        plotting.save_scatter(path, z, test.labels[:MAX_SHOWN], names=dataset.class_names, title=title)
+        plotting.save_scatter(path, z, np.asarray(test.labels)[:MAX_SHOWN], names=dataset.class_names, title=title)
 
     def loss(path):
         error, nats = f"squared error per {one}", f"nats per {one}"
         by_error = summary["likelihood"] == "squared_error" and model.capabilities.bound is None and not classifies
         trained_by = error if by_error else f"loss per {one}" if classifies else nats
-        names = {"validation.accuracy": "accuracy", "validation.negative_elbo": nats}
+        names: dict[str | None, str] = {"validation.accuracy": "accuracy", "validation.negative_elbo": nats}
         judged_by, below, shown = names.get(summary.get("best_by"), error), None, dict(curves)
         if judged_by != trained_by and "validation" in shown:  # another quantity
             below = judged_by, {"validation": shown.pop("validation")}

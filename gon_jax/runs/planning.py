@@ -42,7 +42,7 @@ def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
     start = time.perf_counter()
     first = fit(model, data, WARM_UP, jax.random.key(training.seed), **options)
     seconds_start = time.perf_counter() - start
-    result, step = first, WARM_UP
+    result, step, count = first, WARM_UP, WARM_UP
     for count in COUNTS:  # few steps take longer each, by what a call costs
         step += count
         result = fit(model, data, step, state=result.state, **options)

@@ -1,13 +1,15 @@
 """Training on several devices: each computes its part of every batch, and all keep the whole state."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 __all__ = ["Placement", "place", "placement_of", "whole"]
+
+T = TypeVar("T")
 
 
 class Placement(NamedTuple):
@@ -24,7 +26,10 @@ class Placement(NamedTuple):
     whole: NamedSharding
 
 
-def placement_of(batch_size: int, devices: Sequence[jax.Device] | None = None) -> Placement | None:
+def placement_of(
+    batch_size: int,
+    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]  (jaxlib has no stubs)
+) -> Placement | None:
     """Return how training is spread over devices: those given, or all of all processes; None for the first one alone.
 
     Raises:
@@ -45,7 +50,7 @@ def placement_of(batch_size: int, devices: Sequence[jax.Device] | None = None) -
     return Placement(*(NamedSharding(mesh, spec) for spec in specs))
 
 
-def place(tree: Any, sharding: NamedSharding) -> Any:
+def place(tree: T, sharding: NamedSharding) -> T:
     """Return a pytree of arrays, the same in each process, whole on each device.
 
     >>> whole = NamedSharding(Mesh(np.array(jax.local_devices()), ("batch",)), PartitionSpec())
@@ -65,6 +70,6 @@ def place(tree: Any, sharding: NamedSharding) -> Any:
     return jax.tree.map(put, tree)
 
 
-def whole(tree: Any, placement: Placement | None) -> Any:
+def whole(tree: T, placement: Placement | None) -> T:
     """Return a traced pytree that is to lie whole on each device; as it is on one."""
     return tree if placement is None else jax.lax.with_sharding_constraint(tree, placement.whole)

@@ -4,7 +4,7 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +94,7 @@ def fit(
     progress: bool = True,
     memory_limit: int | None = None,
     num_threads: int | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]  (jaxlib has no stubs)
 ) -> FitResult:
     """Train a model: the one call for a notebook, and what the command `gon train` does.
 
@@ -186,7 +186,7 @@ def fit(
         check_key(key)
         check_size(model, num_examples)
         init = model.jit(_init_state, quick=True, optimizer=optimizer, num_examples=num_examples, **options)
-        state = init(key)  # op by op, it takes several times as long
+        state = cast(TrainState, init(key))  # op by op, it takes several times as long
     else:
         raise ValueError("expected a key (jax.random.key(0), say) or a state to continue from, got neither")
     if int(state.step) == 0:

@@ -1,7 +1,7 @@
 """One step of gradient descent, and many of them in one call of the device; both pure."""
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -60,8 +60,8 @@ def train_step(
     latents = None
     if own is not None:
         z_gradient = len(own.values) * z_gradient  # of each example's own loss
-        updates, latent_opt_state = latent_by_latent(latent_optimizer).update(z_gradient, own.opt_state, z)
-        own = Latents(optax.apply_updates(z, updates), latent_opt_state)
+        updates, latent_opt_state = latent_by_latent(latent_optimizer).update(z_gradient, own.opt_state, own.values)
+        own = Latents(cast(jax.Array, optax.apply_updates(own.values, updates)), latent_opt_state)
         latents = jax.tree.map(lambda a, new: a.at[batch["index"]].set(new), state.latents, own)
     return TrainState(state.step + 1, params, stats, opt_state, state.key, ema, latents), loss
 

@@ -177,7 +177,7 @@ class Stream:
         }
         return model.jit(_batches, donate_argnums=(0,), **options).lower(state, shapes, jnp.int32(0))
 
-    def steps(self, compiled: Callable, state: TrainState, count: int) -> tuple[TrainState, np.ndarray, bool]:
+    def steps(self, compiled: Callable[..., Any], state: TrainState, count: int) -> tuple[TrainState, np.ndarray, bool]:
         """Make `count` steps by the compiled `train_batches`, and read the batches of the next ones meanwhile.
 
         Returns:
@@ -242,7 +242,8 @@ class Stream:
         return self
 
     def __exit__(self, *_):
-        self.batches.close() if hasattr(self.batches, "close") else None
+        if (close := getattr(self.batches, "close", None)) is not None:
+            close()
         self.ahead = None
 
 
