@@ -6,6 +6,7 @@ A number that is traced, as inside `jax.jit`, is known by its type alone, and pa
 import math
 import operator
 import reprlib
+import types
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def shown(value: Any) -> str:
     return " ".join(reprlib.repr(value).split())
 
 
-def check_kind(name: str, value: Any, kind: type, remedy: str) -> None:
+def check_kind(name: str, value: Any, kind: type | types.UnionType, remedy: str) -> None:
     """Refuse a value of another type.
 
     Raises:
@@ -41,7 +42,9 @@ def check_kind(name: str, value: Any, kind: type, remedy: str) -> None:
     TypeError: expected model, a str, got 1: make one
     """
     if not isinstance(value, kind):
-        raise TypeError(f"expected {name}, a {kind.__name__}, got {shown(value)}: {remedy}")
+        each: tuple[Any, ...] = getattr(kind, "__args__", (kind,))
+        kinds = " or ".join(k.__name__ for k in each)
+        raise TypeError(f"expected {name}, a {kinds}, got {shown(value)}: {remedy}")
 
 
 def check_count(name: str, value: Any, least: int = 1, most: int | None = None, *, remedy: str = "") -> int:

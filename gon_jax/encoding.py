@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gon_jax.arguments import check_count, check_number, shown
 from gon_jax.base import DecoderFn, LikelihoodFn, Params
@@ -58,7 +57,8 @@ def check_batch(x: jax.Array, z0: jax.Array) -> None:
         TypeError: if `x` or `z0` is not floating point.
     """
     for name, value in {"x": x, "z0": z0}.items():
-        if not jnp.issubdtype(getattr(value, "dtype", np.object_), jnp.floating):
+        kind = getattr(value, "dtype", None)
+        if kind is None or not jnp.issubdtype(kind, jnp.floating):
             raise TypeError(f"expected floating-point {name}, an array, got {shown(value)}: images as floats?")
     if x.shape[:1] == (0,):
         raise ValueError(f"expected at least one example, got x {x.shape}; an empty batch has no mean")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gon_jax
-from gon_jax import inference, latents, metrics, models, training
+from gon_jax import data, inference, latents, metrics, models, runs, training
 from gon_jax.coordinates import grid, stratified_subset
 from gon_jax.decoders import conv_decoder, conv_encoder, fourier_decoder, mlp_decoder, siren_decoder
 
@@ -34,6 +34,8 @@ WRONG = {  # of each kind of argument
     "choice": ["no such", 3, np.zeros(2), True, ("a",)],
     "bits": [None, [0], [17], [2.5], 4, "4"],
     "points": [None, "grid", np.zeros((0, 5, 2)), np.zeros((5, 5, 2), int), 8],
+    "words": [None, "z", np.array(["a"]), [[1.0], [2.0, 3.0]], {}],
+    "no path": [None, 3, ["runs"], {}],
     "function": [None, "f", 3],
 }
 
@@ -216,6 +218,32 @@ CALLS = {  # a call that is right, as a function of changed arguments; and the k
         ),
         {"decoder": "decoder", "key": "key", "batch_size": "count", "step_size": "positive"},
     ),
+    "sample_prior": (
+        lambda **a: latents.sample_prior(
+            **{"prior": latents.fit_gaussian(Z), "key": KEY, "num": 2, "latent_shape": (3,)} | a
+        ),
+        {"prior": "variables", "key": "key", "num": "count", "latent_shape": "sizes"},
+    ),
+    "fit_gaussian": (lambda **a: latents.fit_gaussian(**a), {"z": "words"}),
+    "quantize": (lambda **a: latents.quantize(**{"z": Z} | a), {"quantizer": "variables"}),
+    "make_optimizer": (
+        lambda **a: training.make_optimizer(**a),
+        {"learning_rate": "weight", "weight_decay": "weight", "clip_norm": "positive", "epsilon": "positive"}
+        | {"schedule": "choice"},
+    ),
+    "init_state": (
+        lambda **a: training.init_state(
+            **{"model": trained("gon")["model"], "optimizer": training.make_optimizer(), "key": KEY} | a
+        ),
+        {"model": "model", "optimizer": "variables", "key": "key"},
+    ),
+    "gaussian": (lambda **a: gon_jax.gaussian(**a), {"scale": "positive"}),
+    "train": (
+        lambda **a: runs.train(**{"config": runs.Config(), "folder": "new"} | a),
+        {"config": "variables", "folder": "no path"},
+    ),
+    "load_run": (lambda **a: runs.load_run(**a), {"folder": "no path"}),
+    "resize": (lambda **a: data.resize(np.zeros((2, 8, 8, 1), np.uint8), **a), {"size": "count"}),
     "discretized_logistic_mixture": (
         lambda **a: gon_jax.discretized_logistic_mixture(**{"num_components": 2} | a),
         {"num_components": "count"},

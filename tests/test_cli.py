@@ -24,8 +24,7 @@ from gon_jax.checkpoints import Checkpoints
 from gon_jax.cli import commands, common, main
 from gon_jax.data.splits import draw_held_out
 from gon_jax.inference import decode_latents
-from gon_jax.runs import PRESETS, load_run
-from gon_jax.runs import training as run_training
+from gon_jax.runs import PRESETS, load_run, trainer
 from gon_jax.runs.config import DataConfig
 from gon_jax.runs.restoring import restore
 from gon_jax.runs.saved import read_config
@@ -222,7 +221,7 @@ def bad(place):
     ],
 )
 def test_bad_input_is_one_line_before_any_training(gon, place, bad, line, words, monkeypatch):
-    monkeypatch.setattr(run_training, "fit", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(trainer, "fit", lambda *_, **__: pytest.fail("trained"))
     before = files_in(place)
     run = "" if "--run" in line else "--run new"
     status, out, err = gon(f"{TINY} {run} {line}" if line.startswith("--") else line)
@@ -232,7 +231,7 @@ def test_bad_input_is_one_line_before_any_training(gon, place, bad, line, words,
 
 @pytest.mark.parametrize("line", ["evaluate tiny --output a.txt", "encode tiny --output a.txt", "sample tiny --num 0"])
 def test_the_output_is_checked_before_any_work(gon, monkeypatch, line):
-    monkeypatch.setattr(run_training, "load_run", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(trainer, "load_run", lambda *_: pytest.fail("loaded"))
     assert gon(line)[0] == 1
 
 
@@ -241,7 +240,7 @@ def test_a_diverged_training_and_a_lack_of_memory_are_one_line(gon, place, monke
     assert status == 1 and [line[:14] for line in err.splitlines() if "gon:" in line] == ["gon: expected "]
     assert "finite loss" in err and "Traceback" not in err and (place / "diverged" / "config.json").is_file()
     error = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 512000000000000 bytes.\nMore")
-    monkeypatch.setattr(run_training, "fit", lambda *_, **__: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(trainer, "fit", lambda *_, **__: (_ for _ in ()).throw(error))
     status, _, err = gon(f"{TINY} --run huge")
     last = err.splitlines()[-1]
     assert status == 1 and last.startswith("gon: out of memory, lower") and "Traceback" not in err
@@ -365,7 +364,7 @@ def no_cache():
 
 
 def test_a_second_training_compiles_nothing(gon, place, monkeypatch, no_cache):
-    monkeypatch.setattr(run_training, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(trainer, "draw", lambda *_, **__: None)
     monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
     seconds, programs = [], []
     for name in ("first", "second"):
@@ -483,8 +482,8 @@ def test_kill_and_ctrl_c_lose_nothing(tmp_path, monkeypatch):
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[-1] == step + 3
     monkeypatch.chdir(work)
-    monkeypatch.setattr(run_training, "draw", lambda *_, **__: None)
-    run_training.train(load_run(run).config.replace(num_steps=step + 3), "runs/b", progress=False)
+    monkeypatch.setattr(trainer, "draw", lambda *_, **__: None)
+    trainer.train(load_run(run).config.replace(num_steps=step + 3), "runs/b", progress=False)
     states = []
     for folder in (run, work / "runs" / "b"):
         loaded = load_run(folder, "last")

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from gon_jax.cli import main
-from gon_jax.runs import load_run, pictures
-from gon_jax.runs import training as run_training
+from gon_jax.runs import load_run, pictures, trainer
 from gon_jax.runs.pictures import draw
 
 TINY = (
@@ -40,7 +39,7 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(folder / ".cache")))
-        patch.setattr(run_training, "draw", lambda *_, **__: None)
+        patch.setattr(trainer, "draw", lambda *_, **__: None)
         for name, options in RUNS.items():
             assert main.main(shlex.split(f"{TINY} {options} --run {name}")) == 0
     return folder

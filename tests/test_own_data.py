@@ -24,8 +24,7 @@ from gon_jax.data import Reading, from_arrays, load
 from gon_jax.data.image_files import convert_picture, image_suffixes, open_picture
 from gon_jax.data.splits import class_numbers, draw_held_out, read_keys
 from gon_jax.metrics import evaluate
-from gon_jax.runs import Config, train
-from gon_jax.runs import training as run_training
+from gon_jax.runs import Config, train, trainer
 
 
 def pixels(*shape, seed=0):
@@ -925,8 +924,8 @@ def test_a_classifier_refuses_labels_of_any_part_before_training(tmp_path):
 
 def test_small_data_do_not_save_more_often_than_200_times(photos, monkeypatch):
     """An epoch of one step; here 10 stand for the 200."""
-    assert run_training.MAX_SAVES == 200
-    monkeypatch.setattr(run_training, "MAX_SAVES", 10)
+    assert trainer.MAX_SAVES == 200
+    monkeypatch.setattr(trainer, "MAX_SAVES", 10)
     config = Config().replace(dataset=str(photos), **TINY | {"num_steps": 100, "batch_size": 37})
     train(config, photos.parent / "run", progress=False, pictures=False)
     rows = (photos.parent / "run" / "metrics.jsonl").read_text().splitlines()

@@ -19,9 +19,8 @@ from gon_jax.data import Split
 from gon_jax.data.splits import pairs_of_labels, spread_indices
 from gon_jax.inference import reconstruct_dataset, sample
 from gon_jax.models import gon
-from gon_jax.runs import Config, load_run, train
+from gon_jax.runs import Config, load_run, train, trainer
 from gon_jax.runs import run as run_module
-from gon_jax.runs import training as run_training
 from gon_jax.runs.config import REGISTRIES, DataConfig, TrainingConfig
 from gon_jax.runs.folder import PICTURES
 from gon_jax.runs.model_configs import ModelConfig
@@ -55,7 +54,7 @@ def copied(finished, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Spend no time on pictures."""
-    monkeypatch.setattr(run_training, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(trainer, "draw", lambda *_, **__: None)
 
 
 def arrays_of(folder):
@@ -182,7 +181,7 @@ def test_the_best_is_that_by_the_models_own_metric(tmp_path, undrawn, known_metr
 def test_a_run_of_an_older_version_goes_on_by_the_squared_error(tmp_path, undrawn, known_metrics):
     options, folder = TINY | {"model": "classifier"}, tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_training, "selection_metric", lambda model: "squared_error")
+        patch.setattr(trainer, "selection_metric", lambda model: "squared_error")
         train(config(options), folder, progress=False)
     for path in [folder / "config.json", *folder.glob("checkpoints/*/config/metadata")]:
         values = json.loads(path.read_text())

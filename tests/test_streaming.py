@@ -565,3 +565,15 @@ def test_what_is_no_batch_is_refused(batches, options, words):
 def test_latents_of_training_examples_need_the_examples():
     with pytest.raises(ValueError, match="a latent for each example, got an iterator"):
         fit(glo(mlp_decoder(IMAGES.shape[1:], (2,), hidden_dim=4)), iter([IMAGES[:4]]), 3, jax.random.key(0))
+
+
+def test_a_classifier_is_trained_on_batches_with_labels():
+    model = gon_classifier(mlp_decoder(IMAGES.shape[1:], (2,), hidden_dim=4), 4)
+    key = jax.random.key(0)
+    index = np.asarray(epoch_order(order_key(init_state(tiny(), make_optimizer(), key).key), 0, 20, 4))
+    batches = ({"x": IMAGES[i], "y": LABELS[i].astype(np.int64)} for i in index)
+    ours = fit(model, batches, 5, key, progress=False)
+    expected = fit(model, {"x": IMAGES, "y": LABELS}, 5, key, batch_size=4, progress=False)
+    assert ours.history == expected.history
+    with pytest.raises(ValueError, match='labels "y" from 0 to 3'):
+        fit(model, iter([{"x": IMAGES[:4], "y": np.array([0, 1, 2, 4])}]), 1, key, progress=False)

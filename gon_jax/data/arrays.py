@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gon_jax.arguments import check_count
+
 __all__ = ["KINDS", "READING", "Framing", "Kind", "OnError", "Reading", "check_data", "check_images", "check_size"]
 __all__ += ["check_reading", "convert_data", "frame", "kind_of", "name_axes", "resize"]
 
@@ -300,9 +302,7 @@ def check_images(images: Any) -> np.ndarray:
 
 def check_size(size: int) -> int:
     """Return `size` as an int, or raise ValueError if it is not a positive whole number."""
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise ValueError(f"expected an image size in pixels, a positive int, got {size!r}")
-    return int(size)
+    return check_count("image size in pixels", size)
 
 
 def resize(images: np.ndarray, size: int, framing: Framing | None = None) -> np.ndarray:

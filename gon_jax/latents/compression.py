@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gon_jax.arguments import check_count
+from gon_jax.arguments import check_count, check_kind
 
 __all__ = ["Quantizer", "dequantize", "fit_quantizer", "quantize"]
 
@@ -48,6 +48,7 @@ def quantize(quantizer: Quantizer, z: ArrayLike) -> np.ndarray:
     >>> quantize(Quantizer(np.zeros(1), np.ones(1), bits=2), [[0.0], [0.3], [1.0], [7.0]]).tolist()
     [[0], [1], [3], [3]]
     """
+    check_kind("quantizer", quantizer, Quantizer, "fit_quantizer(z_train, bits) makes one")
     low, high, bits = quantizer
     z = np.asarray(z, np.float64)
     if z.shape[1:] != low.shape or not np.isfinite(z).all():

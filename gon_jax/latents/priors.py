@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gon_jax.arguments import as_array, check_count, check_key, check_sizes, shown
 from gon_jax.latents.statistics import _flatten
 
 __all__ = ["Gaussian", "Mixture", "fit_gaussian", "fit_mixture", "sample_prior"]
@@ -38,7 +39,7 @@ def fit_gaussian(z: jax.Array) -> Gaussian:
     >>> prior.mean, jnp.diag(prior.chol).round(2)
     (Array([3., 1.], dtype=float32), Array([3., 0.], dtype=float32))
     """
-    z = jnp.asarray(z)
+    z = as_array("z", z)
     if z.ndim < 2 or not z.size:
         raise ValueError(f"expected latents [N, *latent] with N >= 1, got shape {z.shape}")
     z = z.reshape(len(z), -1)
@@ -87,6 +88,10 @@ def sample_prior(prior: Gaussian | Mixture, key: jax.Array, num: int, latent_sha
     >>> sample_prior(prior, jax.random.key(0), 5, (2, 2)).shape
     (5, 2, 2)
     """
+    if not isinstance(prior, Gaussian | Mixture):
+        raise TypeError(f"expected prior, a Gaussian or a Mixture, got {shown(prior)}: fit_gaussian(z) makes one")
+    check_key(key)
+    num, latent_shape = check_count("num", num), check_sizes("latent_shape", latent_shape)
     k = prior[-1].shape[-1]
     if np.prod(latent_shape, dtype=int) != k:
         cause = "the prior was probably fitted to another model's latents"

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gon_jax.arguments import check_count, check_number
+from gon_jax.arguments import as_array, check_count, check_number
 from gon_jax.latents.statistics import _flatten
 
 __all__ = ["principal_directions", "traversal"]
@@ -29,7 +29,7 @@ def traversal(z: ArrayLike, direction: int | ArrayLike, num_points: int = 9, spa
            [ 1.,  5.],
            [ 3.,  5.]], dtype=float32)
     """
-    z = jnp.asarray(z)
+    z = as_array("z", z)
     num_points = check_count("num_points", num_points, 2, remedy="the two ends are among them")
     check_number("span", span)
     if isinstance(direction, int):
@@ -37,7 +37,7 @@ def traversal(z: ArrayLike, direction: int | ArrayLike, num_points: int = 9, spa
             raise ValueError(f"expected an entry from 0 to {z.size - 1} as direction, got {direction}")
         v = jnp.zeros(z.size, z.dtype).at[direction].set(1).reshape(z.shape)
     else:
-        v = jnp.asarray(direction, z.dtype)
+        v = as_array("direction", direction).astype(z.dtype)
     if v.shape != z.shape:
         raise ValueError(f"expected a direction of the latent's shape {z.shape}, got {v.shape}: is z a batch? use vmap")
     t = jnp.linspace(-span, span, num_points, dtype=z.dtype).reshape(-1, *[1] * z.ndim)

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_number
 from gon_jax.likelihoods.likelihood import Likelihood, bounded_log_scale, parts
 
 __all__ = ["bernoulli", "continuous_bernoulli", "gaussian", "gaussian_scale", "log_sinhc", "squared_error"]
@@ -40,8 +41,7 @@ def gaussian(scale: float) -> Likelihood:
     >>> round(float(nats[0]), 4)  # 2 (log 0.5 + log(2 pi) / 2)
     0.4516
     """
-    if not 0 < scale < math.inf:
-        raise ValueError(f"expected a positive standard deviation, got scale={scale!r}")
+    check_number("scale", scale, above=0, remedy="it is a standard deviation")
     constant = math.log(scale) + 0.5 * math.log(2 * math.pi)
     return Likelihood(
         "gaussian",

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from gon_jax.runs.planning import plan, planned, steps_within
     from gon_jax.runs.presets import PRESETS
     from gon_jax.runs.run import Run, load_run
-    from gon_jax.runs.training import train
+    from gon_jax.runs.trainer import train
 
-_MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "training"}
+_MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "trainer"}
 _MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "planning") | dict.fromkeys(
     ("MINUTES", "suited"), "defaults"
 )

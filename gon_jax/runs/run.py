@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gon_jax.arguments import check_kind
 from gon_jax.base import Model, Variables
 from gon_jax.data import Dataset, describe_change, fingerprint, load
 from gon_jax.data.arrays import Kind, kind_of
@@ -129,6 +130,7 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
         FileNotFoundError: if there is no run, or no checkpoint yet.
         ValueError: if the checkpoint is of another model than the configuration.
     """
+    check_kind("folder", folder, str | os.PathLike, "the place of a run")
     folder = Path(folder)
     saved = read_config(folder)
     model = saved.config.build(saved.data_shape)

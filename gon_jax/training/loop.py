@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from tqdm.auto import tqdm
 
-from gon_jax.arguments import check_count, check_key, check_number, shown
+from gon_jax.arguments import check_count, check_key, check_number
 from gon_jax.base import Model, Variables
 from gon_jax.data.sources import num_bytes
 from gon_jax.data.splits import spread_indices
@@ -21,7 +21,7 @@ from gon_jax.metrics import check_labels, evaluate, selection_metric
 from gon_jax.progress import busy
 from gon_jax.training.devices import place, placement_of
 from gon_jax.training.resident import Resident
-from gon_jax.training.state import TrainState, check_size, init_state, make_optimizer
+from gon_jax.training.state import TrainState, check_optimizer, check_size, init_state, make_optimizer
 from gon_jax.training.streaming import Stream, check_batches, fits_in_memory, like, read_batches
 
 __all__ = ["FitResult", "NonFiniteLossError", "Report", "fit"]
@@ -156,8 +156,9 @@ def fit(
             f'expected labels of the validation data as "y", got {", ".join(validation)}; a classifier is judged by '
             'its accuracy: give validation={"x": ..., "y": ...}'
         )
-    data = _with_labels(model, data)
-    validation = None if validation is None else _with_labels(model, validation)
+    with_labels = _label_check(model)
+    data = with_labels(data)
+    validation = None if validation is None else with_labels(validation)
     if given is None:
         num_examples = len(data["x"])
         allowed: dict[str, Any] = {"most": num_examples, "remedy": f"there are {num_examples} examples"}
@@ -176,8 +177,8 @@ def fit(
     for name, decay in {"ema_decay": ema_decay, "stats_decay": stats_decay}.items():
         check_number(name, decay, least=0, below=1, remedy="at 1 an average stays what it begins with")
     for name, value in {"optimizer": optimizer, "latent_optimizer": latent_optimizer}.items():
-        if value is not None and not (hasattr(value, "init") and hasattr(value, "update")):
-            raise TypeError(f"expected {name} of optax, optax.adam(1e-3) say, got {shown(value)}")
+        if value is not None:
+            check_optimizer(name, value)
     optimizer = optimizer or make_optimizer()
     options: dict[str, Any] = {"ema_decay": ema_decay, "latent_optimizer": latent_optimizer}
     if state is not None:
@@ -264,21 +265,28 @@ def _given(model: Model, batches: Iterator[Any]) -> _Given:
             "expected data [N, ...] for a model with a latent for each example, got an iterator of batches, which does "
             "not say which examples they are"
         )
-    checked = check_batches(batches, lambda batch: _with_labels(model, data_dict(model, batch)))
+    with_labels = _label_check(model)
+    checked = check_batches(batches, lambda batch: with_labels(data_dict(model, batch)))
     if (first := next(checked, None)) is None:
         raise ValueError("expected at least one batch, got an iterator that has ended: make a new one")
     return _Given({name: a for name, a in first.items() if name != "index"}, itertools.chain([first], checked))
 
 
-def _with_labels(model: Model, data: dict[str, Any]) -> dict[str, Any]:
-    """Return data with labels as int32; refuse those that a classifier does not know: their loss is of no class."""
-    if model.capabilities.classify is None or "y" not in data:
-        return data
+def _label_check(model: Model) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a function of data that makes labels int32, and refuses those whose loss is of no class."""
+    if model.capabilities.classify is None:
+        return lambda data: data
     x = jax.ShapeDtypeStruct((1, *model.data_shape), jnp.float32)
     logits = jax.eval_shape(model.capabilities.classify, jax.eval_shape(model.init, jax.random.key(0)), x)
-    y = np.asarray(data["y"])
-    check_labels(y, logits.shape[-1])
-    return data | {"y": y.astype(np.int32)}
+
+    def with_labels(data):
+        if "y" not in data:
+            return data
+        y = np.asarray(data["y"])
+        check_labels(y, logits.shape[-1])
+        return data | {"y": y.astype(np.int32)}
+
+    return with_labels
 
 
 AT_ORIGIN = (

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gon_jax.arguments import check_choice, check_count, check_key, check_kind, check_number, shown
 from gon_jax.base import Model, Variables
 from gon_jax.memory import check_memory
 
@@ -56,7 +57,6 @@ class TrainState(NamedTuple):
         return Variables(self.params if self.ema is None else self.ema, self.stats)
 
 
-@cache
 def make_optimizer(
     learning_rate: float = 2e-4,
     *,
@@ -81,19 +81,31 @@ def make_optimizer(
         epsilon: Adam's. The authors' loss is a mean over H W pixels, ours a sum, so their 1e-8 is our 1e-8 H W.
 
     Raises:
-        ValueError: for an unknown schedule, or "cosine" without `num_steps`.
+        ValueError: for an unknown schedule, "cosine" without `num_steps`, or a number out of its range.
 
     >>> optimizer = make_optimizer(1e-3, schedule="cosine", num_steps=1000, warmup_steps=100, clip_norm=1.0)
     """
+    check_choice("schedule", schedule, ("constant", "cosine"))
+    check_number("learning_rate", learning_rate, least=0)
+    check_number("weight_decay", weight_decay, least=0)
+    check_number("epsilon", epsilon, above=0)
+    check_count("warmup_steps", warmup_steps, 0)
+    if num_steps is not None:
+        check_count("num_steps", num_steps)
+    if clip_norm is not None:
+        check_number("clip_norm", clip_norm, above=0)
+    return _adam(learning_rate, num_steps, schedule, warmup_steps, clip_norm, weight_decay, epsilon)
+
+
+@cache
+def _adam(learning_rate, num_steps, schedule, warmup_steps, clip_norm, weight_decay, epsilon):
     if schedule == "cosine":
         if num_steps is None:
             raise ValueError("expected num_steps for schedule 'cosine', got None; it is the length of the schedule")
         start = 0.0 if warmup_steps else learning_rate
         rate = optax.warmup_cosine_decay_schedule(start, learning_rate, warmup_steps, num_steps)
-    elif schedule == "constant":
-        rate = optax.linear_schedule(0.0, learning_rate, warmup_steps) if warmup_steps else learning_rate
     else:
-        raise ValueError(f"expected schedule 'constant' or 'cosine', got {schedule!r}")
+        rate = optax.linear_schedule(0.0, learning_rate, warmup_steps) if warmup_steps else learning_rate
     clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
     return optax.chain(clip, optax.adamw(rate, eps=epsilon, weight_decay=weight_decay))
 
@@ -121,6 +133,16 @@ def check_size(model: Model, num_examples: int = 0) -> None:
     check_memory(16 * num, what, "take a smaller latent_shape, base_channels or hidden_dim")
 
 
+def check_optimizer(name: str, optimizer: optax.GradientTransformation) -> None:
+    """Refuse what is no optimizer of optax.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise TypeError(f"expected {name} of optax, optax.adam(1e-3) say, got {shown(optimizer)}")
+
+
 def init_state(
     model: Model,
     optimizer: optax.GradientTransformation,
@@ -143,6 +165,9 @@ def init_state(
     Raises:
         ValueError: for such a model without `num_examples`.
     """
+    check_kind("model", model, Model, "gon_jax.gon(decoder) makes one")
+    check_optimizer("optimizer", optimizer)
+    check_key(key)
     init_key, train_key = jax.random.split(key)
     latents, init_latents = None, model.capabilities.init_latents
     if init_latents is not None:

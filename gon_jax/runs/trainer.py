@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 import gon_jax
+from gon_jax.arguments import check_kind
 from gon_jax.data import Dataset, fingerprint
 from gon_jax.data.sources import check_source
 from gon_jax.metrics import evaluate, selection_metric
@@ -72,6 +73,8 @@ def train(
         OSError: if what is to be read or written is damaged or cannot be; what was saved stays.
         NonFiniteLossError: if training diverged; the last good checkpoint is kept.
     """
+    check_kind("config", config, Config, "gon_jax.runs.Config().replace(dataset=...) makes one")
+    check_kind("folder", folder, str | os.PathLike, "the place of the run")
     folder, config = Path(folder), dataclasses.replace(config, data=config.data.absolute())
     check_free(folder)
     check_folder(folder, config, resume, overwrite)
