@@ -30,6 +30,7 @@ lint: $(VENV)/.test
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy --cache-dir .cache/mypy
+	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python --project pyproject.toml
 
 test-floor: ## the suite on the lowest versions we support, in a venv of its own
 	$(MAKE) test VENV=.venv-floor CONSTRAINTS=requirements-floor.txt
