@@ -21,10 +21,10 @@ train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pi
 	else $(RUN) $(GON) train gon-digits --run runs/gon-digits; fi
 
 test: $(VENV)/.test ## the suite, under 10 minutes on 2 cores
-	$(RUN) $(PYTEST) -n 2 --dist loadfile
+	$(RUN) $(PYTEST) -n 2 --dist loadgroup
 
 check: lint test ## the suite and what is slower: real data where GON_DATA_DIR has it, notebooks, minutes of training
-	$(RUN) $(PYTEST) -m slow -n 2 --dist loadfile
+	$(RUN) $(PYTEST) -m slow -n 2 --dist loadgroup
 
 lint: $(VENV)/.test
 	$(VENV)/bin/python -m ruff check .

@@ -31,6 +31,13 @@ def pytest_configure(config):
         os.environ["XLA_FLAGS"] = QUICK
 
 
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one worker, for what they share, but those that have a group of their own."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick(tmp_path_factory):
     """Compile fast, and each program once: shapes are small, and compiling is what takes long."""

@@ -94,12 +94,15 @@ def offline(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@notebooks
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=pytest.mark.xdist_group(p.stem)) for p in build.PATHS]
+)
 def test_runs_from_scratch(path, tmp_path, offline):
     run(path, tmp_path)  # real images where GON_DATA_DIR has them
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("without data")
 @pytest.mark.skipif("GON_DATA_DIR" not in os.environ, reason="the test above has run on digits")
 def test_runs_without_data(tmp_path, offline, monkeypatch):
     monkeypatch.delenv("GON_DATA_DIR")
