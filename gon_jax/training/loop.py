@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from tqdm.auto import tqdm
 
-from gon_jax.arguments import check_count, check_key, check_number
+from gon_jax.arguments import check_count, check_key, check_kind, check_number
 from gon_jax.base import Model, Variables
 from gon_jax.data.sources import num_bytes
 from gon_jax.data.splits import spread_indices
@@ -146,6 +146,7 @@ def fit(
     >>> int(result.state.step)
     2
     """
+    check_kind("model", model, Model, "gon_jax.gon(decoder) makes one")
     given = _given(model, data) if isinstance(data, Iterator) else None
     examples: Any = data if given is None else given.first
     data = data_dict(model, examples)
