@@ -281,7 +281,8 @@ def match(decoder: Decoder, likelihood: Likelihood) -> tuple[Decoder, tuple[int,
     for name in ("independent", "batch_statistics"):
         if not isinstance(getattr(decoder, name), bool):
             raise TypeError(f"expected {name} of True or False in a Decoder, got {getattr(decoder, name)!r}")
-    decoder = decoder._replace(latent_shape=check_sizes("latent_shape", decoder.latent_shape))
+    if (latent_shape := check_sizes("latent_shape", decoder.latent_shape)) != decoder.latent_shape:  # a list
+        decoder = decoder._replace(latent_shape=latent_shape)
     if decoder.batch_statistics and not decoder.independent:
         raise ValueError(
             "expected independent=True of a decoder with batch statistics, got False; say it if an example's output "

@@ -174,5 +174,5 @@ def test_mistakes():
         autoencoder(decoder, conv_encoder(**(SIZES | {"base_channels": 4}), tied=True))
     with pytest.raises(ValueError, match="latents"):
         autoencoder(decoder, EncoderNetwork(lambda w, x, stats=None: (x, None), lambda key: None, (3,)))
-    with pytest.raises(ValueError, match="norm one of"):
+    with pytest.raises(ValueError, match="expected norm 'batch', 'group' or 'none', got 'layer'"):
         conv_encoder(**SIZES, norm="layer")

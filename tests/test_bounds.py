@@ -214,7 +214,7 @@ def test_one_line_errors_before_any_work():
     gray = np.full((3, 2, 3, 1), 77, np.uint8)
     cases = [
         (record(None), IMAGES, {}, "without a bound"),
-        (model, IMAGES, {"num_samples": 0}, "at least one sample, got num_samples=0"),
+        (model, IMAGES, {"num_samples": 0}, "expected num_samples, a whole number of at least 1, got 0"),
         (model, IMAGES[:, :1], {}, r"expected images \[N, 2, 3, 1\]"),
         (model, IMAGES, {"evaluation": "train"}, "running"),
         (record(untouchable, squared_error), gray, {"bits": True}, "normalized likelihood .* got squared_error"),

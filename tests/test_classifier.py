@@ -129,7 +129,7 @@ def test_accuracy_counts_every_image_once_and_refuses_what_is_wrong():
         jax.eval_shape(lambda: model.loss(model.init(jax.random.key(0)), {"x": jnp.zeros((5, 8, 8, 1))}, None)[0])
     with pytest.raises(ValueError, match="num_classes, a whole number of at least 2, got 1"):
         gon_classifier(conv((3,)), 1)
-    with pytest.raises(ValueError, match="reconstruction_weight of 0 or more"):
+    with pytest.raises(ValueError, match="reconstruction_weight, a number of at least 0"):
         gon_classifier(conv((3,)), 2, reconstruction_weight=-1.0)
 
 

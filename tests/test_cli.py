@@ -214,7 +214,7 @@ def bad(place):
         ("encode tiny --output out.npz --input nan.npy", "NaN"),
         ("interpolate absent", "expected a run in absent"),
         ("interpolate tiny --input tiny/loss.png", "an even number of them, got 1"),
-        ("interpolate tiny --num-points 1", "num_points of at least 2"),
+        ("interpolate tiny --num-points 1", "num_points, a whole number of at least 2, got 1"),
         ("sample tiny --output out.txt", "ends in .png or .npz"),
         ("sample tiny --num 0", "num of at least 1"),
         ("sample tiny --seed 99999999999999999999", "seed of 32 bits"),

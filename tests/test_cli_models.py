@@ -134,7 +134,10 @@ def test_latents_are_described(gon, place, run):
         ("train --dataset images.npz --num-points 3", "decoder of coordinates for num_points=3"),
         ("train --dataset images.npz --model vae --network siren", "network conv for a model with an encoder"),
         ("train --dataset images.npz --image-size None --network siren --latent-shape 2 2 1", "latent_shape k"),
-        ("train --dataset images.npz --image-size None --network siren --num-points 65", "num_points from 1 to 64"),
+        (
+            "train --dataset images.npz --image-size None --network siren --num-points 65",
+            "num_points, a whole number from 1 to 64, got 65",
+        ),
     ],
 )
 def test_mistakes_are_one_line(gon, place, line, words):

@@ -172,8 +172,8 @@ def test_resize_averages_over_four_when_it_shrinks_to_a_quarter():
     [
         (pixels(1, 8, 9, 1), 16, ["expected square images", "got 8x9", "crop or pad"]),
         (np.ones([1, 8, 8, 1]), 16, ["expected uint8 images [N, H, W, C], got float64 [1, 8, 8, 1]"]),
-        (pixels(1, 8, 8, 1), 0, ["positive int, got 0"]),
-        (pixels(1, 8, 8, 1), 16.0, ["positive int, got 16.0"]),
+        (pixels(1, 8, 8, 1), 0, ["image size in pixels, a whole number of at least 1, got 0"]),
+        (pixels(1, 8, 8, 1), 16.0, ["image size in pixels, a whole number of at least 1, got 16.0"]),
         (pixels(8, 8), 16, ["expected uint8 images [N, H, W, C], got uint8 [8, 8]"]),
     ],
 )
@@ -229,7 +229,7 @@ def test_load_refuses_an_unknown_name_or_size():
         data.load("fashion-mnist")
     with refuses("got 'xyz'"):
         data.load("xyz")
-    with refuses("positive int, got -3"):
+    with refuses("image size in pixels, a whole number of at least 1, got -3"):
         data.load("digits", image_size=-3)
 
 

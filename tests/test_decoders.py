@@ -128,7 +128,7 @@ def test_latents_of_2x2_are_encoded_by_the_definition(norm, x64, double):
         ({"latent_shape": (4, 8, 3)}, "latent_shape"),
         ({"latent_shape": (32, 32, 3)}, "latent_shape"),
         ({"latent_shape": (3, 3)}, "latent_shape"),
-        ({"norm": "layer"}, "batch, group, none"),
+        ({"norm": "layer"}, "'batch', 'group' or 'none', got 'layer'"),
         ({"activation": "relu6"}, "elu"),
         ({"output_activation": "softmax"}, "sigmoid"),
     ],

@@ -103,11 +103,12 @@ def test_mistakes():
         gon(decoder(), num_points=17)
     model = gon(conv_decoder((8, 8, 1), (3,), base_channels=2))
     with pytest.raises(ValueError, match="implicit"):
-        decode_at(model, None, np.zeros((1, 3)), grid(4, 4))
+        decode_at(model, model.init(jax.random.key(0)), np.zeros((1, 3)), grid(4, 4))
     with pytest.raises(ValueError, match="nothing is known"):
         gon(decoder()).capabilities.at(grid(SIZE, SIZE), jnp.zeros((SIZE, SIZE)))
     with pytest.raises(ValueError, match=r"1,000,000 examples \[1000, 1000, 1\] to fit into memory, got 8e\+03 GB"):
-        decode_at(gon(decoder()), None, np.zeros((1_000_000, 3)), np.broadcast_to(np.zeros(2), (1000, 1000, 2)))
+        variables = gon(decoder()).init(jax.random.key(0))
+        decode_at(gon(decoder()), variables, np.zeros((1_000_000, 3)), np.broadcast_to(np.zeros(2), (1000, 1000, 2)))
     model = gon(decoder())
     with pytest.raises(ValueError, match="expected"):
         decode_at(model, model.init(jax.random.key(0)), np.zeros((1, 3)), grid(4, 4, 4))

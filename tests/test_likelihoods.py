@@ -338,7 +338,7 @@ def test_scale_is_checked(scale):
 
 
 def test_number_of_components_is_checked():
-    with pytest.raises(ValueError, match="num_components=0"):
+    with pytest.raises(ValueError, match="num_components, a whole number of at least 1, got 0"):
         discretized_logistic_mixture(0)
 
 
