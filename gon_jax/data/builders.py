@@ -168,7 +168,7 @@ class _Coil20(_Builder):
     URL = "http://www.cs.columbia.edu/CAVE/databases/SLAM_coil-20_coil-100/coil-20/"
     SHA256 = {"coil-20-proc.zip": "of pixels 7274cbacb79ea6c57340827c9f9301745a8e9b3173dea4aa828e00b49c42946c"}
     SHAPE = (128, 128, 1)
-    CLASSES: int = 20
+    CLASSES = 20
     MORE = {"angle": tfds.features.Scalar(np.int32)}  # in degrees
     NUM_ANGLES = 72
 
@@ -185,7 +185,7 @@ class _Coil20(_Builder):
         """Return the pictures by object and angle, uint8 `[20, 72, 128, 128]`."""
         with zipfile.ZipFile(path) as archive:
             members = {member.rpartition("/")[2]: member for member in archive.namelist()}
-            shape = (self.CLASSES, self.NUM_ANGLES, *self.SHAPE[:2])
+            shape = (cast(int, self.CLASSES), self.NUM_ANGLES, *self.SHAPE[:2])
             files = [archive.read(members[f"obj{i + 1}__{j}.png"]) for i, j in np.ndindex(shape[:2])]
         return np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in files]).reshape(shape)
 
