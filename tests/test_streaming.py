@@ -554,6 +554,7 @@ def test_an_iterator_that_ends_early_ends_training_with_a_warning():
         ([IMAGES[:4].astype(int)], {}, "expected uint8 or floats"),
         ([IMAGES[:4, :2]], {}, "expected images"),
         ([IMAGES[:4] / np.float32(100)], {}, r"expected floats in \[0, 1\]"),
+        ([{"x": IMAGES[:4], "index": np.arange(4)}], {}, 'no array "index" in a batch'),
         ([IMAGES[:4]], {"batch_size": 8}, "expected batch_size, 4, got 8: that of the iterator's batches"),
     ],
 )
