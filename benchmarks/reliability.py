@@ -122,13 +122,18 @@ def kills(folder, num, rng):
 
 def killed_outputs(folder, num, rng):
     """Kill commands that write an output; it must be whole, or not there."""
-    counts, bad = Counter(), []
+    counts, bad, seconds = Counter(), [], {}
     for i in tqdm(range(num), "outputs"):
         words, output = [("encode", "z.npz"), ("sample", "s.npz"), ("evaluate", "e.json"), ("latents", "l.png")][i % 4]
+        if words not in seconds:
+            began = time.monotonic()
+            with start(folder, words, "runs/gon", "--output", output) as process:
+                process.communicate(timeout=600)
+            seconds[words] = time.monotonic() - began
         (folder / output).unlink(missing_ok=True)
         with start(folder, words, "runs/gon", "--output", output) as process:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(rng.uniform(0.5, 8))
+                process.wait(rng.uniform(0, 1.1 * seconds[words]))
             process.kill()
             process.communicate(timeout=60)
         counts[words] += 1
@@ -222,20 +227,7 @@ def damages(folder, num, rng):
 # -- command lines ---------------------------------------------------------------------------------------------------
 
 VALUES = ["0", "-1", "1", "3", "2.5", "nan", "inf", "-inf", "1e400", "99999999999999999999", "1000000000", "", " ", "a"]
-VALUES += [
-    "None",
-    "True",
-    "[1]",
-    "../..",
-    "/",
-    "/dev/null",
-    "images.npz",
-    "runs/gon",
-    "\u00e9",
-    "x" * 5000,
-    "a\nb",
-    "--",
-]
+VALUES += ["None", "True", "[1]", "../..", "/", "/dev/null", "images.npz", "runs/gon", "\u00e9", "x" * 5000, "a\nb", "--"]
 OPTIONS = {
     "train": "--num-steps --batch-size --latent-shape --base-channels --learning-rate --seed --image-size --dataset "
     "--num-validation --norm --model --likelihood --network --minutes --memory --value-range --background --run",
