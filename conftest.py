@@ -34,7 +34,7 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """Keep the tests of a file in one worker, for what they share, but those that have a group of their own."""
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
+        if item.get_closest_marker("xdist_group") is None and item.config.pluginmanager.hasplugin("xdist"):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
