@@ -127,6 +127,18 @@ def test_no_output_replaces_a_file_of_a_run(gon, place, line):
     assert contents(place) == before
 
 
+def test_a_file_beside_the_output_is_not_replaced_unasked(gon, place):
+    for name in ("notes.json", "notes.wav"):
+        (place / name).write_text("mine")
+    refuses(gon, "latents tiny --output notes.png", "got notes.png: notes.json is there already, and would be replaced")
+    refuses(gon, "sample tiny --output notes.png", "got notes.png: notes.wav is there already")
+    assert (place / "notes.json").read_text() == (place / "notes.wav").read_text() == "mine"
+    assert gon("evaluate tiny --output notes.json")[0] == 0  # which names it
+    assert gon("sample tiny --output samples.png")[0] == 0
+    (place / "samples.wav").write_text("of an earlier call")
+    assert gon("sample tiny --output samples.png")[0] == 0
+
+
 @pytest.mark.parametrize(
     "line", ["sample tiny", "sample tiny --output ./tiny/samples.png", "evaluate tiny --output a.json"]
 )

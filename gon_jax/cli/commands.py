@@ -16,6 +16,7 @@ from gon_jax import inference, plotting, runs
 from gon_jax._files import write_json
 from gon_jax.cli import latent_commands
 from gon_jax.cli.common import (
+    SIGNALS,
     Input,
     Num,
     Part,
@@ -189,7 +190,7 @@ def reconstruct(
         output: A .png, by default reconstructed.png in the run's folder; or an .npz (x, x_hat: float32 N H W C in
             0..1; squared_error: N).
     """
-    loaded, trained, output = open_run(run, output, "reconstructed.png", num=num, reads=input or ())
+    loaded, trained, output = open_run(run, output, "reconstructed.png", beside=SIGNALS, num=num, reads=input or ())
     examples = examples_of(loaded, input, split, num)
     images = examples.images
     sources, x = loaded.sources(images), np.asarray(to_unit(images))
@@ -233,7 +234,7 @@ def interpolate(
         num_points: Columns, along the sphere, the two ends included.
     """
     loaded, trained, output = open_run(
-        run, output, "interpolation.png", (".png",), num_pairs=num_pairs, reads=input or ()
+        run, output, "interpolation.png", (".png",), beside=SIGNALS, num_pairs=num_pairs, reads=input or ()
     )
     examples = examples_of(loaded, input)
     sources = loaded.sources(examples.images if input is not None else pairs_of_labels(examples, num_pairs))
@@ -254,7 +255,7 @@ def sample(
         num: How many; by default 64 images, or 6 of anything else.
         prior: The model's own, or Gaussians with full covariances; by default the model's, or a mixture.
     """
-    loaded, trained, output = open_run(run, output, "samples.png", num=num, seed=seed)
+    loaded, trained, output = open_run(run, output, "samples.png", beside=SIGNALS, num=num, seed=seed)
     key, num = jax.random.key(seed), num or num_shown(loaded.kind).samples
     own = loaded.model.capabilities.sample is not None and prior in (None, "model")
     sources = None if own else loaded.sources(loaded.dataset().train.images)

@@ -19,9 +19,9 @@ from gon_jax.data.folders import read_pictures
 from gon_jax.data.splits import spread_indices, take
 from gon_jax.runs.folder import part_of_a_run
 
-BESIDE = (".json", ".wav", ".gif")  # of files that some commands write beside a picture
+SIGNALS = (".wav", ".gif")  # of what some commands write beside a picture of sound or video
 
-__all__ = ["Input", "Num", "Part", "Picture", "PictureOrArray", "Prior", "RunFolder", "Seed"]
+__all__ = ["Input", "Num", "Part", "Picture", "PictureOrArray", "Prior", "RunFolder", "SIGNALS", "Seed"]
 __all__ += ["check_drawn", "examples_of", "open_run", "part_of_run", "save", "use_caches"]
 
 arg = tyro.conf.arg
@@ -45,6 +45,7 @@ def open_run(
     which: str = ...,
     seed: int = ...,
     reads: Iterable[str | None] = ...,
+    beside: tuple[str, ...] = ...,
     **counts: int | None,
 ) -> tuple[runs.Run, tuple[Model, Variables], Path]: ...
 
@@ -59,6 +60,7 @@ def open_run(
     which: str = ...,
     seed: int = ...,
     reads: Iterable[str | None] = ...,
+    beside: tuple[str, ...] = ...,
     **counts: int | None,
 ) -> tuple[runs.Run, tuple[Model, Variables], Path | None]: ...
 
@@ -72,6 +74,7 @@ def open_run(
     which: str = "best",
     seed: int = 0,
     reads: Iterable[str | None] = (),
+    beside: tuple[str, ...] = (),
     **counts: int | None,
 ) -> tuple[runs.Run, tuple[Model, Variables], Path | None]:
     """Return the run, its model and variables, and the file to write, once counts and file are known to be good.
@@ -83,6 +86,7 @@ def open_run(
         suffixes: of files that the command writes.
         which: checkpoint.
         reads: what else the command reads: inputs, another dataset.
+        beside: suffixes of files that it may write beside the output, under the same name.
         seed, **counts: numbers that the user gave.
     """
     for name, count in counts.items():
@@ -94,7 +98,7 @@ def open_run(
     if output is None:
         output = own
     elif own is None or os.path.realpath(output) != os.path.realpath(own):
-        _check_output(output, suffixes)
+        _check_output(output, suffixes, beside)
     use_caches(folder)
     run = runs.load_run(folder, which)
     if output is not None and output != own:
@@ -112,16 +116,21 @@ def _check_apart(output, data, reads):
             )
 
 
-def _check_output(output, suffixes):
-    """Refuse a file of another kind, one that cannot be written, and one that is, or has beside it, a run's own."""
+def _check_output(output, suffixes, beside):
+    """Refuse a file of another kind, one that cannot be written, and one that would replace a file unasked."""
     if output.suffix not in suffixes:
         raise ValueError(f"expected an output that ends in {' or '.join(suffixes)}, got {output}")
     place = next(parent for parent in output.absolute().parents if parent.exists())
     if output.is_dir() or not place.is_dir() or not os.access(place, os.W_OK):
         raise ValueError(f"expected an output in a folder that can be written to, got {output}; choose another")
-    for suffix in (output.suffix, *BESIDE):
+    for suffix in (output.suffix, ".json", *SIGNALS):
         if (own := part_of_a_run(output.with_suffix(suffix))) is not None:
             raise ValueError(f"expected an output that is not a run's own, got {output}, beside or in place of {own}")
+    for other in map(output.with_suffix, beside):
+        if other.exists() and not output.exists():  # both are there: an earlier result
+            raise ValueError(
+                f"expected an output of a new name, got {output}: {other} is there already, and would be replaced"
+            )
 
 
 def part_of_run(data: Any, split: str) -> Split:

@@ -41,7 +41,7 @@ def latents(run: RunFolder, output: Picture = None) -> int:
     """
     from gon_jax.runs.describe import describe_latents
 
-    loaded, trained, output = open_run(run, output, "latents.png", (".png",))
+    loaded, trained, output = open_run(run, output, "latents.png", (".png",), beside=(".json",))
     table, z, spectra = describe_latents(loaded, progress=True)
     print_table(table, max(map(len, table)), "{:.4g}")
     write_json(output.with_suffix(".json"), table)
