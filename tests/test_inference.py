@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gon_jax import inference
 from gon_jax.base import Capabilities, Model, Variables
 from gon_jax.coordinates import grid
 from gon_jax.data.degradations import hide
@@ -115,7 +114,7 @@ def test_where_there_is_no_such_encoder_the_model_encodes(monkeypatch):
     by_itself = able(model, freeze=None)
     assert frozen_encoder(by_itself, variables) is None
     np.testing.assert_allclose(encode_dataset(by_itself, variables, IMAGES), z, **options)
-    monkeypatch.setattr(inference, "MAX_MATRIX_SIZE", 64 * 3 - 1)
+    monkeypatch.setattr("gon_jax.inference.encode_decode.MAX_MATRIX_SIZE", 64 * 3 - 1)
     np.testing.assert_allclose(encode_dataset(able(model, freeze=untouchable), variables, IMAGES), z, **options)
 
 

@@ -408,7 +408,7 @@ def test_latents_and_samples_are_those_of_arrays(monkeypatch):
     model, source = MODELS["gon"](), Watched(IMAGES)
     variables = model.init(jax.random.key(0))
     np.testing.assert_array_equal(encode_dataset(model, variables, source), encode_dataset(model, variables, IMAGES))
-    monkeypatch.setattr("gon_jax.inference.MAX_PRIOR_LATENTS", 10)
+    monkeypatch.setattr("gon_jax.inference.tasks.MAX_PRIOR_LATENTS", 10)
     source.rows.clear()
     samples = sample(model, variables, source, 3, jax.random.key(0), prior="gaussian")
     np.testing.assert_array_equal(samples, sample(model, variables, IMAGES, 3, jax.random.key(0), prior="gaussian"))
@@ -554,7 +554,7 @@ def test_an_iterator_that_ends_early_ends_training_with_a_warning():
         ([IMAGES[:4].astype(int)], {}, "expected uint8 or floats"),
         ([IMAGES[:4, :2]], {}, "expected images"),
         ([IMAGES[:4] / np.float32(100)], {}, r"expected floats in \[0, 1\]"),
-        ([{"x": IMAGES[:4], "index": np.arange(4)}], {}, 'no array "index" in a batch'),
+        ([{"x": IMAGES[:4], "index": np.arange(4)}], {}, 'no array "index" in the data'),
         ([IMAGES[:4]], {"batch_size": 8}, "expected batch_size, 4, got 8: that of the iterator's batches"),
     ],
 )

@@ -171,7 +171,7 @@ def test_optimizer_options():
 
 
 def test_every_example_once_an_epoch():
-    data = {"x": IMAGES, "index": np.arange(20)}
+    data = {"x": IMAGES}
     options = {"optimizer": optax.sgd(1.0), "batch_size": 4, "report_every": 3, "progress": False}
     for num_steps, times in ((5, 1), (15, 3)):
         result = fit(counting_model(20), data, num_steps, jax.random.key(0), **options)
@@ -424,6 +424,7 @@ def test_a_second_derivative_that_is_not_finite_at_the_origin_is_not_hidden_by_t
         (IMAGES.astype(np.int32), {}, "uint8"),
         (IMAGES / 255 * np.nan, {}, "finite"),
         (IMAGES.astype(np.float32), {}, "0, 1"),
+        ({"x": IMAGES, "index": np.arange(20)}, {}, 'no array "index" in the data'),
         (IMAGES, {"batch_size": 21}, "batch_size, a whole number from 1 to 20, got 21"),
         (IMAGES, {"batch_size": 0}, "batch_size, a whole number from 1 to 20, got 0"),
         (IMAGES, {"num_steps": 0}, "num_steps, a whole number of at least 1, got 0"),

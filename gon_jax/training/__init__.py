@@ -3,7 +3,8 @@
 The loop is short on purpose: read it, and fork it where it doesn't do what you need.
 """
 
-from gon_jax.training.loop import FitResult, NonFiniteLossError, Report, fit
+from gon_jax.training.diagnosis import NonFiniteLossError
+from gon_jax.training.loop import FitResult, Report, fit
 from gon_jax.training.state import (
     LATENT_LEARNING_RATE,
     Latents,

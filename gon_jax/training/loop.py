@@ -1,30 +1,29 @@
 """`fit`, the loop around the steps: reports, validation, a progress bar."""
 
-import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from tqdm.auto import tqdm
 
-from gon_jax.arguments import check_count, check_key, check_kind, check_number
-from gon_jax.base import Model, Variables
+from gon_jax.arguments import check_count, check_key, check_number
+from gon_jax.base import Model
 from gon_jax.data.sources import num_bytes
-from gon_jax.data.splits import spread_indices
-from gon_jax.inference import Data, data_dict, encode_batch
-from gon_jax.metrics import check_labels, evaluate, selection_metric
+from gon_jax.inference import Data
+from gon_jax.metrics import evaluate, selection_metric
 from gon_jax.progress import busy
 from gon_jax.training.devices import place, placement_of
+from gon_jax.training.diagnosis import check_finite, check_latents, check_state
+from gon_jax.training.given import check_given
 from gon_jax.training.resident import Resident
 from gon_jax.training.state import TrainState, check_optimizer, check_size, init_state, make_optimizer
-from gon_jax.training.streaming import Stream, check_batches, fits_in_memory, like, read_batches
+from gon_jax.training.streaming import Stream, fits_in_memory, like, read_batches
 
-__all__ = ["FitResult", "NonFiniteLossError", "Report", "fit"]
+__all__ = ["FitResult", "Report", "fit"]
 
 
 class Report(NamedTuple):
@@ -68,10 +67,6 @@ class FitResult(NamedTuple):
     seconds_compile: float
     interrupted: bool
     seconds_waiting: float = 0.0
-
-
-class NonFiniteLossError(FloatingPointError):
-    """A latent, the loss or a parameter is infinite or not a number; the steps since the last report are lost."""
 
 
 def fit(
@@ -146,35 +141,14 @@ def fit(
     >>> int(result.state.step)
     2
     """
-    check_kind("model", model, Model, "gon_jax.gon(decoder) makes one")
-    given = _given(model, data) if isinstance(data, Iterator) else None
-    examples: Any = data if given is None else given.first
-    data = data_dict(model, examples)
-    validation = None if validation is None else data_dict(model, validation)
-    metric = selection_metric(model)
-    if validation is not None and metric == "accuracy" and "y" not in validation:
-        raise ValueError(
-            f'expected labels of the validation data as "y", got {", ".join(validation)}; a classifier is judged by '
-            'its accuracy: give validation={"x": ..., "y": ...}'
-        )
-    with_labels = _label_check(model)
-    data = with_labels(data)
-    validation = None if validation is None else with_labels(validation)
-    if given is None:
-        num_examples = len(data["x"])
-        allowed: dict[str, Any] = {"most": num_examples, "remedy": f"there are {num_examples} examples"}
-        batch_size = check_count("batch_size", 64 if batch_size is None else batch_size, **allowed)
-    else:
-        num_examples = jax.process_count() * len(data["x"])
-        allowed = {"least": num_examples, "most": num_examples, "remedy": "that of the iterator's batches"}
-        batch_size = check_count("batch_size", num_examples if batch_size is None else batch_size, **allowed)
-    if validate_every is None:
-        validate_every = num_examples // batch_size if given is None else num_steps
-    counts = {"num_steps": num_steps, "validate_every": validate_every, "report_every": report_every}
+    data, batches, validation, num_examples, batch_size, every = check_given(
+        model, data, batch_size, validation, validate_every
+    )
+    validate_every, metric = every or check_count("num_steps", num_steps), selection_metric(model)
+    counts = {"num_steps": num_steps, "report_every": report_every}
     for name, count in (counts | {"num_threads": 1 if num_threads is None else num_threads}).items():
         check_count(name, count)
-    if memory_limit is not None:
-        check_count("memory_limit", memory_limit, 0)
+    check_count("memory_limit", 0 if memory_limit is None else memory_limit, 0)
     for name, decay in {"ema_decay": ema_decay, "stats_decay": stats_decay}.items():
         check_number(name, decay, least=0, below=1, remedy="at 1 an average stays what it begins with")
     for name, value in {"optimizer": optimizer, "latent_optimizer": latent_optimizer}.items():
@@ -183,7 +157,7 @@ def fit(
     optimizer = optimizer or make_optimizer()
     options: dict[str, Any] = {"ema_decay": ema_decay, "latent_optimizer": latent_optimizer}
     if state is not None:
-        _check_state(model, state, num_examples, ema_decay)
+        check_state(model, state, num_examples, ema_decay)
     elif key is not None:
         check_key(key)
         check_size(model, num_examples)
@@ -192,7 +166,7 @@ def fit(
     else:
         raise ValueError("expected a key (jax.random.key(0), say) or a state to continue from, got neither")
     if int(state.step) == 0:
-        _check_latents(model, state.params, data["x"])
+        check_latents(model, state.params, data["x"])
     step, placement = int(state.step), placement_of(batch_size, devices)
     state = state if placement is None else place(state, placement.whole)
 
@@ -203,13 +177,13 @@ def fit(
     cut: dict[str, Any] = {"first_step": step, "num_steps": num_steps}
     each: dict[str, Any] = {"most": report_every, "placement": placement}
     feed: Resident | Stream
-    if given is None and fits_in_memory(data, memory_limit):
-        feed = Resident(data, batch_size=batch_size, **each)
+    if batches is None and fits_in_memory(data, memory_limit):
+        feed, how = Resident(data, batch_size=batch_size, **each), "in memory"
     else:
-        batches = given.batches if given else read_batches(data, state.key, batch_size, num_threads=num_threads, **cut)
+        how = "in a batch" if batches else "read as needed"
+        batches = batches or read_batches(data, state.key, batch_size, num_threads=num_threads, **cut)
         feed = Stream(batches, like(data, batch_size // jax.process_count()), count_from=count_from, **cut, **each)
-    label = f"{sum(num_bytes(array) for array in data.values()) / 1e6:,.0f} MB"
-    label += " in memory" if isinstance(feed, Resident) else " read as needed" if given is None else " in a batch"
+    label = f"{sum(num_bytes(array) for array in data.values()) / 1e6:,.0f} MB {how}"
     options |= {"optimizer": optimizer, "stats_decay": stats_decay, "placement": placement}
     start = time.perf_counter()
     with busy("compile" if progress else None):
@@ -225,14 +199,7 @@ def fit(
             state, losses, finite = feed.steps(compiled, state, count)
             count = len(losses)
             seconds_training += time.perf_counter() - start
-            if not (finite and np.isfinite(losses).all()):
-                good = int(np.isfinite(losses).cumprod().sum())
-                what = f"the loss {losses[good]}" if good < count else "parameters that are not"
-                raise NonFiniteLossError(
-                    f"expected a finite loss and parameters, got {what} at step {step + min(good + 1, count)}; the "
-                    "likely cause is a learning rate or latent step size that is too large: lower it, or clip gradients"
-                    + (f"; or, since it is the first step, {AT_ORIGIN}" if step == 0 and good < 2 else "")
-                )
+            check_finite(losses, finite, step)
             step += count
             metrics = None
             if validation is not None and (step % validate_every == 0 or step == num_steps or feed.ended):
@@ -253,88 +220,5 @@ def fit(
     return FitResult(state, history, seconds_training, seconds_compile, step < num_steps, feed.seconds_waiting)
 
 
-class _Given(NamedTuple):
-    """Batches of a user: the first, and all of them."""
-
-    first: dict[str, Any]
-    batches: Iterator[dict[str, Any]]
-
-
-def _given(model: Model, batches: Iterator[Any]) -> _Given:
-    if model.capabilities.init_latents is not None:
-        raise ValueError(
-            "expected data [N, ...] for a model with a latent for each example, got an iterator of batches, which does "
-            "not say which examples they are"
-        )
-    with_labels = _label_check(model)
-    checked = check_batches(batches, lambda batch: with_labels(data_dict(model, batch)))
-    if (first := next(checked, None)) is None:
-        raise ValueError("expected at least one batch, got an iterator that has ended: make a new one")
-    return _Given({name: a for name, a in first.items() if name != "index"}, itertools.chain([first], checked))
-
-
-def _label_check(model: Model) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return a function of data that makes labels int32, and refuses those whose loss is of no class."""
-    if model.capabilities.classify is None:
-        return lambda data: data
-    x = jax.ShapeDtypeStruct((1, *model.data_shape), jnp.float32)
-    logits = jax.eval_shape(model.capabilities.classify, jax.eval_shape(model.init, jax.random.key(0)), x)
-
-    def with_labels(data):
-        if "y" not in data:
-            return data
-        y = np.asarray(data["y"])
-        check_labels(y, logits.shape[-1])
-        return data | {"y": y.astype(np.int32)}
-
-    return with_labels
-
-
-AT_ORIGIN = (
-    "a norm, a square root or a division in the decoder whose derivative at z = 0 is not finite: add a small constant "
-    "inside it"
-)
-
-
-def _check_latents(model, params, x):
-    """Refuse latents to start from that are not finite, and warn of those of a decoder that is flat at the origin."""
-    if model.capabilities.init_latents is not None:  # of the training data, and no gradients
-        return
-    x = np.asarray(x[spread_indices(len(x), 8)])
-    z = np.asarray(model.jit(encode_batch, quick=True)(Variables(params), None, x))
-    if not np.isfinite(z).all():
-        bad = z[~np.isfinite(z)][0]
-        raise NonFiniteLossError(f"expected finite latents to start from, got {bad}; the likely cause is {AT_ORIGIN}")
-    if (z == z[:1]).all() and (x != x[:1]).any():
-        warnings.warn(
-            "expected latents that depend on the data, got the same for all before the first step, and training may "
-            "never start; the likely cause is an activation with slope 0 at 0, such as jax.nn.relu under batch "
-            "normalization with a shift of 0, or a last layer that starts at 0: take activation 'relu' by name "
-            "(gon_jax.ops.activations.relu), 'elu', or start from other parameters",
-            stacklevel=3,
-        )
-
-
 def _init_state(model, key, *, optimizer, **options):
     return init_state(model, optimizer, key, **options)
-
-
-def _check_state(model, state, num_examples, ema_decay):
-    """Refuse a state that does not belong to these data and options, or is used up."""
-    if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in jax.tree.leaves(state)):
-        raise ValueError(
-            "expected a state that no call of fit was given before, got one that is used up (donated); take what the "
-            "last call returned"
-        )
-    if (state.ema is None) != (ema_decay == 0):
-        had = "none" if state.ema is None else "one"
-        raise ValueError(
-            f"expected a state with an average of the parameters where ema_decay is above 0 and none else, got {had} "
-            f"with ema_decay={ema_decay}; continue with the ema_decay that it was trained with"
-        )
-    num_latents = 0 if state.latents is None else len(state.latents.values)
-    if model.capabilities.init_latents is not None and num_latents != num_examples:
-        raise ValueError(
-            f"expected a state with a latent for each of the {num_examples} examples, got {num_latents}; continue with "
-            "the data that it was trained on"
-        )

@@ -115,13 +115,11 @@ def check_batches(batches: Iterator[Any], check: Callable[[Any], dict[str, Any]]
         check: `batch -> arrays by name`, which refuses what is no batch.
 
     Raises:
-        ValueError: for a batch of other shapes or types than the first, or with an array "index".
+        ValueError: for a batch of other shapes or types than the first.
     """
     first = None
     for i, given in enumerate(batches):
         batch = {name: np.asarray(a) for name, a in check(given).items()}
-        if "index" in batch:
-            raise ValueError('expected no array "index" in a batch, got one: rename it, training uses that name')
         kinds = {name: f"{a.dtype}{list(a.shape)}" for name, a in sorted(batch.items())}
         first = first or kinds
         if kinds != first:
