@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gon_jax.data.arrays import KINDS, Reading, check_data, convert_data, resize
+from gon_jax.data.arrays import KINDS, Reading, check_data, resize
+from gon_jax.data.conversion import convert_data
 from gon_jax.data.fingerprint import describe_change, fingerprint
 from gon_jax.data.splits import Dataset, Split, class_numbers, draw_held_out
 

@@ -692,11 +692,6 @@ def test_data_above_the_limit_stay_where_they_are_and_train_to_the_same(tmp_path
         np.testing.assert_allclose(losses[None], losses[1e-6], rtol=1e-6)
         sample = [gon_jax.load_run(f"{name}-{memory}").dataset().test.images[:3] for memory in (None, 1e-6)]
         np.testing.assert_array_equal(*sample)
-    with refuses("expected image_size=None or 8 for array.npy, which is not read into memory, got 16"):
-        load("array.npy", image_size=16, reading=Reading(memory_limit=1))
-    np.save("deep.npy", np.arange(60 * 64).reshape(60, 8, 8, 1))
-    with refuses("expected uint8 and no value_range", "got int64 (in deep.npy)"):
-        load("deep.npy", reading=Reading(memory_limit=1))
 
 
 def test_the_benchmark_of_the_chosen_options_and_its_table(tmp_path, monkeypatch):

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import math
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gon_jax._files import one_line
-from gon_jax.data.arrays import READING, ROUNDING, Kind, Reading, convert_data, name_axes
+from gon_jax.data.arrays import READING, ROUNDING, Kind, Reading
+from gon_jax.data.conversion import convert_data
 from gon_jax.data.image_files import from_pictures
-from gon_jax.data.sources import View, num_bytes, read_in_order
+from gon_jax.data.mapped_files import arrays_of, map_arrays, num_bytes_of, open_hdf5
+from gon_jax.data.sources import is_source, num_bytes
 from gon_jax.data.splits import Split, class_numbers, read_keys
 from gon_jax.memory import check_memory, memory_limit
 
@@ -37,13 +37,20 @@ class Parts(NamedTuple):
 def convert_parts(given: Mapping[str, tuple[Any, Any]], source: Any, reading: Reading = READING) -> Parts:
     """Return parts, `{name: (data, labels)}`, as `load` keeps them; see `convert_data` and `class_numbers`.
 
+    Sources are read into memory, unless together they are larger than the limit: then they stay sources.
+
     Raises:
         ValueError: as those two do; parts of different shapes or kinds; labels that are not one per example.
     """
     parts, kinds, notes = {}, {}, []
+    size = sum(num_bytes(data) for data, _ in given.values() if is_source(data))
+    if large := size > memory_limit(reading.memory_limit):
+        notes.append(f"{source}: {size / 1e9:.3g} GB, read as needed")
     for part, (data, _) in given.items():
         where = f"{source}, {part}" if part and len(given) > 1 else source
-        pictures = from_pictures(data, reading)
+        if is_source(data) and not large:
+            data = np.asarray(data)
+        pictures = data if is_source(data) else from_pictures(data, reading)
         choices = reading if pictures is data else reading._replace(value_range=None)  # which they have followed
         parts[part], kinds[part], more = convert_data(pictures, where, choices)
         notes += [note for note in more if note not in notes]
@@ -89,16 +96,18 @@ def read_arrays(path: Path, reading: Reading = READING) -> Parts:
         raise ValueError(f"expected a file of data, got {path}, which is none")
     if suffix in SOUND_SUFFIXES:
         return convert_parts({"": (read_sound(path)[0][None], None)}, path, reading)
-    if suffix == ".npy" and path.stat().st_size > memory_limit(reading.memory_limit):
-        return _as_source(path, reading)
     try:
-        size = {".csv": _size_of_csv, ".npy": _size_of_npy, ".npz": _size_of_npz}.get(suffix, _size_of_hdf5)(path)
-        check_memory(size, f"the arrays of {path}", "give a part of them, or convert them to .npy of uint8")
-        arrays = {".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}.get(suffix, _read_numpy)(path)
+        if suffix == ".csv":
+            check_memory(20 * path.stat().st_size, f"the table of {path}", "give a part of it, or convert it to .npy")
+            arrays = _read_csv(path)
+        elif num_bytes_of(path) > memory_limit(reading.memory_limit):
+            arrays = map_arrays(path, reading.memory_limit)
+        else:
+            arrays = _read_numpy(path) if suffix in (".npy", ".npz") else _read_hdf5(path)
     except ImportError:
         raise
     except Exception as error:  # NumPy, zipfile, csv and h5py raise many kinds for a damaged file
-        if "to fit into memory" in str(error):
+        if "to fit into memory" in str(error) or "not compressed" in str(error):
             raise
         raise ValueError(f"expected numbers in {path}, which cannot be read ({one_line(error)})") from error
     found, others = read_keys(arrays, path)
@@ -110,60 +119,6 @@ def read_arrays(path: Path, reading: Reading = READING) -> Parts:
     )
 
 
-def _as_source(path, reading):
-    """Return the examples of a `.npy` file of uint8 as a source: they stay in the file."""
-    try:
-        data, kind, notes = name_axes(np.load(path, mmap_mode="r"), reading.kind)
-    except ValueError as error:
-        raise ValueError(f"{' '.join(str(error).split())} (in {path})") from error
-    if reading.value_range is not None or data.dtype != np.uint8:  # others are converted, as a whole
-        raise ValueError(
-            f"expected uint8 and no value_range of data that are not read into memory, got {data.dtype} (in {path}): "
-            "convert the file, or give a higher memory_limit"
-        )
-    view = View(data)
-    if not any(rows.max() > 1 for _, rows in read_in_order(view)):
-        raise ValueError(f"expected integers in 0..255, got only 0 and 1 (in {path}): multiply by 255")
-    notes = [f"{path}: {num_bytes(data) / 1e9:.3g} GB, read as needed", *notes]
-    return Parts({"": Split(view)}, kind, None, notes)
-
-
-def _size_of_npy(path):
-    """Return how many bytes an array takes, by the header of its file, which must hold as many."""
-    with open(path, "rb") as file:
-        return _size_by_header(file, path.stat().st_size)
-
-
-def _size_of_npz(path):
-    with zipfile.ZipFile(path) as archive:
-        total = 0
-        for info in archive.infolist():
-            with archive.open(info) as file:
-                total += _size_by_header(file, info.file_size)
-    return total
-
-
-def _size_by_header(file, num_bytes):
-    major, _ = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    claimed = math.prod(shape) * dtype.itemsize
-    if claimed > num_bytes:
-        raise ValueError(
-            f"expected an array {list(shape)} of {claimed:,} bytes, got {num_bytes:,}: the file is damaged"
-        )
-    return claimed
-
-
-def _size_of_csv(path):
-    return 20 * path.stat().st_size  # as strings, then as numbers
-
-
-def _size_of_hdf5(path):
-    with _open_hdf5(path) as file:
-        return sum(math.prod(item.shape) * item.dtype.itemsize for item in _arrays_of(file).values())
-
-
 def _read_numpy(path):
     """Return the arrays of a file by name."""
     with open(path, "rb") as file:
@@ -172,28 +127,8 @@ def _read_numpy(path):
 
 
 def _read_hdf5(path):
-    with _open_hdf5(path) as file:
-        return {name: np.asarray(item[()]) for name, item in _arrays_of(file).items()}
-
-
-def _open_hdf5(path):
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(f"expected h5py to read {path}, got {error}: pip install h5py") from error
-    return h5py.File(path)
-
-
-def _arrays_of(file):
-    """Return the arrays of an HDF5 file by name, not read yet."""
-    arrays = {}
-
-    def keep(name, item):
-        if getattr(item, "shape", None) is not None:  # a group has none, and what is empty neither
-            arrays[name] = item
-
-    file.visititems(keep)
-    return arrays
+    with open_hdf5(path) as file:
+        return {name: np.asarray(item[()]) for name, item in arrays_of(file).items()}
 
 
 def _read_csv(path):

@@ -1,4 +1,4 @@
-"""Data as arrays: what is accepted, how the arrays of a file are converted, and the authors' resize."""
+"""Data as arrays: what is accepted, the choices where there is one, and the authors' resize."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,10 @@ import numpy as np
 
 from gon_jax.arguments import check_count
 
-__all__ = ["KINDS", "READING", "Framing", "Kind", "OnError", "Reading", "check_data", "check_images", "check_size"]
-__all__ += ["check_reading", "convert_data", "frame", "kind_of", "name_axes", "resize"]
+__all__ = ["KINDS", "READING", "Framing", "Kind", "OnError", "Reading", "check_data", "check_images", "check_range"]
+__all__ += ["check_reading", "check_size", "frame", "kind_of", "resize"]
 
 ROUNDING = 1e-5  # how far outside [0, 1] a float may be after a user's own arithmetic
-CHUNK = 2**24  # values that are converted at once: data larger than half the memory fit as bytes
-DARK = 64  # the largest byte of data that are probably of another range
-MIN_LEVELS = 16  # of the 256 that floats must reach, to be rounded to them
 
 Framing = Literal["crop", "pad", "stretch"]
 Kind = Literal["images", "audio", "voxels", "video", "table", "points"]
@@ -36,8 +33,8 @@ class Reading(NamedTuple):
             16 bits, (-4, 4) for standardized numbers. Data outside are refused.
         kind: what arrays hold, for shapes that several kinds have; a missing channel axis is added.
         on_error: "skip" damaged files among many, and count them; or "stop" at the first.
-        memory_limit: most bytes of examples to read into memory. Larger `.npy` files and folders of pictures are read
-            when examples are needed: `Split.images` is then a source. By default half of what is free.
+        memory_limit: most bytes of examples to read into memory. Examples of larger files, folders of pictures and
+            records are read when they are needed: `Split.images` is then a source. By default half of what is free.
     """
 
     framing: Framing = "crop"
@@ -108,13 +105,23 @@ def check_data(data: Any, data_shape: Sequence[int] | None = None) -> Any:
             f"expected finite values, got {bad.sum()} NaN or infinite ones in {bad.any(1).sum()} of "
             f"{len(data)} examples, first in number {bad.any(1).argmax()}: remove or repair them"
         )
+    check_range(low, high)
+    return data
+
+
+def check_range(low: float, high: float) -> None:
+    """Refuse floats whose least and largest value are not in [0, 1], but for rounding.
+
+    >>> check_range(0.0, 200.0)
+    Traceback (most recent call last):
+    ValueError: expected floats in [0, 1], got values from 0 to 200: divide by 255
+    """
     if low < -ROUNDING or high > 1 + ROUNDING:
         remedy = (
             "rescale with (x + 1) / 2" if max(-low, high) <= 1 + ROUNDING else "rescale them, without standardizing"
         )
         remedy = "divide by 255" if low >= 0 and high <= 255 else remedy
         raise ValueError(f"expected floats in [0, 1], got values from {low:.4g} to {high:.4g}: {remedy}")
-    return data
 
 
 def _check_shape(shape, data_shape=None):
@@ -141,71 +148,6 @@ def _check_shape(shape, data_shape=None):
     raise ValueError(f"expected {expected}, got {list(shape)}: {remedy}")
 
 
-def convert_data(data: Any, source: Any, reading: Reading = READING) -> tuple[np.ndarray, Kind, list[str]]:
-    """Return an array of a file or a loader as `load` keeps it, what it holds, and what was done, in words.
-
-    Images, voxels and films become uint8: floats in [0, 1] become round(255 x), booleans 0 and 255, and integers in
-    0..255 stay. Sound, tables and points keep floats as float32 in [0, 1], because 8 bits would be heard or felt. With
-    a `value_range` any numbers in it are mapped to [0, 1] first. A missing channel axis is added where it is certain
-    what the axes are.
-
-    Args:
-        data: `[N, ...]`, whatever `numpy.asarray` takes.
-        source: where it is from, for messages.
-        reading: choices; `kind` and `value_range` count here.
-
-    Raises:
-        ValueError: shapes that several kinds have and channels first; numbers of another range, integers that are all
-            0 or 1, floats that use so little of [0, 1] that 8 bits would lose them.
-
-    >>> data, kind, notes = convert_data(np.eye(5)[None].repeat(9, 0) > 0, "a.npy")
-    >>> data.shape, data.dtype.name, kind, notes
-    ((9, 5, 5, 1), 'uint8', 'images', ['channel axis added: [9, 5, 5] are gray images [9, 5, 5, 1]'])
-    """
-    try:
-        data = np.asarray(data)
-        data, kind, notes = name_axes(data.astype(data.dtype.newbyteorder("="), copy=False), reading.kind)
-        kept = _to_kept(data, kind, reading.value_range)
-        if data.dtype.kind in "iu" and kept.dtype == np.uint8 and reading.value_range is None and kept.max() <= DARK:
-            most, remedy = kept.max(), "where that is white, say so by value_range"
-            notes = [*notes, f"whole numbers only up to {most} of 255, almost black: {remedy} (0, {most})"]
-        return kept, kind, notes
-    except ValueError as error:
-        raise ValueError(f"{error} (in {source})") from None
-
-
-def name_axes(data: np.ndarray, kind: Kind | None) -> tuple[np.ndarray, Kind, list[str]]:
-    """Return data with a channel axis, what they hold, and what was done; refuse what may be one thing or another."""
-    shape = list(data.shape)
-    if 0 in shape:
-        raise ValueError(f"expected at least one example, got {shape}: the array is empty")
-    most = 2 if data.ndim == 3 else 4  # channels of sound, and of all else
-    last = data.ndim > 2 and shape[-1] <= most
-    if data.ndim > 2 and not last and shape[1] <= most and shape[-1] > 4 and kind not in ("table", "points"):
-        axes = ", ".join(map(str, (0, *range(2, data.ndim), 1)))
-        raise ValueError(f"expected channels last, got {shape}: it looks like channels first, use x.transpose({axes})")
-    if kind is not None:
-        if data.ndim == KINDS[kind]:
-            return data, kind, []
-        if data.ndim == KINDS[kind] - 1 and kind not in ("table", "points"):
-            return data[..., None], kind, [f"channel axis added: {shape} are {kind} {[*shape, 1]}"]
-        raise ValueError(f"expected {kind} of {KINDS[kind]} axes, the examples' among them, got {shape}: reshape them")
-    if data.ndim == 3 and shape[2] == 3 and shape[1] > 4:
-        raise ValueError(f"expected images, or points in space said by kind='points', got {shape}: say which (kind)")
-    if data.ndim == 3 and not last:
-        return data[..., None], "images", [f"channel axis added: {shape} are gray images {[*shape, 1]}"]
-    if data.ndim == 4 and not last:
-        if data.dtype == bool and shape[1] == shape[2] == shape[3]:
-            return data[..., None], "voxels", [f"channel axis added: {shape} are voxels {[*shape, 1]}"]
-        raise ValueError(
-            f"expected images of 1 to 4 channels, got {shape}: of more channels say kind='images'; without a channel "
-            "axis say what they are, kind='voxels' or 'video'"
-        )
-    if (found := kind_of(shape)) is None or (data.ndim == 5 and not last):
-        raise ValueError(f"expected images [N, H, W, C], got {shape}: reshape examples to {', '.join(KINDS)}")
-    return data, found, []
-
-
 def check_reading(reading: Reading) -> Reading:
     """Return choices unchanged, or say in one line what is wrong with them.
 
@@ -229,66 +171,6 @@ def check_reading(reading: Reading) -> Reading:
                 f"expected a background color, by name or as #rrggbb, got {reading.background!r}"
             ) from None
     return reading
-
-
-def _to_kept(data, kind, value_range):
-    if not (data.dtype == bool or any(jnp.issubdtype(data.dtype, real) for real in (jnp.integer, jnp.floating))):
-        raise ValueError(f"expected real numbers, got {data.dtype}: convert them with x.astype(float)")
-    exact = kind in ("audio", "table", "points")  # floats stay floats
-    if value_range is not None and data.dtype == bool:
-        raise ValueError("expected numbers for a value_range, got booleans, which are black and white: leave it out")
-    if value_range is not None:
-        return _scale(data, value_range, np.float32 if exact else np.uint8)
-    if data.dtype == bool:
-        return data.astype(np.uint8) * np.uint8(255)
-    if np.issubdtype(data.dtype, np.integer):
-        low, high = int(data.min()), int(data.max())
-        if low < 0 or high > 255:
-            raise ValueError(
-                f"expected integers in 0..255, got values from {low} to {high}: rescale to 8 bits, or say which values "
-                f"are black and white: value_range=({min(low, 0)}, {_full_scale(high)})"
-            )
-        if high == 1:
-            raise ValueError("expected integers in 0..255, got only 0 and 1: multiply by 255, or save them as booleans")
-        return data.astype(np.uint8, copy=False)
-    try:
-        check_data(data, data.shape[1:])
-    except ValueError as error:
-        if "got values from" not in str(error):
-            raise
-        low, high = float(data.min()), float(data.max())
-        raise ValueError(f"{error}, or say which values become 0 and 1: value_range=({low:.4g}, {high:.4g})") from None
-    if not exact:
-        low, high = float(data.min()), float(data.max())
-        if 0 < (high - low) * 255 < MIN_LEVELS:
-            raise ValueError(
-                f"expected floats that use [0, 1], got values from {low:.4g} to {high:.4g}, of which 8 bits would keep "
-                f"{round(high * 255) - round(low * 255) + 1} levels: rescale them, or say value_range=(0, {high:.4g})"
-            )
-    return _scale(data, (0.0, 1.0), np.float32 if exact else np.uint8)
-
-
-def _scale(data, value_range, dtype):
-    """Return data with two values mapped to 0 and 1 (as floats) or 0 and 255 (as bytes), a chunk at a time."""
-    low, high = value_range
-    scaled, step = np.empty(data.shape, dtype), max(1, CHUNK // max(1, data[:1].size))
-    for start in range(0, len(data), step):
-        unit = (np.asarray(data[start : start + step], np.float64) - low) / (high - low)
-        if not (unit.min() >= -ROUNDING and unit.max() <= 1 + ROUNDING):  # false of NaN too
-            got = f"{data.min():.6g} to {data.max():.6g}"
-            raise ValueError(f"expected values in value_range ({low:g}, {high:g}), got {got}: choose a larger one")
-        unit = unit.clip(0, 1)
-        scaled[start : start + step] = unit if dtype == np.float32 else np.rint(unit * 255)
-    return scaled
-
-
-def _full_scale(value):
-    """Return the largest number of 10, 12, 14, 16, ... bits that holds a value.
-
-    >>> _full_scale(900), _full_scale(4000), _full_scale(70000)
-    (1023, 4095, 4294967295)
-    """
-    return next((2**bits - 1 for bits in (8, 10, 12, 14, 16, 32) if value < 2**bits), 2**64 - 1)
 
 
 def check_images(images: Any) -> np.ndarray:

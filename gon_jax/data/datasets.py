@@ -1,4 +1,4 @@
-"""Datasets by name or path, whole, as arrays: the registry of names, and `load`."""
+"""Datasets by name or path: the registry of names, and `load`."""
 
 import difflib
 import os
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from gon_jax.data.array_files import ARRAY_SUFFIXES, Parts, convert_parts, read_arrays
-from gon_jax.data.arrays import READING, Reading, check_reading, check_size, resize
+from gon_jax.data.arrays import READING, Reading, check_reading, check_size
+from gon_jax.data.conversion import resized
 from gon_jax.data.folders import read_folder
-from gon_jax.data.sources import is_source
 from gon_jax.data.splits import Dataset, Split, draw_held_out, part_of, read_keys, take
 
 __all__ = ["DATASETS", "MIXED", "Dataset", "Loader", "Split", "from_arrays", "is_path", "load", "register", "unknown"]
@@ -72,7 +72,7 @@ def load(
     download: bool = True,
     reading: Reading = READING,
 ) -> Dataset:
-    """Load a dataset whole, in memory.
+    """Load a dataset: whole, in memory, or as sources where it is larger than `reading.memory_limit`.
 
     Parts that the data have are used: train, and test or validation or both. Where there is no test set, a tenth of
     the examples is drawn; validation examples are drawn from the training set on request. Draws are the same at every
@@ -227,12 +227,7 @@ def _divide(name, read, image_size, num_validation, reading, *, mixed=False):
         if height != width:
             notes.append(f"images of {height}x{width} were framed by {reading.framing!r}")
         if (height, width) != (image_size, image_size):
-            if is_source(parts["train"].images):
-                raise ValueError(
-                    f"expected image_size=None or {width} for {name}, which is not read into memory, got {image_size}: "
-                    "resize the file, or give a higher memory_limit"
-                )
-            parts = {p: s._replace(images=resize(s.images, image_size, reading.framing)) for p, s in parts.items()}
+            parts = {p: s._replace(images=resized(s.images, image_size, reading.framing)) for p, s in parts.items()}
     validation = parts.get("validation")
     return Dataset(str(name), parts["train"], validation, parts["test"], kind, read.class_names, tuple(notes))
 

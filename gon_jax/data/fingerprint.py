@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gon_jax.data.sources import is_source, read_in_order
 from gon_jax.data.splits import Dataset
 
 __all__ = ["describe_change", "fingerprint"]
@@ -61,8 +62,12 @@ def _list(values):
 
 
 def _crc(array):
-    """Return the CRC-32 of an array's values, little-endian, a few megabytes at a time."""
+    """Return the CRC-32 of the values of an array or a source, little-endian, a few megabytes at a time."""
     value = 0
+    if is_source(array):
+        for _, rows in read_in_order(array, "checksum"):
+            value = zlib.crc32(np.ascontiguousarray(rows).tobytes(), value)
+        return value
     step = max(1, 2**22 // max(1, np.asarray(array[:1]).nbytes))
     for start in range(0, len(array), step):
         value = zlib.crc32(np.ascontiguousarray(array[start : start + step]).tobytes(), value)

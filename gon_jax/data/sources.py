@@ -17,7 +17,18 @@ import numpy as np
 from gon_jax.data.arrays import _check_shape, check_data
 from gon_jax.memory import check_memory, memory_limit
 
-__all__ = ["Source", "View", "as_source", "check_source", "is_source", "num_bytes", "read", "read_in_order", "take"]
+__all__ = [
+    "Source",
+    "View",
+    "as_source",
+    "check_source",
+    "is_source",
+    "num_bytes",
+    "read",
+    "read_in_order",
+    "read_rows",
+]
+__all__ += ["take"]
 
 CHUNK = 256  # examples that a thread reads at once
 
@@ -71,9 +82,7 @@ class View:
             return self[np.array([index])][0]
         if isinstance(index, np.ndarray | list) and np.asarray(index).dtype == bool:
             index = np.flatnonzero(index)
-        rows = _read_rows(self.source, index if self.index is None else self.index[index]).astype(
-            self.dtype, copy=False
-        )
+        rows = read_rows(self.source, index if self.index is None else self.index[index]).astype(self.dtype, copy=False)
         floats = jax.dtypes.issubdtype(rows.dtype, np.floating) and len(rows)  # whole numbers are bytes or labels
         return check_data(rows, rows.shape[1:]) if floats else rows
 
@@ -184,13 +193,13 @@ def read_in_order(source: Source, progress: str | None = None) -> Iterator[tuple
     ):
         for first in range(0, num, CHUNK * num_threads):
             starts = range(first, min(first + CHUNK * num_threads, num), CHUNK)
-            chunks = threads.map(lambda start: _read_rows(source, slice(start, start + CHUNK)), starts)
+            chunks = threads.map(lambda start: read_rows(source, slice(start, start + CHUNK)), starts)
             for start, rows in zip(starts, chunks, strict=True):
                 yield start, rows
                 bar.update(len(rows))
 
 
-def _read_rows(source, index):
+def read_rows(source: Source, index: Any) -> np.ndarray:
     """Return examples as an array in memory; integers are read in ascending order, as some sources need it."""
     if isinstance(index, slice):
         rows = np.array(source[index])  # of a memory map, a slice is none in memory yet

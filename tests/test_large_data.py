@@ -1,0 +1,186 @@
+"""Data above the memory limit stay in their files, and are the same data: parts, labels, values, notes, training."""
+
+import json
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+
+import gon_jax
+from gon_jax.data import Reading, fingerprint, from_arrays, load
+from gon_jax.data.mapped_files import map_arrays
+from gon_jax.data.sources import View, is_source
+from gon_jax.runs import Config, train
+
+RNG = np.random.default_rng(0)
+READING = Reading()
+LARGE = Reading(memory_limit=1)  # whatever is larger than a byte stays where it is
+BYTES = RNG.integers(0, 256, (60, 8, 8, 3), np.uint8)
+LABELS = np.array(["cat", "dog", "fox"])[np.arange(60) % 3]
+TINY = {"latent_shape": (3,), "base_channels": 2, "num_steps": 4, "batch_size": 8, "image_size": None}
+
+
+def save_hdf5(path, arrays, **options):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            array = array.astype(object) if array.dtype.kind == "U" else array
+            file.create_dataset(name, data=array, **(options if array.ndim > 1 else {}))
+
+
+def save_npy(path, arrays):
+    np.save(path, arrays["images"])
+
+
+SAVE = {
+    ".npy": save_npy,
+    ".npz": lambda path, arrays: np.savez(path, **arrays),
+    ".h5": save_hdf5,
+    "_chunked.h5": lambda path, arrays: save_hdf5(path, arrays, chunks=True, compression="gzip"),
+}
+
+
+def both_ways(path, reading=READING, **options):
+    """Return the dataset in memory, and as sources, once all of their parts are found to be equal."""
+    options = {"num_validation": None} | options
+    whole, large = (
+        load(path, reading=reading, **options),
+        load(path, reading=reading._replace(memory_limit=1), **options),
+    )
+    assert whole[4:6] == large[4:6] and whole.parts().keys() == large.parts().keys()
+    for name, part in whole.parts().items():
+        other = large.parts()[name]
+        assert isinstance(part.images, np.ndarray) and is_source(other.images) and type(part.images) is np.ndarray
+        assert other.images.dtype == part.images.dtype and other.images.shape == part.images.shape
+        np.testing.assert_array_equal(other.images[:], part.images)
+        np.testing.assert_array_equal(other.images[np.array([1, 0])], part.images[[1, 0]])
+        np.testing.assert_array_equal(other.labels, part.labels)
+    assert fingerprint(large) == fingerprint(whole)
+    added = [note for note in large.notes if note not in whole.notes]
+    assert [note for note in large.notes if note in whole.notes] == list(whole.notes)
+    assert len(added) == 1 and added[0].startswith(f"{path}: ") and added[0].endswith(" GB, read as needed")
+    return whole, large
+
+
+@pytest.mark.parametrize("suffix", SAVE)
+def test_a_file_of_arrays_is_the_same_data_and_trains_to_the_same(suffix, tmp_path):
+    pytest.importorskip("grain")
+    path = tmp_path / f"a{suffix}"
+    SAVE[suffix](path, {"images": BYTES, "labels": LABELS})
+    whole, _ = both_ways(path)
+    if suffix != ".npy":
+        assert whole.class_names == ("cat", "dog", "fox")
+        assert np.bincount(whole.test.labels).tolist() == [2, 2, 2]  # of each class its share
+    both_ways(path, image_size=4)
+    both_ways(path, image_size=16)
+    results = {}
+    for memory in (None, 1e-6):
+        run = tmp_path / f"run{memory}"
+        summary = train(Config().replace(dataset=str(path), memory=memory, **TINY), run, progress=False, pictures=False)
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        results[memory] = [summary["test.squared_error"], summary["pca.squared_error"]]
+        results[memory] += [row[name] for row in rows for name in ("loss", "validation.squared_error") if name in row]
+        gon_jax.load_run(run).dataset()  # unchanged, by the fingerprint
+    np.testing.assert_allclose(results[None], results[1e-6], rtol=1e-6)
+
+
+CONVERTED = {
+    "gray": (BYTES[..., 0], {}),
+    "dark": (np.arange(60 * 64).reshape(60, 8, 8) % 17, {}),
+    "whole numbers": (BYTES.astype(np.int64), {}),
+    "other byte order": (BYTES.astype(">i2"), {}),
+    "booleans": (BYTES[..., 0] > 99, {}),
+    "floats": (BYTES / 255, {}),
+    "half": ((BYTES / 255).astype(np.float16), {}),
+    "16 bits": (BYTES.astype(np.uint16) * 257, {"value_range": (0, 65535)}),
+    "table": (np.linspace(0, 1, 300).reshape(60, 5), {}),
+    "standardized": (RNG.uniform(-3, 3, (60, 5)), {"value_range": (-4, 4)}),
+    "audio": (RNG.uniform(0, 1, (60, 50, 1)).astype(np.float32), {}),
+    "voxels": (BYTES[:, :3, :3, :] > 99, {"kind": "voxels"}),
+}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5"])
+def test_numbers_of_any_type_are_converted_as_they_are_read(name, suffix, tmp_path):
+    array, reading = CONVERTED[name]
+    SAVE[suffix](tmp_path / f"a{suffix}", {"images": array})
+    whole, large = both_ways(tmp_path / f"a{suffix}", Reading(**reading))
+    assert any("almost black" in note for note in large.notes) == (name == "dark")
+    assert whole.train.images.dtype == (np.float32 if array.ndim < 3 or name == "audio" else np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (BYTES > 200, None),
+        ((BYTES > 200).astype(np.uint8), "got only 0 and 1"),
+        (BYTES.astype(int) * 200, r"integers in 0..255, got values from 0 to 51000: .*value_range=\(0, 65535\)"),
+        (BYTES / 100, r"floats in \[0, 1\], got values from 0 to 2.55: divide by 255, or say .*\(0, 2.55\)"),
+        (BYTES / 2.55e5, r"floats that use \[0, 1\]"),
+        (BYTES.transpose(0, 3, 1, 2), "channels first"),
+        (np.where(np.arange(60)[:, None] == 41, np.nan, 0.5), "first in number 41"),
+        (BYTES[..., 0] * 1j, "expected real numbers, got complex128"),
+    ],
+)
+def test_what_is_refused_in_memory_is_refused_out_of_it(array, words, tmp_path):
+    np.save(tmp_path / "a.npy", array)
+    if words is None:
+        load(tmp_path / "a.npy", reading=LARGE)
+        return
+    for reading in (Reading(), LARGE):
+        with pytest.raises(ValueError, match=words) as error:
+            load(tmp_path / "a.npy", reading=reading)
+        assert str(error.value).endswith("a.npy)") and "\n" not in str(error.value)
+
+
+def test_parts_of_a_file_stay_apart(tmp_path):
+    arrays = {
+        "x_train": BYTES[:40],
+        "y_train": LABELS[:40],
+        "x_val": BYTES[40:50],
+        "x_test": BYTES[50:],
+        "seed": np.ones(3),
+    }
+    for suffix in (".npz", ".h5"):
+        SAVE[suffix](tmp_path / f"a{suffix}", arrays)
+        _, large = both_ways(tmp_path / f"a{suffix}")
+        np.testing.assert_array_equal(large.validation.images[:], BYTES[40:50])
+        assert f"{tmp_path / f'a{suffix}'}: left out, being neither data nor labels: seed [3]" in large.notes
+
+
+def test_members_of_an_npz_are_mapped_where_they_lie(tmp_path):
+    arrays = {"images": np.asfortranarray(BYTES), "labels": LABELS, "none": np.zeros((0, 3)), "one": np.float32(3)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    mapped = map_arrays(tmp_path / "a.npz")
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(mapped[name], array)
+    assert is_source(mapped["images"]) and isinstance(mapped["images"], np.memmap)
+    contents = bytearray((tmp_path / "a.npz").read_bytes())
+    contents[5000] ^= 1  # a pixel
+    (tmp_path / "a.npz").write_bytes(contents)
+    with pytest.raises(ValueError, match="BadZipFile: Bad CRC-32 for file 'images.npy'"):
+        load(tmp_path / "a.npz", reading=LARGE)
+
+
+def test_a_compressed_member_is_refused_with_the_remedy(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", images=BYTES)
+    with pytest.raises(ValueError, match=r"expected arrays that are not compressed.*a.npz: store them with"):
+        load(tmp_path / "a.npz", reading=LARGE)
+    np.savez(tmp_path / "b.npz", images=BYTES)
+    np.savez_compressed(tmp_path / "c.npz", labels=np.arange(60) % 3)
+    with zipfile.ZipFile(tmp_path / "b.npz", "a") as archive, zipfile.ZipFile(tmp_path / "c.npz") as other:
+        archive.writestr("labels.npy", other.read("labels.npy"), zipfile.ZIP_DEFLATED)
+    dataset = load(tmp_path / "b.npz", reading=Reading(memory_limit=1000))  # small enough to be read
+    assert is_source(dataset.train.images) and np.bincount(dataset.test.labels).tolist() == [2, 2, 2]
+
+
+def test_sources_at_hand_above_the_limit_stay_sources(tmp_path):
+    np.save(tmp_path / "a.npy", BYTES)
+    images = np.load(tmp_path / "a.npy", mmap_mode="r")
+    whole, large = from_arrays(images, LABELS), from_arrays(images, LABELS, reading=LARGE)
+    assert type(whole.train.images) is np.ndarray and isinstance(large.train.images, View)
+    assert fingerprint(whole) == fingerprint(large)
+    assert not isinstance(from_arrays(BYTES, reading=LARGE).train.images, View)  # it is in memory already
+    assert not isinstance(from_arrays(jax.numpy.asarray(BYTES), reading=LARGE).train.images, View)
