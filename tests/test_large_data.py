@@ -1,15 +1,18 @@
 """Data above the memory limit stay in their files, and are the same data: parts, labels, values, notes, training."""
 
+import io
 import json
 import zipfile
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import gon_jax
-from gon_jax.data import Reading, fingerprint, from_arrays, load
+from gon_jax.data import Reading, catalog, fingerprint, from_arrays, load
 from gon_jax.data.mapped_files import map_arrays
+from gon_jax.data.picture_sources import RecordSource
 from gon_jax.data.sources import View, is_source
 from gon_jax.runs import Config, train
 
@@ -184,3 +187,104 @@ def test_sources_at_hand_above_the_limit_stay_sources(tmp_path):
     assert fingerprint(whole) == fingerprint(large)
     assert not isinstance(from_arrays(BYTES, reading=LARGE).train.images, View)  # it is in memory already
     assert not isinstance(from_arrays(jax.numpy.asarray(BYTES), reading=LARGE).train.images, View)
+
+
+def save_pictures(folder, num=60, size=(8, 8)):
+    for i in range(num):
+        path = folder / "ab"[i % 2] / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (*size, 3), np.uint8)).save(path)
+
+
+def test_a_folder_of_pictures_of_one_size_needs_no_image_size(tmp_path):
+    save_pictures(tmp_path / "photos", size=(6, 8))
+    turned = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(8, 6))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "photos" / "a" / "turned.png", exif=exif)
+    frames = [Image.new("L", (8, 6), i) for i in range(3)]
+    frames[0].save(tmp_path / "photos" / "b" / "moving.gif", save_all=True, append_images=frames[1:])
+    for options in ({}, {"image_size": 4}):
+        whole, large = (load(tmp_path / "photos", num_validation=5, reading=r, **options) for r in (READING, LARGE))
+        for name, part in whole.parts().items():
+            assert isinstance(large.parts()[name].images, View)
+            np.testing.assert_array_equal(large.parts()[name].images[:], part.images)
+            np.testing.assert_array_equal(large.parts()[name].names, part.names)
+        assert fingerprint(whole) == fingerprint(large)
+        assert [note for note in large.notes if "of pixels, read as needed" not in note] == list(whole.notes)
+        assert any("1 of several frames" in note for note in whole.notes)
+    Image.new("RGB", (5, 5)).save(tmp_path / "photos" / "a" / "other.png")
+    for reading in (READING, LARGE):
+        with pytest.raises(ValueError, match=r"expected images of one size, got 5x5 .*other.png\) and 6x8 .*: pass"):
+            load(tmp_path / "photos", reading=reading)
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Return a way to prepare pictures, encoded, as a dataset of tensorflow-datasets with labels and two parts."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setenv("GON_DATA_DIR", str(tmp_path / "gon"))
+
+    def prepare(name, pictures, shape):
+        class Fake(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+            VERSION = tfds.core.Version("3.1.0")
+            url_infos = None
+
+            def _info(self):
+                features = {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(num_classes=3)}
+                return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+            def _split_generators(self, dl_manager):
+                examples = [{"image": picture, "label": i % 3} for i, picture in enumerate(pictures)]
+                return {"train": enumerate(examples[5:]), "test": enumerate(examples[:5]), "extra": enumerate(examples)}
+
+            _generate_examples = None
+
+        Fake.name = name
+        Fake(data_dir=tmp_path / "gon", file_format="array_record").download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
+        return tmp_path / "gon" / name / "3.1.0"
+
+    return prepare
+
+
+def encode(array, form="png"):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, form)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["tfds:pictures", "coil20"])
+def test_records_of_tensorflow_datasets_stay_in_their_files(name, prepared, monkeypatch):
+    pytest.importorskip("array_record")
+    monkeypatch.setattr(catalog, "NUM_EXAMPLES", {"coil20": (45, 5)})
+    folder = prepared(name.removeprefix("tfds:"), [encode(image) for image in BYTES[:50]], (8, 8, 3))
+    for size in (None, 4):
+        if name == "coil20":
+            both_ways(name, image_size=size)
+        else:
+            both_ways(name, image_size=size, num_validation=7)
+    (large,) = [load(name, reading=LARGE).train]
+    assert isinstance(large.images.source, RecordSource) and large.labels.shape == (45,)
+    records = next(folder.glob("*-train.array_record*"))
+    records.write_bytes(records.read_bytes()[:3000])
+    with pytest.raises(ValueError, match="cannot be read") as error:
+        load(name, reading=LARGE)
+    assert "\n" not in str(error.value)
+
+
+def test_choices_count_for_records_too(prepared):
+    """A transparent picture is not made opaque, and 16 bits are not cut off."""
+    pytest.importorskip("array_record")
+    clear = np.concatenate([BYTES[:20], np.full((20, 8, 8, 1), 0, np.uint8)], 3)
+    prepared("clear", [encode(image) for image in clear], (8, 8, 4))
+    with pytest.raises(ValueError, match=r"expected an opaque picture.*number 0 of clear/3.1.0/train"):
+        load("tfds:clear")
+    for limit in (None, 1):
+        dataset = load("tfds:clear", reading=Reading(background="white", memory_limit=limit))
+        assert (dataset.train.images[:] == 255).all() and dataset.train.images.shape == (15, 8, 8, 3)
+    wide = [encode(np.hstack([np.zeros((8, 8), np.uint8), np.full((8, 8), 200, np.uint8)]))] * 20
+    prepared("wide", wide, (8, 16, 1))
+    padded = load("tfds:wide", image_size=8, reading=Reading(framing="pad"))
+    assert (padded.train.images[0, 0] == 0).all() and padded.train.images[0, 4, 6, 0] == 200

@@ -4,10 +4,10 @@ They are read in the order of their records, shuffled once and the same on every
 """
 
 import functools
-import io
 import itertools
 import json
 import logging
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 
 from gon_jax._files import one_line
+from gon_jax.data.arrays import READING, Reading
 from gon_jax.data.datasets import DATASETS, register, unknown
-from gon_jax.data.image_files import convert_picture
+from gon_jax.data.picture_sources import RecordSource
+from gon_jax.data.sources import take
 from gon_jax.data.splits import part_of
+from gon_jax.memory import memory_limit
 
 __all__ = ["NUM_EXAMPLES", "locate", "missing", "prepare", "read", "read_any", "search_path"]
 
@@ -82,11 +85,13 @@ def prepare(name: str, data_dir: str | os.PathLike[str], manual_dir: str | os.Pa
     return folder
 
 
-def read(name: str, image_size: int | None = None, download: bool = True) -> list[tuple[np.ndarray, np.ndarray | None]]:
+def read(
+    name: str, image_size: int | None = None, download: bool = True, reading: Reading = READING
+) -> list[tuple[Any, np.ndarray | None]]:
     """Return `(images, labels)` of train and of test: uint8 `[N, H, W, C]`, int32 `[N]` or None, in record order.
 
-    Images that are not square are cut about the center and resized to `image_size` one by one, as they are read.
-    Raises as `load` does.
+    Images that are not square are framed and resized to `image_size` one by one, as they are read. Images above the
+    memory limit are sources. Raises as `load` does.
     """
     size = image_size if name in NOT_SQUARE else None
     if name in NOT_SQUARE and size is None:
@@ -94,7 +99,7 @@ def read(name: str, image_size: int | None = None, download: bool = True) -> lis
             f"expected an image_size for {name}, whose images are not square, got None: give one, such as image_size=64"
         )
     folder, splits = locate(name, download=download), zip(("train", "test"), NUM_EXAMPLES[name], strict=True)
-    return [_read_known(name, folder, split, num, size) for split, num in splits]
+    return [_read_known(name, folder, split, num, size, reading) for split, num in splits]
 
 
 for _name in NUM_EXAMPLES:
@@ -102,12 +107,14 @@ for _name in NUM_EXAMPLES:
 
 
 @register("tfds:", mixed=True)
-def read_any(name: str, image_size: int | None = None, download: bool = True) -> dict[str, tuple[np.ndarray, Any]]:
+def read_any(
+    name: str, image_size: int | None = None, download: bool = True, reading: Reading = READING
+) -> dict[str, tuple[Any, Any]]:
     """Return the parts of any dataset of images that tensorflow-datasets has prepared: `{part: (images, labels)}`.
 
     The image and the label are those of its supervised keys, or the first of their kind; labels are the names of their
-    classes. Splits are parts by their names; others are left out, with a warning. `download` is not used.
-    Raises as `load` does.
+    classes. Splits are parts by their names; others are left out, with a warning. Images above the memory limit are
+    sources. `download` is not used. Raises as `load` does.
     """
     tfds = _import_tfds()
     builder = tfds.builder_from_directory(_find_prepared(name) or _not_prepared(name))
@@ -122,7 +129,7 @@ def read_any(name: str, image_size: int | None = None, download: bool = True) ->
     parts = {split: part for split in builder.info.splits if (part := part_of(split))}
     if others := [split for split in builder.info.splits if split not in parts]:
         logging.getLogger(__name__).warning(f"{name}: left out, being neither train, validation nor test: {others}")
-    read = {part: _read_split(builder, split, image, label, image_size) for split, part in parts.items()}
+    read = {part: _read_split(builder, split, image, label, image_size, reading) for split, part in parts.items()}
     if label is not None and not all(class_name.isdecimal() for class_name in features[label].names):
         names = np.array(features[label].names)
         read = {part: (images, names[labels]) for part, (images, labels) in read.items()}
@@ -210,7 +217,7 @@ def _is_writable(folder):
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
-def _read_known(name, folder, split, num_wanted, size):
+def _read_known(name, folder, split, num_wanted, size, reading=READING):
     """Return images and labels of a split of one of `NUM_EXAMPLES`."""
     tfds = _import_tfds()
     try:
@@ -219,7 +226,7 @@ def _read_known(name, folder, split, num_wanted, size):
         label = next((key for key in ("label", "label_category") if key in features), None)
         source_split = split if split in splits else "validation"  # LSUN has no other
         most = num_wanted if name == "lsun/bedroom" else None
-        images, labels = _read_split(builder, source_split, "image", label, size, most)
+        images, labels = _read_split(builder, source_split, "image", label, size, reading, most)
     except Exception as error:  # array_record, tfds and Pillow each have their own
         raise ValueError(
             f"expected {name} {split} as dataset_info.json and features.json declare it in {folder}, which cannot be "
@@ -230,25 +237,30 @@ def _read_known(name, folder, split, num_wanted, size):
     return images, labels
 
 
-def _read_split(builder, split, image_key, label_key, size, most=None):
+def _read_split(builder, split, image_key, label_key, size, reading, most=None):
     """Return `(images, labels)` of a split in the order of its records, framed to `size` where that is not None."""
-    from PIL import Image
     from tqdm.auto import tqdm
 
     tfds = _import_tfds()
     features, num = builder.info.features, builder.info.splits[split].num_examples
     num = num if most is None else min(num, most)
     undecoded = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
-    source = builder.as_data_source(split, decoders=dict.fromkeys(undecoded, tfds.decode.SkipDecoding()))
+    records = builder.as_data_source(split, decoders=dict.fromkeys(undecoded, tfds.decode.SkipDecoding()))
     height, width, channels = features[image_key].shape
-    shape = (size, size, channels or 3) if size else (height, width, channels)
+    shape = (size or height, size or width, 1 if channels == 1 else 3)  # what is transparent gets a background
+    name = f"{builder.info.full_name}/{split}"
+    source = RecordSource(records, image_key, shape, reading, name=name, exact=size is None)
+    counts = [each.num_examples for split, each in builder.info.splits.items() if part_of(split)]
+    sizes = [min(count, most or count) for count in counts]
+    if math.prod(shape) * sum(sizes) > memory_limit(reading.memory_limit):  # of all parts
+        labels = source.column(label_key).astype(np.int32)[:num] if label_key else None
+        return take(source, slice(num)), labels
     images, labels = np.empty([num, *shape], np.uint8), np.empty([num], np.int32) if label_key else None
     chunks = (range(num)[start : start + CHUNK] for start in range(0, num, CHUNK))
-    examples = itertools.chain.from_iterable(source.__getitems__(chunk) for chunk in chunks)
+    examples = itertools.chain.from_iterable(records.__getitems__(chunk) for chunk in chunks)
     bar = tqdm(examples, f"read {builder.name} {split}", num, unit="image", leave=False, delay=2)
     for i, example in enumerate(bar):
-        picture = Image.open(io.BytesIO(example[image_key]))
-        images[i] = convert_picture(picture, shape[:2] if size else None, shape[2])
+        images[i] = source.decoded(example, i)
         if labels is not None:
             labels[i] = example[label_key]
     return images, labels

@@ -1,6 +1,7 @@
 """Datasets by name or path: the registry of names, and `load`."""
 
 import difflib
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,8 @@ def register(name: str, *, mixed: bool = False) -> Callable[[Loader], Loader]:
     `load` and the command then know the dataset by that name. The loader may ignore both arguments, which are those of
     `load`: what it returns is resized. It returns `[(data, labels), (data, labels)]` of train and of test, or one pair,
     of which a tenth becomes test, or a dict of such pairs for "train", "validation" and "test". Data are as in
-    `check_data`, or bool, or images without the channel axis; labels are integers or strings `[N]`, or None.
+    `check_data`, or bool, or images without the channel axis, or a source; labels are integers or strings `[N]`, or
+    None. A loader with a parameter `reading` is given that of `load`, to follow its choices itself.
 
     Args:
         name: a new one. One that ends in a colon is a prefix: the loader then takes the rest of the name first, as that
@@ -111,7 +113,8 @@ def load(
         raise ValueError("expected the name or the path of a dataset, got an empty one: a variable that is not set?")
     path = Path(name).expanduser()
     if (known := _known(name)) is not None:
-        parts = convert_parts(_call(known, str(name), image_size, download), name, reading)
+        given, rest = _call(known, str(name), image_size, download, reading)
+        parts = convert_parts(given, name, rest)
         if path.exists():
             parts.notes.append(f"the dataset {name} is meant, not the file or folder of that name: say ./{name} for it")
     elif path.is_dir():
@@ -261,10 +264,12 @@ def _known(name):
     return next((known for known in (name, str(name).partition(":")[0] + ":") if known in DATASETS), None)
 
 
-def _call(known, name, image_size, download):
-    """Return what a loader gives as a dict of pairs (data, labels)."""
-    rest = [name.removeprefix(known)] if known.endswith(":") else []
-    given = DATASETS[known](*rest, image_size, download)
+def _call(known, name, image_size, download, reading):
+    """Return what a loader gives as a dict of pairs (data, labels), and the choices that are left to be followed."""
+    first, more = [name.removeprefix(known)] if known.endswith(":") else [], {}
+    if "reading" in inspect.signature(DATASETS[known]).parameters:
+        more, reading = {"reading": reading}, reading._replace(value_range=None)
+    given = DATASETS[known](*first, image_size, download, **more)
     if not isinstance(given, Mapping):
         names = {1: ("",), 2: ("train", "test")}.get(len(given), ())
         given = dict(zip(names, given, strict=False))
@@ -278,7 +283,7 @@ def _call(known, name, image_size, download):
             f"expected one or two tuples (data, labels), or a dict of such for train, validation and test, from the "
             f"loader of {name}, got {got}: return those"
         )
-    return given
+    return given, reading
 
 
 @register("digits", mixed=True)

@@ -1,28 +1,20 @@
-"""A user's own folders: what is in them, which part and class each file is of, and their pictures read by threads."""
+"""A user's own folders: what is in them, which part and class each file is of, and what of it is read."""
 
-import io
 import os
-import zlib
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gon_jax._files import one_line
-from gon_jax.data.array_files import ARRAY_SUFFIXES, SOUND_SUFFIXES, read_arrays, read_sound
+from gon_jax.data.array_files import ARRAY_SUFFIXES, SOUND_SUFFIXES, read_arrays
 from gon_jax.data.arrays import READING, Reading, check_data
-from gon_jax.data.image_files import convert_picture, image_suffixes, is_gray, num_frames, open_picture
-from gon_jax.data.picture_sources import FileSource
-from gon_jax.data.sources import View, num_bytes
+from gon_jax.data.image_files import convert_picture, image_suffixes, open_picture
+from gon_jax.data.many_files import as_pictures, read_many, stack_pictures, stack_sounds, too_many
 from gon_jax.data.splits import Split, part_of, take
-from gon_jax.memory import memory_limit
 
 __all__ = ["Files", "find_files", "printable", "read_folder", "read_images", "read_pictures"]
-
-FEW = 3  # files that a note names
 
 
 class Files(NamedTuple):
@@ -115,7 +107,7 @@ def read_pictures(
     for source in sources:
         if source.is_dir() and suffixes:
             found = find_files(source, suffixes)
-            read, kept, _ = _read_many(found.paths, size, channels, reading, notes)
+            read, kept, _ = read_many(found.paths, size, channels, reading, notes)
             notes += _notes(source, len(kept), found.left_out)
         elif source.suffix.lower() in (*ARRAY_SUFFIXES, *SOUND_SUFFIXES):
             read, kept = [], []
@@ -135,7 +127,7 @@ def read_pictures(
                 f"are read from pictures; give a file of arrays ({' '.join(ARRAY_SUFFIXES)})"
             )
         arrays, names = arrays + read, names + [printable(Path(name)) for name in kept]
-    data = _stack(arrays, names, "pass data_shape=(H, W, C)") if pictures else np.stack(arrays)
+    data = stack_pictures(arrays, names, "pass data_shape=(H, W, C)") if pictures else np.stack(arrays)
     if not pictures:
         check_data(data, data_shape)
     return Split(data, None, np.array(names)), notes
@@ -175,11 +167,11 @@ def read_folder(
     empty = [name for name in _subfolders(path) if part_of(name) and parts and not any(p[0] == name for p in places)]
     if empty:
         raise ValueError(f"expected files in the parts of {path}, got none in {', '.join(empty)}: fill or remove them")
-    if size and found.paths[0].suffix.lower() not in SOUND_SUFFIXES and _too_many(files, size, reading):
-        data, kept, checksums = _as_source(files, size, reading, notes)
+    if found.paths[0].suffix.lower() not in SOUND_SUFFIXES and too_many(files, size, reading):
+        data, kept, checksums = as_pictures(files, size, reading, notes)
     else:
-        images, kept, checksums = _read_many(files, size, None, reading, notes)
-        data = _stack(images, kept, "pass image_size") if images[0].ndim == 3 else _stack_sounds(images, kept)
+        images, kept, checksums = read_many(files, size, None, reading, notes)
+        data = stack_pictures(images, kept, "pass image_size") if images[0].ndim == 3 else stack_sounds(images, kept)
     notes = _notes(path, len(kept), found.left_out) + notes
     below = [file.relative_to(path).parts[1 if parts else 0 : -1] for file in kept]
     classes = tuple(sorted({place[0] for place in below if place}))
@@ -225,102 +217,6 @@ def _parts(path, folders):
     return parts
 
 
-def _too_many(files, size, reading):
-    """Return whether pictures would take more memory than they may."""
-    return len(files) * size[0] * size[1] * 3 > memory_limit(reading.memory_limit)
-
-
-def _as_source(files, size, reading, notes):
-    """Return pictures as a source, which decodes them when needed; paths and checksums of those with a header."""
-    from PIL import Image
-    from tqdm.auto import tqdm
-
-    def look_at(path):
-        try:
-            contents = path.read_bytes()
-            with Image.open(io.BytesIO(contents)) as picture:
-                other = picture.width * size[0] != picture.height * size[1]
-                return is_gray(picture, reading), zlib.crc32(contents), other
-        except Exception as error:  # Pillow's plugins raise many kinds for a damaged file
-            if reading.on_error == "stop":
-                raise ValueError(f"expected an image, got {path}, which cannot be read ({one_line(error)})") from error
-            return None
-
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        bar = tqdm(threads.map(look_at, files), "look at files", len(files), leave=False, delay=2)
-        seen = dict(zip(files, bar, strict=True))
-    kept = {path: found for path, found in seen.items() if found}
-    if len(kept) < len(files):
-        notes.append(_damaged([path for path, found in seen.items() if not found]))
-    if framed := sum(other for *_, other in kept.values()):
-        notes.append(_framed(framed, reading))
-    gray = all(found[0] for found in kept.values())
-    source = FileSource([*kept], (*size, 1 if gray else 3), reading)
-    notes.append(f"{num_bytes(source) / 1e9:.3g} GB of pixels, read as needed")
-    return View(source), [*kept], np.array([checksum for _, checksum, _ in kept.values()], np.uint32)
-
-
-def _framed(num, reading):
-    return f"{num:,} of another aspect ratio, framed by {reading.framing!r}"
-
-
-def _damaged(paths):
-    some = ", ".join(map(str, paths[:FEW])) + (" ..." if len(paths) > FEW else "")
-    return f"{len(paths)} damaged, skipped: {some}"
-
-
-def _read_many(paths, size, channels, reading, notes):
-    """Return the arrays of many files, read by threads in order; paths and checksums of those that could be read."""
-    from tqdm.auto import tqdm
-
-    rates: dict[int, Path] = {}
-    framed: list[Path] = []
-    moving: list[Path] = []
-
-    def read(path):
-        contents = path.read_bytes()
-        if path.suffix.lower() in SOUND_SUFFIXES:
-            sound, rate = read_sound(path, contents)
-            rates.setdefault(rate, path)
-            return sound, zlib.crc32(contents)
-        picture = open_picture(contents, reading, path)
-        if num_frames(contents) > 1:
-            moving.append(path)
-        if size is not None and picture.width * size[0] != picture.height * size[1]:
-            framed.append(path)
-        return convert_picture(picture, size, channels, reading), zlib.crc32(contents)
-
-    arrays, kept, checksums, damaged = [], [], [], {}
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        futures = [threads.submit(read, path) for path in paths]
-        bar = tqdm(zip(paths, futures, strict=True), "read files", len(paths), leave=False, delay=2)
-        try:
-            for path, future in bar:
-                if (error := future.exception()) is None:
-                    array, checksum = future.result()
-                    arrays.append(array)
-                    kept.append(path)
-                    checksums.append(checksum)
-                elif reading.on_error == "stop" or "which cannot be read" not in str(error):
-                    raise error
-                else:
-                    damaged[path] = error
-        finally:  # an error, or Ctrl-C: what has not begun never does
-            threads.shutdown(wait=False, cancel_futures=True)
-    if not kept:
-        raise next(iter(damaged.values()))
-    if len(rates) > 1:
-        got = " and ".join(f"{rate} ({path})" for rate, path in sorted(rates.items()))
-        raise ValueError(f"expected one number of samples per second, got {got}: convert the sounds")
-    if framed:
-        notes.append(_framed(len(framed), reading))
-    if moving:
-        notes.append(f"{len(moving):,} of several frames, of which the first is read, such as {moving[0]}")
-    if damaged:
-        notes.append(_damaged([*damaged]))
-    return arrays, kept, np.array(checksums, np.uint32)
-
-
 def _convert_array(image, size, channels, reading):
     from PIL import Image
 
@@ -334,24 +230,3 @@ def _notes(source, num, left_out):
 
 def _count(counter):
     return ", ".join(f"{num:,} {why}" for why, num in counter.most_common())
-
-
-def _stack(images, places, remedy):
-    """Return one array `[N, H, W, C]`; gray images among colored ones get equal channels."""
-    sizes = {"{}x{}".format(*image.shape[:2]): place for image, place in zip(images[::-1], places[::-1], strict=True)}
-    if len(sizes) > 1:
-        got = " and ".join(f"{size} ({place})" for size, place in reversed(sizes.items()))
-        raise ValueError(f"expected images of one size, got {got}: {remedy}")
-    shape = images[0].shape[:2] + (max(image.shape[2] for image in images),)
-    stacked = np.empty((len(images), *shape), np.uint8)
-    for i, image in enumerate(images):
-        stacked[i] = image
-    return stacked
-
-
-def _stack_sounds(sounds, places):
-    for sound, place in zip(sounds, places, strict=True):
-        if sound.shape != sounds[0].shape:
-            got = f"{list(sounds[0].shape)} ({places[0]}) and {list(sound.shape)} ({place})"
-            raise ValueError(f"expected sounds of one length and number of channels, got {got}: cut or pad them")
-    return np.stack(sounds)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gon_jax._files import read_json, write_file, write_json
+from gon_jax._files import one_line, read_json, write_file, write_json
 from gon_jax.data.arrays import READING, Reading
 from gon_jax.data.image_files import convert_picture, open_picture
 from gon_jax.data.sources import CHUNK, read_in_order
@@ -43,7 +43,11 @@ class FileSource:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         places = range(len(self))[index] if isinstance(index, slice) else index
-        return _decode((self.paths[i] for i in places), len(places), self.shape[1:], self.reading)
+        rows = np.empty((len(places), *self.shape[1:]), np.uint8)
+        for row, place in zip(rows, places, strict=True):
+            picture = open_picture(self.paths[place], self.reading)
+            row[:] = convert_picture(picture, self.shape[1:3], self.shape[3], self.reading)
+        return rows
 
     def fingerprint(self) -> str:
         """Return what changes with the files (by name, size and time of change), their shape and the choices."""
@@ -62,7 +66,8 @@ class RecordSource:
             or whatever else has a length and `__getitems__(indices) -> [{key: bytes, ...}, ...]`.
         key: of the picture in a record, an encoded file.
         data_shape, reading: as for `FileSource`.
-        name: what identifies the records, such as name, version and split; of a `fingerprint`.
+        name: what identifies the records, such as name, version and split; of a `fingerprint`, and for messages.
+        exact: refuse pictures of another size, in place of resizing them.
     """
 
     dtype = np.dtype(np.uint8)
@@ -75,8 +80,9 @@ class RecordSource:
         reading: Reading = READING,
         *,
         name: str | None = None,
+        exact: bool = False,
     ):
-        self.records, self.key, self.reading, self.name = records, key, reading, name
+        self.records, self.key, self.reading, self.name, self.exact = records, key, reading, name, exact
         self.shape = (len(records), *data_shape)
 
     def __len__(self) -> int:
@@ -84,13 +90,33 @@ class RecordSource:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         places = range(len(self))[index] if isinstance(index, slice) else [int(i) for i in index]
-        examples = self.records.__getitems__(places)
-        return _decode((example[self.key] for example in examples), len(places), self.shape[1:], self.reading)
+        rows = np.empty((len(places), *self.shape[1:]), np.uint8)
+        for row, place, record in zip(rows, places, self._read(places), strict=True):
+            row[:] = self.decoded(record, place)
+        return rows
+
+    def decoded(self, record: Any, place: int) -> np.ndarray:
+        """Return the picture in a record; errors name it by its place."""
+        where = f"number {place} of {self.name or 'the records'}"
+        picture = open_picture(record[self.key], self.reading, where)
+        if self.exact and picture.size[::-1] != self.shape[1:3]:
+            got = "{1}x{0}".format(*picture.size)
+            raise ValueError(
+                f"expected pictures of {self.shape[1]}x{self.shape[2]}, got {got} in {where}: prepare anew"
+            )
+        return convert_picture(picture, self.shape[1:3], self.shape[3], self.reading)
 
     def column(self, key: str) -> np.ndarray:
         """Return what all records have under another key, such as their labels `[N]`."""
         chunks = (range(start, min(start + CHUNK, len(self))) for start in range(0, len(self), CHUNK))
-        return np.array([record[key] for chunk in chunks for record in self.records.__getitems__(chunk)])
+        return np.array([record[key] for chunk in chunks for record in self._read(chunk)])
+
+    def _read(self, places):
+        try:
+            return self.records.__getitems__(places)
+        except Exception as error:  # array_record and tfds each have their own
+            got = f"{self.name or 'some'} that cannot be read ({one_line(error)})"
+            raise ValueError(f"expected records, got {got}: prepare them anew") from error
 
     def fingerprint(self) -> str:
         """Return what changes with the name, the shape and the choices.
@@ -101,14 +127,6 @@ class RecordSource:
         if self.name is None:
             raise ValueError("expected a name of the records, got None: give RecordSource(..., name=...)")
         return hashlib.sha256(repr((self.name, self.key, self.shape, self.reading)).encode()).hexdigest()
-
-
-def _decode(pictures, num, data_shape, reading):
-    """Return pictures, paths or contents of files, as one array."""
-    decoded = np.empty((num, *data_shape), np.uint8)
-    for i, picture in enumerate(pictures):
-        decoded[i] = convert_picture(open_picture(picture, reading), data_shape[:2], data_shape[2], reading)
-    return decoded
 
 
 def cached(source: Any, path: str | os.PathLike[str], *, progress: str | None = None) -> np.ndarray:
