@@ -187,13 +187,24 @@ def at_origin(
 def jacobian_at(function: Callable[[jax.Array], jax.Array], origin: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return `function(origin)` `[...]` and its Jacobian `[*latent, ...]`, from one tangent per latent entry.
 
+    Raises:
+        TypeError: for a function with a derivative in reverse mode alone.
+
     >>> jacobian_at(lambda z: 3 * z, jnp.ones(2))[1]
     Array([[3., 0.],
            [0., 3.]], dtype=float32)
     """
     tangents = jnp.eye(origin.size, dtype=origin.dtype).reshape(origin.size, *origin.shape)
-    output, pushforward = jax.linearize(function, origin)
-    jacobian = jax.vmap(pushforward)(vary_like(tangents, origin))
+    try:
+        output, pushforward = jax.linearize(function, origin)
+        jacobian = jax.vmap(pushforward)(vary_like(tangents, origin))
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+        raise TypeError(
+            "expected a decoder with derivatives in forward mode, got one with a jax.custom_vjp function: take strategy "
+            '"pullback" or "definition", or write it as a jax.custom_jvp'
+        ) from error
     return output, jacobian.reshape(*origin.shape, *output.shape)
 
 
