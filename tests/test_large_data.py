@@ -1,7 +1,10 @@
 """Data above the memory limit stay in their files, and are the same data: parts, labels, values, notes, training."""
 
+import collections
 import io
 import json
+import shutil
+import types
 import zipfile
 
 import jax
@@ -12,9 +15,9 @@ from PIL import Image
 import gon_jax
 from gon_jax.data import Reading, catalog, fingerprint, from_arrays, load
 from gon_jax.data.mapped_files import map_arrays
-from gon_jax.data.picture_sources import RecordSource
+from gon_jax.data.picture_sources import FileSource, RecordSource
 from gon_jax.data.sources import View, is_source
-from gon_jax.runs import Config, train
+from gon_jax.runs import Config, planning, train
 
 RNG = np.random.default_rng(0)
 READING = Reading()
@@ -288,3 +291,85 @@ def test_choices_count_for_records_too(prepared):
     prepared("wide", wide, (8, 16, 1))
     padded = load("tfds:wide", image_size=8, reading=Reading(framing="pad"))
     assert (padded.train.images[0, 0] == 0).all() and padded.train.images[0, 4, 6, 0] == 200
+
+
+# -- pictures that are decoded once ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Return the number of times that each picture was decoded, by its name."""
+    counts: collections.Counter[str] = collections.Counter()
+    rows = FileSource.__getitem__
+
+    def counting(self, index):
+        counts.update(self.paths[i].name for i in (range(len(self))[index] if isinstance(index, slice) else index))
+        return rows(self, index)
+
+    monkeypatch.setattr(FileSource, "__getitem__", counting)
+    return counts
+
+
+CONFIG = Config().replace(**TINY | {"num_steps": 24, "image_size": 8, "memory": 1e-6, "validate_every": 6})
+
+
+def test_pictures_are_decoded_once_and_train_to_the_same(tmp_path, decoded, capsys):
+    pytest.importorskip("grain")
+    save_pictures(tmp_path / "photos")
+    config = CONFIG.replace(dataset=str(tmp_path / "photos"))
+    first = train(config, tmp_path / "a")
+    assert set(decoded.values()) == {1} and len(decoded) == 60
+    assert "pictures are decoded once, into" in capsys.readouterr().err
+    assert not list((tmp_path / "a").glob("*decoded*"))  # removed when training is finished
+    decoded.clear()
+    second = train(config.replace(cache=False), tmp_path / "b", pictures=False)
+    assert max(decoded.values()) > 3 and "pictures are decoded" not in capsys.readouterr().err
+    for name in ("test.squared_error", "pca.squared_error", "mean_image.squared_error"):
+        assert first[name] == second[name]
+    lines = [(tmp_path / run / "metrics.jsonl").read_text().splitlines() for run in "ab"]
+    rows = [[{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in each] for each in lines]
+    assert rows[0] == rows[1]
+    train(config.replace(num_steps=6), tmp_path / "c", pictures=False)  # an epoch, which reads no picture twice
+    assert "pictures are decoded" not in capsys.readouterr().err
+
+
+def test_without_room_pictures_are_decoded_in_every_epoch(tmp_path, decoded, capsys, monkeypatch):
+    pytest.importorskip("grain")
+    save_pictures(tmp_path / "photos")
+    free = 2 * 60 * 8 * 8 * 3
+    for bytes_free, once in ((free, True), (free - 1, False)):
+        usage = types.SimpleNamespace(free=bytes_free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, usage=usage: usage)
+        decoded.clear()
+        config = CONFIG.replace(dataset=str(tmp_path / "photos"))
+        train(config, tmp_path / f"run{once}", pictures=False)
+        assert (max(decoded.values()) == 1) == once
+        words = "decoded once, into" if once else "decoded in every epoch: decoded, 1.15e-05 GB, they take over half"
+        assert words in capsys.readouterr().err
+
+
+def test_what_is_decoded_stays_for_a_run_that_goes_on(tmp_path, decoded):
+    pytest.importorskip("grain")
+    save_pictures(tmp_path / "photos")
+    config, run = CONFIG.replace(dataset=str(tmp_path / "photos")), tmp_path / "run"
+    assert train(config, run, progress=False, pictures=False, should_stop=lambda: True) is None
+    assert (run / "decoded-0.npy").stat().st_size > 60 * 8 * 8 * 3
+    (run / ".decoded-0.npy.7.7.partial").write_bytes(b"of a process that was killed")
+    decoded.clear()
+    train(config, run, progress=False, pictures=False, resume=True)
+    assert not decoded and not list(run.glob("*decoded*")) and not list(run.glob(".decoded*"))
+    assert train(config, run, progress=False, pictures=False, overwrite=True, should_stop=lambda: True) is None
+    train(config.replace(cache=False), run, progress=False, pictures=False, resume=True)  # an option that may change
+    assert not list(run.glob("*decoded*"))
+
+
+def test_a_plan_counts_the_time_of_decoding(tmp_path, decoded):
+    pytest.importorskip("grain")
+    save_pictures(tmp_path / "photos")
+    config = CONFIG.replace(dataset=str(tmp_path / "photos"))
+    dataset = config.data.load()
+    planning.plan(config, dataset, tmp_path)
+    assert max(decoded.values()) == 1  # the steps are timed on what is decoded
+    decoded.clear()
+    planning.plan(config.replace(cache=False), dataset, tmp_path)
+    assert max(decoded.values()) > 3

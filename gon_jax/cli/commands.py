@@ -112,7 +112,7 @@ def train_suited(
             minutes = runs.MINUTES if minutes is None and "num_steps" not in given else minutes
         if minutes is not None or dry_run:
             dataset = config.data.load() if dataset is None else dataset
-            measured = runs.plan(config, dataset)
+            measured = runs.plan(config, dataset, folder)
             config = config if minutes is None else config.replace(num_steps=runs.steps_within(minutes, measured))
             if dry_run:
                 print(*dataset.notes, sep="\n", end="\n" * bool(dataset.notes))

@@ -9,6 +9,7 @@ summary.json       held-out metrics: its presence says that training is finished
 snapshots.npz      some test images decoded in the course of training
 *.png, .wav, .gif  what to look at or listen to first
 report.html        all of it on one page, written last
+decoded-*          pictures, decoded; while it is trained
 .lock              held by the process that trains
 """
 
@@ -41,7 +42,7 @@ WRITTEN = (
     SNAPSHOTS,
     LOG,
 )
-WRITTEN += ("events.out.tfevents.*", "checkpoints", "config.json")
+WRITTEN += ("decoded-*.npy*", ".decoded-*.npy*", "events.out.tfevents.*", "checkpoints", "config.json")
 
 
 def part_of_a_run(path: Path) -> Path | None:
@@ -70,7 +71,7 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
     if resume:
         saved = read_config(folder)
         ours, theirs = config.options(), saved.config.options() | vars(saved.config.data.absolute())
-        theirs["memory"] = ours["memory"]  # which changes no number
+        theirs |= {name: ours[name] for name in ("memory", "cache")}  # which change no number
         if saved.fingerprint is not None and is_path(ours["dataset"]) and is_path(theirs["dataset"]):
             theirs["dataset"] = ours["dataset"]  # the same data elsewhere, by their fingerprint
         if config.training.schedule == "constant" and ours["num_steps"] >= _steps_made(folder):  # another end

@@ -1,26 +1,34 @@
 """What a run would be before it is one: its data, its model, and how long it would take, measured by some steps."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from gon_jax.data import Dataset
-from gon_jax.data.sources import check_source
+from gon_jax.data.decoded import has_room, to_decode
+from gon_jax.data.sources import View, check_source
+from gon_jax.data.splits import take
 from gon_jax.runs.config import Config
 from gon_jax.training import fit
 
 __all__ = ["plan", "planned", "steps_within"]
 
+DECODED = 1024  # pictures that are decoded, to see how long it takes
 WARM_UP, COUNTS, SECONDS = 3, (10, 40, 160), 2.0  # steps before; steps that are timed, until they take so long
 
 
-def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
+def plan(config: Config, dataset: Dataset, folder: Path | None = None) -> dict[str, Any]:
     """Return what `train` would do: counts of examples and parameters, and seconds, measured by some steps.
+
+    Where `train` would decode pictures once, some are decoded, and the time that all would take counts to the start.
 
     Args:
         config: what to train.
         dataset: `config.data.load()`.
+        folder: where to; only its disk is looked at. None decodes pictures in every step.
 
     Raises:
         ValueError: as `train` does, for what cannot be trained.
@@ -28,7 +36,17 @@ def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
     x, training = check_source(dataset.train.images, dataset.train.images.shape[1:]), config.training
     model = config.build(x.shape[1:])
     params = jax.eval_shape(model.init, jax.random.key(0)).params
-    data = config.model.arrays(dataset.train, training=True)
+    seconds_decode = 0.0
+    train = dataset.train
+    sources = to_decode(dataset) if config.data.cache else []
+    if sources and folder is not None and has_room(sources, folder):
+        train = take(train, slice(max(DECODED, training.batch_size)))
+        start = time.perf_counter()
+        decoded = np.asarray(train.images)
+        num = sum(map(len, sources))
+        seconds_decode = (time.perf_counter() - start) * num / len(decoded)
+        train = train._replace(images=View(decoded))
+    data = config.model.arrays(train, training=True)
     options = {
         "optimizer": training.optimizer(),
         "latent_optimizer": config.model.latent_optimizer(),
@@ -41,7 +59,7 @@ def plan(config: Config, dataset: Dataset) -> dict[str, Any]:
     }
     start = time.perf_counter()
     first = fit(model, data, WARM_UP, jax.random.key(training.seed), **options)
-    seconds_start = time.perf_counter() - start
+    seconds_start = time.perf_counter() - start + seconds_decode
     result, step, count = first, WARM_UP, WARM_UP
     for count in COUNTS:  # few steps take longer each, by what a call costs
         step += count

@@ -17,6 +17,7 @@ import numpy as np
 import gon_jax
 from gon_jax.arguments import check_kind
 from gon_jax.data import Dataset, fingerprint
+from gon_jax.data.decoded import decode_once, remove_decoded
 from gon_jax.data.sources import check_source
 from gon_jax.metrics import evaluate, selection_metric
 from gon_jax.pca import mean_error, pca_errors
@@ -84,6 +85,7 @@ def train(
         if finished is not None and finished["num_steps"] >= config.training.num_steps:
             run = load_run(folder, "last")  # whether it can still be read, and the best too
             run = run if finished["best_step"] == run.step else load_run(folder)
+            remove_decoded(folder)
             if pictures and not (folder / "loss.png").is_file():  # it was stopped while it drew
                 _show(run, run.dataset(), finished, progress)
             return finished
@@ -121,6 +123,13 @@ def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, pr
     if progress:
         print(*dataset.notes, sep="\n", file=sys.stderr, end="\n" * bool(dataset.notes))
     epoch = num_train // training.batch_size
+    if config.data.cache and training.num_steps > epoch:
+        dataset, line = decode_once(dataset, folder, progress=progress)
+        if progress and line:
+            print(line, file=sys.stderr)
+        data = config.model.arrays(dataset.train, training=True)
+        validation = None if dataset.validation is None else config.model.arrays(dataset.validation)
+        test = config.model.arrays(dataset.test)
     save_every = training.validate_every or epoch * math.ceil(training.num_steps / (MAX_SAVES * epoch))
 
     with open_checkpoints(folder, saved, create=True) as checkpoints:
@@ -192,6 +201,7 @@ def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, pr
         )
     if pictures:
         _show(run, dataset, summary, progress)
+    remove_decoded(folder)
     return summary
 
 
