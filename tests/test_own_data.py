@@ -461,6 +461,47 @@ def test_sounds(tmp_path):
         load(tmp_path)
 
 
+def test_sound_of_another_sampling_rate_is_refused(tmp_path, capsys):
+    """A tone of 400 Hz, once at 8,000 samples per second and once at 16,000, is other numbers."""
+
+    def tone(path, rate, num):
+        path.parent.mkdir(exist_ok=True)
+        wavfile.write(path, rate, np.float32(0.5 * np.sin(2 * np.pi * 400 * np.arange(num) / rate)))
+        return str(path)
+
+    for i in range(20):
+        tone(tmp_path / "tones" / f"{i:02}.wav", 8000, 64)
+    sizes = {"latent_shape": (2,), "image_size": None, "num_steps": 2, "batch_size": 4, "hidden_dim": 4}
+    options = sizes | {"network": "mlp", "num_validation": 0}
+    run = tmp_path / "run"
+    train(Config().replace(dataset=str(tmp_path / "tones"), **options), run, progress=False, pictures=False)
+    assert json.loads((run / "config.json").read_text())["fingerprint"]["samples_per_second"] == 8000
+    same, other = tone(tmp_path / "same.wav", 8000, 64), tone(tmp_path / "other" / "a.wav", 16000, 64)
+    assert main(["encode", str(run), "--input", same]) == 0
+    with np.load(run / "latents.npz") as arrays:
+        z = arrays["latents"]
+    assert main(["encode", str(run)]) == 0
+    with np.load(run / "latents.npz") as arrays:
+        np.testing.assert_allclose(
+            arrays["latents"], np.repeat(z, 2, 0), rtol=1e-5
+        )  # the test tones, which are the same
+    words = "expected sound of 8000 samples per second, got 16000 in"
+    for path in (other, str(tmp_path / "other")):
+        capsys.readouterr()
+        assert main(["encode", str(run), "--input", same, path]) == 1 and words in capsys.readouterr().err
+    for i in range(1, 20):
+        tone(tmp_path / "other" / f"{i}.wav", 16000, 64)
+    assert main(["evaluate", str(run), "--dataset", str(tmp_path / "other")]) == 1 and words in capsys.readouterr().err
+    fingerprints = [data.fingerprint(load(tmp_path / name)) for name in ("tones", "other")]
+    assert "sound: 16000 samples per second in place of 8000" in data.describe_change(*fingerprints)
+    np.save(tmp_path / "tones.npy", load(tmp_path / "tones").train.images)
+    train(
+        Config().replace(dataset=str(tmp_path / "tones.npy"), **options), tmp_path / "b", progress=False, pictures=False
+    )
+    assert main(["encode", str(tmp_path / "b"), "--input", other]) == 0  # nobody knows, and that is said
+    assert "a.wav: 16000 samples per second, which are not known of the training data" in capsys.readouterr().err
+
+
 class Tensor:
     """What NumPy makes an array of, as a tensor of PyTorch is."""
 

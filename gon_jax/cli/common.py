@@ -154,7 +154,8 @@ def examples_of(
     `dataset` is the run's, where it is loaded already.
     """
     if paths is not None:
-        examples, notes = read_pictures(paths, loaded.model.data_shape, loaded.config.data.reading)
+        rate = (loaded.fingerprint or {}).get("samples_per_second")
+        examples, notes = read_pictures(paths, loaded.model.data_shape, loaded.config.data.reading, rate)
         print(*notes, sep="\n", file=sys.stderr, end="\n" * bool(notes))
         return examples
     part = part_of_run(dataset or loaded.dataset(), split)

@@ -32,6 +32,7 @@ class Parts(NamedTuple):
     kind: Kind
     class_names: tuple[str, ...] | None
     notes: list[str]
+    samples_per_second: int | None = None
 
 
 def convert_parts(given: Mapping[str, tuple[Any, Any]], source: Any, reading: Reading = READING) -> Parts:
@@ -95,7 +96,8 @@ def read_arrays(path: Path, reading: Reading = READING) -> Parts:
     if not path.is_file():  # a pipe, which might never end
         raise ValueError(f"expected a file of data, got {path}, which is none")
     if suffix in SOUND_SUFFIXES:
-        return convert_parts({"": (read_sound(path)[0][None], None)}, path, reading)
+        sound, rate = read_sound(path)
+        return convert_parts({"": (sound[None], None)}, path, reading)._replace(samples_per_second=rate)
     try:
         if suffix == ".csv":
             check_memory(20 * path.stat().st_size, f"the table of {path}", "give a part of it, or convert it to .npy")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gon_jax.data.array_files import ARRAY_SUFFIXES, Parts, convert_parts, read_arrays
+from gon_jax.data.array_files import ARRAY_SUFFIXES, convert_parts, read_arrays
 from gon_jax.data.arrays import READING, Reading, check_reading, check_size
 from gon_jax.data.conversion import resized
 from gon_jax.data.folders import read_folder
@@ -118,9 +118,7 @@ def load(
         if path.exists():
             parts.notes.append(f"the dataset {name} is meant, not the file or folder of that name: say ./{name} for it")
     elif path.is_dir():
-        found, class_names, notes = read_folder(path, image_size, reading)
-        of_images = next(iter(found.values())).images.ndim == 4
-        parts = Parts(found, "images" if of_images else "audio", class_names, notes)
+        parts = read_folder(path, image_size, reading)
     elif path.is_file() or path.suffix.lower() in ARRAY_SUFFIXES:
         parts = read_arrays(path, reading)
     elif isinstance(name, os.PathLike) or os.sep in name:
@@ -232,7 +230,8 @@ def _divide(name, read, image_size, num_validation, reading, *, mixed=False):
         if (height, width) != (image_size, image_size):
             parts = {p: s._replace(images=resized(s.images, image_size, reading.framing)) for p, s in parts.items()}
     validation = parts.get("validation")
-    return Dataset(str(name), parts["train"], validation, parts["test"], kind, read.class_names, tuple(notes))
+    parts_of_it = parts["train"], validation, parts["test"]
+    return Dataset(str(name), *parts_of_it, kind, read.class_names, tuple(notes), read.samples_per_second)
 
 
 def _draw(split, num, mixed, seed):

@@ -30,7 +30,9 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
             "labels": None if labels is None else _crc(labels.astype("<i4")),
             "names": None if names is None else zlib.crc32("\n".join(names).encode(errors="surrogateescape")),
         }
-    return parts | {"class_names": None if dataset.class_names is None else list(dataset.class_names)}
+    rate = dataset.samples_per_second  # kept where there is one
+    rates = {} if rate is None else {"samples_per_second": rate}
+    return parts | {"class_names": None if dataset.class_names is None else list(dataset.class_names)} | rates
 
 
 def describe_change(before: dict[str, Any], now: dict[str, Any]) -> str | None:
@@ -53,6 +55,9 @@ def describe_change(before: dict[str, Any], now: dict[str, Any]) -> str | None:
             changes.append(f"{part}: {' and '.join(differing)}")
     if before.get("class_names") != now.get("class_names"):
         changes.append(f"classes: {_list(now)} in place of {_list(before)}")
+    rates = [values.get("samples_per_second") for values in (now, before)]
+    if None not in rates and rates[0] != rates[1]:  # older versions did not keep it
+        changes.append(f"sound: {rates[0]} samples per second in place of {rates[1]}")
     return ", ".join(changes) or None
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gon_jax.data.array_files import ARRAY_SUFFIXES, SOUND_SUFFIXES, read_arrays
-from gon_jax.data.arrays import READING, Reading, check_data
+from gon_jax.data.array_files import ARRAY_SUFFIXES, SOUND_SUFFIXES, Parts, read_arrays
+from gon_jax.data.arrays import READING, Kind, Reading, check_data
 from gon_jax.data.image_files import convert_picture, image_suffixes, open_picture
 from gon_jax.data.many_files import as_pictures, read_many, stack_pictures, stack_sounds, too_many
 from gon_jax.data.splits import Split, part_of, take
@@ -92,8 +92,15 @@ def read_pictures(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     data_shape: tuple[int, ...] | None = None,
     reading: Reading = READING,
+    samples_per_second: int | None = None,
 ) -> tuple[Split, list[str]]:
-    """Return what `read_images` does with the names of the files, and what was read and skipped, in sentences."""
+    """Return what `read_images` does with the names of the files, and what was read and skipped, in sentences.
+
+    `samples_per_second` is that which WAV files must have; where it is not known, a note says theirs.
+
+    Raises:
+        ValueError: as `read_images`, and for sound of other samples per second.
+    """
     sources = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not sources or "" in (paths if not isinstance(paths, str | os.PathLike) else [paths]):
         raise ValueError(f"expected at least one path of images, got {'an empty one' if sources else 'none'}")
@@ -107,11 +114,12 @@ def read_pictures(
     for source in sources:
         if source.is_dir() and suffixes:
             found = find_files(source, suffixes)
-            read, kept, _ = read_many(found.paths, size, channels, reading, notes)
+            read, kept, _, rate = read_many(found.paths, size, channels, reading, notes)
             notes += _notes(source, len(kept), found.left_out)
         elif source.suffix.lower() in (*ARRAY_SUFFIXES, *SOUND_SUFFIXES):
-            read, kept = [], []
-            for name, part in read_arrays(source, reading).parts.items():
+            read, kept, found = [], [], read_arrays(source, reading)
+            rate = found.samples_per_second
+            for name, part in found.parts.items():
                 data, where = part.images, f"{source}, {name}" if name else str(source)
                 if pictures and (data.ndim != 4 or data.shape[3] not in (1, 3)):
                     raise ValueError(
@@ -121,10 +129,17 @@ def read_pictures(
                 kept += [f"{where}, number {i}" for i in range(len(data))]
         elif pictures:
             read, kept = [convert_picture(open_picture(source, reading), size, channels, reading)], [source]
+            rate = None
         else:
             raise ValueError(
                 f"expected arrays of examples {list(data_shape or ())}, got {source}: only images of 1 or 3 channels "
                 f"are read from pictures; give a file of arrays ({' '.join(ARRAY_SUFFIXES)})"
+            )
+        if rate is not None and samples_per_second is None:
+            notes.append(f"{source}: {rate} samples per second, which are not known of the training data")
+        elif rate != samples_per_second and rate is not None:
+            raise ValueError(
+                f"expected sound of {samples_per_second} samples per second, got {rate} in {source}: resample it"
             )
         arrays, names = arrays + read, names + [printable(Path(name)) for name in kept]
     data = stack_pictures(arrays, names, "pass data_shape=(H, W, C)") if pictures else np.stack(arrays)
@@ -133,10 +148,8 @@ def read_pictures(
     return Split(data, None, np.array(names)), notes
 
 
-def read_folder(
-    path: Path, image_size: int | None = None, reading: Reading = READING
-) -> tuple[dict[str, Split], tuple[str, ...] | None, list[str]]:
-    """Return the parts of a folder of pictures or WAV files, the names of its classes, and what was read and left out.
+def read_folder(path: Path, image_size: int | None = None, reading: Reading = READING) -> Parts:
+    """Return the parts of a folder of pictures or WAV files, and what was read and left out.
 
     Folders `train`, `val` and `test`, or synonyms of these in any case, are parts; without them the only part is "".
     Within a part, classes are the immediate subfolders in sorted order, if every file is in one.
@@ -169,8 +182,9 @@ def read_folder(
         raise ValueError(f"expected files in the parts of {path}, got none in {', '.join(empty)}: fill or remove them")
     if found.paths[0].suffix.lower() not in SOUND_SUFFIXES and too_many(files, size, reading):
         data, kept, checksums = as_pictures(files, size, reading, notes)
+        rate = None
     else:
-        images, kept, checksums = read_many(files, size, None, reading, notes)
+        images, kept, checksums, rate = read_many(files, size, None, reading, notes)
         data = stack_pictures(images, kept, "pass image_size") if images[0].ndim == 3 else stack_sounds(images, kept)
     notes = _notes(path, len(kept), found.left_out) + notes
     below = [file.relative_to(path).parts[1 if parts else 0 : -1] for file in kept]
@@ -192,7 +206,8 @@ def read_folder(
     if twice := len(checksums) - len(np.unique(checksums)):
         notes.append(f"{twice:,} files have the contents of others: of them some may be held out, and some trained on")
     whole = {name: split if len(present) == 1 else take(split, np.flatnonzero(part == name)) for name in present}
-    return whole, classes if labels is not None else None, notes
+    kind: Kind = "images" if data.ndim == 4 else "audio"
+    return Parts(whole, kind, classes if labels is not None else None, notes, rate)
 
 
 def printable(path: Path) -> str:

@@ -87,8 +87,11 @@ def _damaged(paths):
 
 def read_many(
     paths: Sequence[Path], size: tuple[int, int] | None, channels: int | None, reading: Reading, notes: list[str]
-) -> tuple[list[np.ndarray], list[Path], np.ndarray]:
-    """Return the arrays of many files, read by threads in order; paths and checksums of those that could be read."""
+) -> tuple[list[np.ndarray], list[Path], np.ndarray, int | None]:
+    """Return the arrays of many files, read by threads in order; paths and checksums of those that could be read.
+
+    And the samples per second of sound, None of pictures.
+    """
     from tqdm.auto import tqdm
 
     rates: dict[int, Path] = {}
@@ -136,7 +139,7 @@ def read_many(
         notes.append(_moving(sorted(moving)))
     if damaged:
         notes.append(_damaged([*damaged]))
-    return arrays, kept, np.array(checksums, np.uint32)
+    return arrays, kept, np.array(checksums, np.uint32), next(iter(rates), None)
 
 
 def stack_pictures(images: Sequence[np.ndarray], places: Sequence[Any], remedy: str) -> np.ndarray:

@@ -56,6 +56,7 @@ class Dataset(NamedTuple):
         kind: "images", "audio", "voxels", "video", "table" or "points".
         class_names: what label 0, 1, ... stand for, where the data say it.
         notes: what was read, skipped, recognized and held out, in sentences.
+        samples_per_second: of sound in WAV files; None of anything else.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Dataset(NamedTuple):
     kind: str = "images"
     class_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    samples_per_second: int | None = None
 
     def parts(self) -> dict[str, Split]:
         """Return the parts that there are, by name."""

@@ -63,6 +63,11 @@ class Run(NamedTuple):
         else:
             size = self.model.data_shape[0] if self.kind == "images" else None
             dataset = load(name, image_size=size, reading=config.reading)
+            rates = (self.fingerprint or {}).get("samples_per_second"), dataset.samples_per_second
+            if None not in rates and rates[0] != rates[1]:
+                raise ValueError(
+                    f"expected sound of {rates[0]} samples per second, got {rates[1]} in {name}: resample it"
+                )
             names = (self.fingerprint or {}).get("class_names")
             if self.model.capabilities.classify is not None and (dataset.class_names or ()) != tuple(names or ()):
                 raise ValueError(
