@@ -14,7 +14,7 @@ import tyro
 
 from gon_jax import inference, plotting, runs
 from gon_jax._files import write_json
-from gon_jax.cli import latent_commands
+from gon_jax.cli import exchange_commands, latent_commands
 from gon_jax.cli.common import (
     SIGNALS,
     Input,
@@ -25,6 +25,7 @@ from gon_jax.cli.common import (
     Prior,
     RunFolder,
     Seed,
+    by_statistics_of,
     examples_of,
     open_run,
     part_of_run,
@@ -162,10 +163,11 @@ def evaluate(
         bits: Print bits per dimension, or say why not; without, they are printed where the likelihood is of bytes.
         output: Also write the metrics to this JSON file.
     """
-    counts = {"batch_size": batch_size, "num_samples": num_samples, "seed": seed}
+    counts: dict[str, Any] = {"batch_size": batch_size, "num_samples": num_samples, "seed": seed}
     loaded, trained, output = open_run(run, output, None, (".json",), which=which, reads=(dataset,), **counts)
     if loaded.model.capabilities.bound is None and (bits or num_samples > 1):
         raise ValueError(f"expected a variational GON for --bits or --num-samples, got a {loaded.config.model.name}")
+    evaluation = "batch" if loaded.evaluation == "batch" else evaluation
     data = loaded.dataset(dataset)
     arrays = loaded.config.model.arrays(part := part_of_run(data, split))
     options = {"num_samples": num_samples, "bits": bits or None, "batch_size": batch_size, "progress": "evaluate"}
@@ -193,6 +195,7 @@ def reconstruct(
     loaded, trained, output = open_run(run, output, "reconstructed.png", beside=SIGNALS, num=num, reads=input or ())
     examples = examples_of(loaded, input, split, num)
     images = examples.images
+    loaded, trained = by_statistics_of(loaded, images)
     sources, x = loaded.sources(images), np.asarray(to_unit(images))
     x_hat = inference.reconstruct_dataset(*trained, sources, encoder=loaded.encoder, progress="reconstruct")
     errors = np.square(x - x_hat).reshape(len(x), -1).sum(axis=1)
@@ -215,6 +218,7 @@ def encode(run: RunFolder, output: Path | None = None, input: Input = None, spli
     """
     loaded, trained, output = open_run(run, output, "latents.npz", (".npz",), reads=input or ())
     images, labels, names, _ = examples_of(loaded, input, split)
+    loaded, trained = by_statistics_of(loaded, images)
     sources = loaded.sources(images)
     z = inference.encode_dataset(*trained, sources, encoder=loaded.encoder, progress="encode")
     classes = None if labels is None else (loaded.fingerprint or {}).get("class_names")
@@ -237,6 +241,7 @@ def interpolate(
         run, output, "interpolation.png", (".png",), beside=SIGNALS, num_pairs=num_pairs, reads=input or ()
     )
     examples = examples_of(loaded, input)
+    loaded, trained = by_statistics_of(loaded, examples.images)
     sources = loaded.sources(examples.images if input is not None else pairs_of_labels(examples, num_pairs))
     grid = inference.interpolate(*trained, sources, num_points, encoder=loaded.encoder)
     rows = {f"{i + 1}": row for i, row in enumerate(grid)}
@@ -304,4 +309,4 @@ def inpaint(
 
 COMMANDS: dict[str, Callable[..., int]] = {
     f.__name__: f for f in (train, show, evaluate, reconstruct, encode, interpolate, sample, superres, inpaint)
-} | latent_commands.COMMANDS
+} | latent_commands.COMMANDS | exchange_commands.COMMANDS

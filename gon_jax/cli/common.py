@@ -22,7 +22,7 @@ from gon_jax.runs.folder import part_of_a_run
 SIGNALS = (".wav", ".gif")  # of what some commands write beside a picture of sound or video
 
 __all__ = ["Input", "Num", "Part", "Picture", "PictureOrArray", "Prior", "RunFolder", "SIGNALS", "Seed"]
-__all__ += ["check_drawn", "examples_of", "open_run", "part_of_run", "save", "use_caches"]
+__all__ += ["by_statistics_of", "check_drawn", "examples_of", "open_run", "part_of_run", "save", "use_caches"]
 
 arg = tyro.conf.arg
 RunFolder = Annotated[Path, tyro.conf.Positional, arg(metavar="RUN", help="The run's folder.")]
@@ -101,6 +101,8 @@ def open_run(
         _check_output(output, suffixes, beside)
     use_caches(folder)
     run = runs.load_run(folder, which)
+    if run.evaluation == "batch":
+        print(f"gon: {folder} was imported without data, and evaluates by batch statistics", file=sys.stderr)
     if output is not None and output != own:
         _check_apart(output, [name for name in [run.config.data.dataset] if is_path(name)], reads)
     return run, (run.model, run.variables), output
@@ -131,6 +133,12 @@ def _check_output(output, suffixes, beside):
             raise ValueError(
                 f"expected an output of a new name, got {output}: {other} is there already, and would be replaced"
             )
+
+
+def by_statistics_of(loaded: runs.Run, images: np.ndarray) -> tuple[runs.Run, tuple[Model, Variables]]:
+    """Return the run, its model and variables; the statistics are of these images where it has none of its own."""
+    loaded = loaded.by_statistics_of(images)
+    return loaded, (loaded.model, loaded.variables)
 
 
 def part_of_run(data: Any, split: str) -> Split:

@@ -181,7 +181,7 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
     if decodes and of_images and (folder / SNAPSHOTS).is_file():
         pictures.append(training)
     failed = []
-    bar = tqdm([*pictures, loss], "draw", disable=not progress, leave=False, delay=1)
+    bar = tqdm([*pictures, *[loss] * bool(curves)], "draw", disable=not progress, leave=False, delay=1)
     for picture in bar:
         bar.set_description(f"draw {picture.__name__}")
         try:

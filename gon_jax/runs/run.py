@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from gon_jax.arguments import check_kind
@@ -19,8 +20,11 @@ from gon_jax.runs.config import Config
 from gon_jax.runs.encoder_file import read_encoder
 from gon_jax.runs.restoring import open_checkpoints, restore
 from gon_jax.runs.saved import read_config
+from gon_jax.training.averaging import average_statistics
 
-__all__ = ["Run", "check_unchanged", "load_run"]
+__all__ = ["NO_DATA", "Run", "check_unchanged", "load_run"]
+
+NO_DATA = "none"  # the dataset of a run whose weights were imported without one
 
 
 class Run(NamedTuple):
@@ -31,6 +35,7 @@ class Run(NamedTuple):
         variables: at the checkpoint of `step`.
         encoder: `gon_jax.inference.frozen_encoder(model, variables)`, read from the folder where it is saved.
         fingerprint: of the data that it was trained on, `gon_jax.data.fingerprint`; None of older versions.
+        imported: where its first weights are from, if it did not begin with random ones.
     """
 
     folder: Path
@@ -40,6 +45,19 @@ class Run(NamedTuple):
     step: int
     encoder: FrozenEncoder | None
     fingerprint: dict[str, Any] | None = None
+    imported: dict[str, Any] | None = None
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How it evaluates: by averages of training, or, imported without data, by batch statistics."""
+        return "running" if self.imported is None else self.imported["evaluation"]
+
+    def by_statistics_of(self, images: np.ndarray) -> "Run":
+        """Return the run with averaged statistics: its own or, where it evaluates by batch statistics, of these."""
+        if self.evaluation == "running":
+            return self
+        variables = average_statistics(self.model, self.variables.params, self.sources(images), jax.random.key(0))
+        return self._replace(variables=variables, encoder=frozen_encoder(self.model, variables))
 
     @property
     def kind(self) -> Kind:
@@ -57,6 +75,11 @@ class Run(NamedTuple):
                 dataset has examples of another shape or, for a classifier, other classes.
         """
         config = self.config.data
+        if config.dataset == NO_DATA and name in (None, NO_DATA):
+            raise ValueError(
+                f"expected data for {self.folder}, got none, since its weights were imported without: give --input, or "
+                "import them again with --dataset"
+            )
         if name is None or _same(name, config.dataset):
             dataset = config.load()
             check_unchanged(self.fingerprint, fingerprint(dataset), dataset.name, str(self.folder))
@@ -142,6 +165,8 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
     with open_checkpoints(folder, saved) as checkpoints:
         state = restore(checkpoints, model, saved, which)
     variables, step = state.variables, int(state.step)
+    run = Run(folder, saved.config, model, variables, step, None, saved.fingerprint, saved.imported)
+    if run.evaluation == "batch":
+        return run._replace(variables=variables._replace(stats=None))
     encoder = read_encoder(folder / "encoder.npz", variables, step, model.data_shape, model.latent_shape)
-    encoder = encoder or frozen_encoder(model, variables)
-    return Run(folder, saved.config, model, variables, step, encoder, saved.fingerprint)
+    return run._replace(encoder=encoder or frozen_encoder(model, variables))

@@ -14,6 +14,7 @@ __all__ = ["METRIC", "SavedConfig", "read_config", "read_summary", "write_config
 METRIC = "validation.squared_error"  # by which older versions chose the best checkpoint of any model
 # Fields of files that are read, beside the options; files may have more.
 CONFIG = {"data_shape": list, "num_train": int | None, "best_by": str | None, "fingerprint": dict | None}
+CONFIG |= {"imported": dict | None}
 CONFIG_PARTS = {"data": dict, "training": dict, "latent_shape": list} | dict.fromkeys(REGISTRIES, dict)
 SUMMARY: dict[str, Any] = dict.fromkeys(("model", "dataset", "likelihood", "device"), str) | {"versions": dict}
 SUMMARY |= dict.fromkeys(("num_train", "num_test", "num_parameters", "latent_size", "num_steps"), int)
@@ -24,8 +25,8 @@ SUMMARY |= dict.fromkeys(("test.squared_error", "pca.squared_error", "seconds_tr
 class SavedConfig(NamedTuple):
     """What config.json and every checkpoint hold: the configuration, the data's shape and number.
 
-    And `best_by`, the metric that the best checkpoint is chosen by: a run that goes on keeps to what it began with; and
-    the `fingerprint` of the data, None in runs of older versions.
+    And `best_by`, the metric that the best checkpoint is chosen by: a run that goes on keeps to what it began with; the
+    `fingerprint` of the data, None in runs of older versions; and where its first weights were `imported` from.
     """
 
     config: Config
@@ -33,6 +34,7 @@ class SavedConfig(NamedTuple):
     num_train: int | None = None
     best_by: str = METRIC
     fingerprint: dict[str, Any] | None = None
+    imported: dict[str, Any] | None = None
 
     def options(self) -> dict[str, Any]:
         """Return all of it by flat names."""
@@ -53,7 +55,8 @@ class SavedConfig(NamedTuple):
             KeyError, TypeError, ValueError: for something else.
         """
         values, flat = dict(values), "format" not in values
-        others = {name: values.pop(name) for name in ("num_train", "best_by", "fingerprint") if name in values}
+        names = cls._fields[2:]  # after the configuration and the shape
+        others = {name: values.pop(name) for name in names if name in values}
         data_shape = tuple(values.pop("image_shape" if flat else "data_shape"))
         if not data_shape or not all(type(size) is int and size > 0 for size in data_shape):
             raise ValueError(f"expected data_shape of whole numbers above 0, got {data_shape}")

@@ -117,7 +117,7 @@ def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, pr
     if overwrite:
         remove_run(folder)
     best_by = f"validation.{selection_metric(model)}" if before is None else before.best_by
-    saved = SavedConfig(config, model.data_shape, num_train, best_by, now)
+    saved = SavedConfig(config, model.data_shape, num_train, best_by, now, before and before.imported)
     if not resume:
         write_config(folder, saved)  # before anything else: it makes the folder a run's
     if progress:

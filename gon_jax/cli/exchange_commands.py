@@ -1,0 +1,88 @@
+"""The subcommands of `gon` that exchange weights with other libraries."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import tyro
+
+from gon_jax.cli.common import RunFolder, arg, open_run, use_caches
+from gon_jax.cli.tables import print_summary, print_table
+from gon_jax.runs import Run
+from gon_jax.runs.config import DataConfig
+from gon_jax.runs.exchange import WITHOUT_DATA, export_weights, import_weights
+from gon_jax.runs.run import load_run
+
+__all__ = ["COMMANDS", "FORMATS", "Format"]
+
+Weights = Annotated[
+    Path, tyro.conf.Positional, arg(metavar="WEIGHTS", help="A .safetensors; or, with PyTorch, a .pt or .pth.")
+]
+
+
+class Format(NamedTuple):
+    """A format of `gon export`: the name of the file in the run's folder, and what writes a run into a file."""
+
+    default: str
+    write: Callable[[Run, Path], None]
+
+
+FORMATS: dict[str, Format] = {"safetensors": Format("weights.safetensors", export_weights)}
+
+
+def import_(
+    weights: Weights,
+    data: tyro.conf.OmitArgPrefixes[DataConfig] = WITHOUT_DATA,
+    run: Path | None = None,
+    step_size: float | None = None,
+    omega_0: float | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Make a run of weights from PyTorch, of the authors' three models.
+
+    With --dataset it is evaluated and drawn; else it has batch statistics.
+
+    Args:
+        data: What to evaluate on.
+        run: The run's folder; by default runs/<name of the file>.
+        step_size: Of latents; by default the authors', for batches of 64.
+        omega_0: Of an implicit model, by default the file's own or 30.
+        overwrite: Remove the run in the folder first; files that are not a run's stay.
+    """
+    folder = run or Path("runs") / weights.stem
+    use_caches(folder)
+    options = {"step_size": step_size, "omega_0": omega_0}
+    summary = import_weights(weights, folder, data=data, overwrite=overwrite, **options)
+    if summary is not None:
+        print_summary(folder, summary)
+        print("gon: it is not known which examples the weights were trained on", file=sys.stderr)
+        return 0
+    loaded = load_run(folder)
+    shown = ("model", "network", "latent_shape", "base_channels", "hidden_dim", "num_layers", "omega_0")
+    options = {name: value for name, value in loaded.config.options().items() if name in shown}
+    print_table({"run": folder, "data": list(loaded.model.data_shape)} | options, 14, "{:g}")
+    return 0
+
+
+def export(
+    run: RunFolder,
+    output: Path | None = None,
+    format: Literal["safetensors"] = "safetensors",
+    which: Literal["best", "last"] = "best",
+) -> int:
+    """Write the model for other libraries.
+
+    safetensors: the state dict that the authors' model in PyTorch loads.
+
+    Args:
+        output: A file; by default weights.safetensors in the run's folder.
+    """
+    default, write = FORMATS[format]
+    loaded, _, output = open_run(run, output, default, (Path(default).suffix,), which=which)
+    write(loaded, output)
+    print(f"{output}: {loaded.config.model.name} for {format}, step {loaded.step}")
+    return 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {"import": import_, "export": export}
