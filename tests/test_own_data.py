@@ -271,6 +271,63 @@ def test_transparency_needs_a_background(tmp_path):
     np.testing.assert_array_equal(data.read_images(save(tmp_path / "o.png", opaque))[0], opaque[..., :3])
 
 
+def bmp(colors, unused, bits=32, header=40, masks=(), up=True):
+    """Return a BMP of 32 or 16 bits, whose unused bits are given; `masks` of red, green, blue and what is unused."""
+    height, width = unused.shape
+    if bits == 32:
+        pixels = np.concatenate([colors[..., ::-1], unused[..., None]], 2)
+    else:
+        red, green, blue = (colors[..., i].astype(np.uint16) >> 3 for i in range(3))
+        pixels = (red << 10 | green << 5 | blue | (unused.astype(np.uint16) >> 7) << 15).astype("<u2")
+    rows = b"".join(row.tobytes() + b"\0" * (-row.nbytes % 4) for row in (pixels[::-1] if up else pixels))
+    size = struct.pack("<iiHHII", width, height if up else -height, 1, bits, 3 if masks else 0, len(rows))
+    info = struct.pack("<I", header) + size + bytes(16) + struct.pack(f"<{len(masks)}I", *masks)
+    info = info.ljust(header, b"\0")
+    return b"BM" + struct.pack("<IHHI", 14 + len(info) + len(rows), 0, 0, 14 + len(info)) + info + rows
+
+
+MASKS = (0xFF0000, 0xFF00, 0xFF)
+BMP = {  # what Pillow makes of the fourth byte, or of the first bit of 16
+    "32 bits, without masks": {},
+    "from the top": {"up": False},
+    "V3, unused": {"header": 56, "masks": (*MASKS, 0)},
+    "three masks after the header": {"masks": MASKS},
+    "V4, without masks": {"header": 108},
+    "V4, declared": {"header": 108, "masks": (*MASKS, 0xFF000000)},
+    "V5, declared": {"header": 124, "masks": (*MASKS, 0xFF000000)},
+    "16 bits": {"bits": 16},
+    "16 bits, V5, declared": {"bits": 16, "header": 124, "masks": (0x7C00, 0x3E0, 0x1F, 0x8000)},
+}
+
+
+@pytest.mark.parametrize("name", BMP)
+def test_transparency_of_bmp_is_not_dropped(tmp_path, name):
+    path, color = tmp_path / "a.bmp", np.full((5, 3, 3), 8, np.uint8)
+    color[0, 0] = 248
+    clear = np.full((5, 3), 255, np.uint8)
+    clear[4] = 0  # the last row
+    path.write_bytes(bmp(color, clear, **BMP[name]))
+    with refuses("expected an opaque picture, got transparency", "a.bmp"):
+        data.read_images(path)
+    on_white = data.read_images(path, reading=Reading(background="white"))[0]
+    assert (on_white[4] == 255).all() and (on_white[0, 0] >= 248).all() and (on_white[1:4] == 8).all()
+    path.write_bytes(bmp(color, np.full((5, 3), 255, np.uint8), **BMP[name]))
+    np.testing.assert_array_equal(data.read_images(path)[0, 1:], color[1:])
+    if "declared" not in name or "16 bits" in name:  # where nothing says what they mean, 0 is no transparency
+        path.write_bytes(bmp(color, np.zeros((5, 3), np.uint8), **BMP[name]))
+        np.testing.assert_array_equal(data.read_images(path)[0, 1:], color[1:])
+    path.write_bytes(path.read_bytes()[:-8])
+    with refuses("a.bmp, which cannot be read"):
+        data.read_images(path)
+
+
+def test_what_pillow_itself_writes_as_transparent_bmp(tmp_path):
+    icon = np.full((2, 2, 4), 9, np.uint8)
+    Image.fromarray(icon).save(tmp_path / "a.bmp")
+    with refuses("expected an opaque picture, got transparency", "a.bmp"):
+        data.read_images(tmp_path / "a.bmp")
+
+
 def test_framing():
     wide = Image.fromarray(np.repeat(np.array([[0, 60, 120, 180]], np.uint8), 2, 0))
     shrunk = [43, 137]  # weights 3/7, 3/7, 1/7 of the three nearest pixels

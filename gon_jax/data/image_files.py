@@ -53,9 +53,11 @@ def open_picture(
         raise ValueError(f"expected an image, got {where}, which is no file")
     try:
         with Image.open(io.BytesIO(path) if isinstance(path, bytes) else path) as file:
-            deep = is_deep(file)
+            deep, alpha = is_deep(file), _unused_bits(file)
             picture = ImageOps.exif_transpose(file)
             picture.load()
+            if alpha is not None:
+                picture.putalpha(Image.fromarray(alpha))
     except FileNotFoundError:
         raise FileNotFoundError(f"expected an image, got {where}, which does not exist: check the path") from None
     except Exception as error:  # Pillow's plugins raise many kinds for a damaged file
@@ -67,6 +69,30 @@ def open_picture(
         return _on_background(picture, reading.background)
     except ValueError as error:
         raise ValueError(f"{error} (in {where})") from None
+
+
+def _unused_bits(picture):
+    """Return the bits that a BMP file has no use for, uint8 `[H, W]`, if they look like transparency; else None.
+
+    Without a mask for them they mean nothing, and Pillow drops them. Many programs, Pillow among them, write
+    transparency there nevertheless: then they are neither all 0 nor all 1.
+    """
+    if picture.format not in ("BMP", "DIB") or picture.mode != "RGB" or picture.tile[0][0] != "raw":
+        return None
+    _, _, offset, (raw_mode, stride, direction) = picture.tile[0]
+    (width, height), of_bytes = picture.size, "X" in raw_mode
+    if not of_bytes and raw_mode != "BGR;15":
+        return None
+    picture.fp.seek(offset)
+    contents = picture.fp.read(stride * height)
+    if len(contents) < stride * height:  # Pillow says so
+        return None
+    rows = np.frombuffer(contents, np.uint8).reshape(height, stride)[::direction]
+    if of_bytes:
+        bits = rows[:, raw_mode.index("X") : 4 * width : 4]
+    else:
+        bits = np.where(rows[:, 1 : 2 * width : 2] & 0x80, np.uint8(255), np.uint8(0))
+    return None if (bits == bits[0, 0]).all() and bits[0, 0] in (0, 255) else np.ascontiguousarray(bits)
 
 
 def num_frames(contents: bytes) -> int:
