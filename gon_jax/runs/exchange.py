@@ -96,7 +96,8 @@ def import_weights(
         if dataset is None:
             _write(config, data_shape, params, None, folder, imported, overwrite, progress)
             return None
-        check_source(dataset.train.images, data_shape)
+        num_train = len(check_source(dataset.train.images, data_shape))
+        config = config.replace(batch_size=min(config.training.batch_size, num_train))
         run = _write(config, data_shape, params, dataset, folder, imported, overwrite, progress)
         return _evaluate(run, dataset, pictures, progress)
 

@@ -78,8 +78,8 @@ def sizes_of(weights: Mapping[str, np.ndarray]) -> Sizes:
     if last := max(numbers(r"main\.(\d{1,4})\.weight"), default=0):
         if last % 3 or last > 18:
             raise ValueError(
-                f"expected main.0, main.3, ..., 2 to 7 transposed convolutions, got main.{last} as the last layer: give "
-                "a state dict of the authors' models"
+                f"expected main.0, main.3, ..., 2 to 7 transposed convolutions, got main.{last} as the last layer: "
+                "give a state dict of the authors' models"
             )
         kind = "vgon" if any(name.startswith("fc2") for name in weights) else "gon"
         width, num_channels, *_ = shape(f"main.{last}.weight", 4)
