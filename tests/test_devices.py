@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +110,47 @@ def test_one_device_by_name_is_the_only_one():
     assert placement_of(7) is None
     with pytest.raises(ValueError, match="0 devices can share"):
         placement_of(7, [])
+
+
+@pytest.mark.slow
+def test_the_script_of_the_page_under_slurm(tmp_path):
+    """Two processes, with the variables that SLURM sets; both end in the parameters of one process."""
+    text = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()
+    script = re.search(r'```python\n(""".*?)```', text, flags=re.S)[1].replace("2000", "4")
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (64, 8, 8, 1), np.uint8))
+    (tmp_path / "train.py").write_text(script)
+    (tmp_path / "alone.py").write_text(script.replace("jax.distributed.initialize()", ""))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "JAX_COORDINATOR_PORT": port}
+    env |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PLATFORMS": "cpu"}
+    env |= {"JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo"}
+    env |= {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "1"}
+
+    def start(name, process):
+        own = env | {"SLURM_PROCID": str(process), "SLURM_LOCALID": str(process)}
+        return subprocess.Popen([sys.executable, name], cwd=tmp_path, env=own, stderr=subprocess.PIPE, text=True)
+
+    def params_of(processes):
+        errors = [process.communicate(timeout=300)[1] for process in processes]
+        assert not any(process.returncode for process in processes), errors
+        with np.load(tmp_path / "params.npz") as file:
+            return list(file.values())
+
+    alone, together = (params_of(p) for p in ([start("alone.py", 0)], [start("train.py", i) for i in (0, 1)]))
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_command_uses_all_devices_of_its_process(tmp_path):
+    words = "train --dataset digits --image-size 8 --latent-shape 3 --base-channels 2 --num-steps 4 --batch-size 16"
+    losses = []
+    for n in (1, 2):
+        env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={n}", "JAX_PLATFORMS": "cpu"}
+        env |= {"PYTHONPATH": str(Path(__file__).parents[1]), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+        command = [sys.executable, "-m", "gon_jax", *words.split(), "--run", f"run{n}"]
+        subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
+        losses.append(json.loads((tmp_path / f"run{n}" / "summary.json").read_text())["test.squared_error"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4) and losses[0] != losses[1]  # summed in another order
