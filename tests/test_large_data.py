@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import gon_jax
-from gon_jax.data import Reading, catalog, fingerprint, from_arrays, load
+from gon_jax.data import Reading, catalog, fingerprint, from_arrays, load, read_images
 from gon_jax.data.mapped_files import map_arrays
 from gon_jax.data.picture_sources import FileSource, RecordSource
 from gon_jax.data.sources import View, is_source
@@ -291,6 +291,12 @@ def test_choices_count_for_records_too(prepared):
     prepared("wide", wide, (8, 16, 1))
     padded = load("tfds:wide", image_size=8, reading=Reading(framing="pad"))
     assert (padded.train.images[0, 0] == 0).all() and padded.train.images[0, 4, 6, 0] == 200
+
+
+@pytest.mark.parametrize("suffix", SAVE)
+def test_input_of_commands_is_read_whole(suffix, tmp_path):
+    SAVE[suffix](tmp_path / f"a{suffix}", {"images": BYTES})
+    np.testing.assert_array_equal(read_images(tmp_path / f"a{suffix}", (8, 8, 3), LARGE), BYTES)
 
 
 # -- pictures that are decoded once ------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ NAME = "decoded-{}.npy"
 def to_decode(dataset: Dataset) -> list[FileSource | RecordSource]:
     """Return the sources that training decodes pictures of: of the training and validation examples."""
     parts = [part for part in (dataset.train, dataset.validation) if part is not None]
-    sources = [part.images.source for part in parts if isinstance(part.images, View)]
-    sources = [source for source in sources if isinstance(source, FileSource | RecordSource)]
-    return list({id(source): source for source in sources}.values())
+    views = [part.images for part in parts if isinstance(part.images, View)]
+    found = {id(view.source): view.source for view in views}
+    return [source for source in found.values() if isinstance(source, FileSource | RecordSource)]
 
 
 def has_room(sources: list[Any], folder: Path) -> bool:
@@ -60,9 +60,10 @@ def decode_once(dataset: Dataset, folder: Path, *, progress: bool = False) -> tu
     kept = {id(source): cached(source, folder / NAME.format(i), progress=label) for i, source in enumerate(sources)}
 
     def replaced(part: Split | None) -> Any:
-        if part is None or id(getattr(part.images, "source", None)) not in kept:
+        images: Any = None if part is None else part.images
+        if part is None or id(getattr(images, "source", None)) not in kept:
             return part
-        return part._replace(images=View(kept[id(part.images.source)], part.images.index))
+        return part._replace(images=View(kept[id(images.source)], images.index))
 
     parts = {name: replaced(getattr(dataset, name)) for name in ("train", "validation", "test")}
     where = os.path.join(folder, NAME.format("*"))

@@ -111,16 +111,17 @@ def read_pictures(
     size: Any = data_shape[:2] if pictures and data_shape else None
     channels = data_shape[2] if pictures and data_shape else None
     suffixes = image_suffixes() if pictures else SOUND_SUFFIXES if len(data_shape or ()) == 2 else ()
+    kept: list[Any]
     for source in sources:
         if source.is_dir() and suffixes:
             found = find_files(source, suffixes)
             read, kept, _, rate = read_many(found.paths, size, channels, reading, notes)
             notes += _notes(source, len(kept), found.left_out)
         elif source.suffix.lower() in (*ARRAY_SUFFIXES, *SOUND_SUFFIXES):
-            read, kept, found = [], [], read_arrays(source, reading)
-            rate = found.samples_per_second
-            for name, part in found.parts.items():
-                data, where = part.images, f"{source}, {name}" if name else str(source)
+            read, kept, parts = [], [], read_arrays(source, reading)
+            rate = parts.samples_per_second
+            for name, part in parts.parts.items():
+                data, where = np.asarray(part.images), f"{source}, {name}" if name else str(source)
                 if pictures and (data.ndim != 4 or data.shape[3] not in (1, 3)):
                     raise ValueError(
                         f"expected images [N, H, W, 1 or 3], got {list(data.shape)} in {source}: not gray or RGB"
@@ -170,6 +171,7 @@ def read_folder(path: Path, image_size: int | None = None, reading: Reading = RE
     parts = _parts(path, tops)
     size = None if image_size is None else (image_size, image_size)
     notes: list[str] = []
+    data: Any
     outside = Counter("in no folder" if len(place) < 2 else place[0] for place in places) if parts else Counter()
     for top in parts:
         outside.pop(top, None)
