@@ -186,9 +186,9 @@ def test_averaged_statistics_are_the_mean_over_batches():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with images of 3 channels at 16x16."""
+    """A folder with bright images of 3 channels at 16x16."""
     folder = tmp_path_factory.mktemp("exchange")
-    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(200, 256, (60, 16, 16, 3), dtype=np.uint8)
     np.savez(folder / "images.npz", images=images)
     return folder
 

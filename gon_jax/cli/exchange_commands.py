@@ -52,8 +52,7 @@ def import_(
     """
     folder = run or Path("runs") / weights.stem
     use_caches(folder)
-    options = {"step_size": step_size, "omega_0": omega_0}
-    summary = import_weights(weights, folder, data=data, overwrite=overwrite, **options)
+    summary = import_weights(weights, folder, data=data, step_size=step_size, omega_0=omega_0, overwrite=overwrite)
     if summary is not None:
         print_summary(folder, summary)
         print("gon: it is not known which examples the weights were trained on", file=sys.stderr)

@@ -13,8 +13,8 @@ __all__ = ["METRIC", "SavedConfig", "read_config", "read_summary", "write_config
 
 METRIC = "validation.squared_error"  # by which older versions chose the best checkpoint of any model
 # Fields of files that are read, beside the options; files may have more.
-CONFIG = {"data_shape": list, "num_train": int | None, "best_by": str | None, "fingerprint": dict | None}
-CONFIG |= {"imported": dict | None}
+CONFIG: dict[str, Any] = {"data_shape": list, "num_train": int | None, "best_by": str | None}
+CONFIG |= dict.fromkeys(("fingerprint", "imported"), dict | None)
 CONFIG_PARTS = {"data": dict, "training": dict, "latent_shape": list} | dict.fromkeys(REGISTRIES, dict)
 SUMMARY: dict[str, Any] = dict.fromkeys(("model", "dataset", "likelihood", "device"), str) | {"versions": dict}
 SUMMARY |= dict.fromkeys(("num_train", "num_test", "num_parameters", "latent_size", "num_steps"), int)
