@@ -1,8 +1,10 @@
 """Files of weights: arrays by name, in safetensors or as PyTorch saves a state dict."""
 
+import importlib
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +49,7 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         except Exception as error:  # SafetensorError; TypeError for types that NumPy does not have
             raise ValueError(f"expected whole tensors of float32 in {path}, got {one_line(error)}") from error
     _need("torch", f"which reads {path.suffix}", "install PyTorch, or convert the file to .safetensors where it is")
-    import torch
+    torch: Any = importlib.import_module("torch")  # which type checkers need not find
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
