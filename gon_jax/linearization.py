@@ -25,6 +25,7 @@ from gon_jax.base import Decoder, LikelihoodFn, Params, match_output
 from gon_jax.encoding import check_batch, encode, loss_gradient, losses_of
 from gon_jax.likelihoods import squared_error
 from gon_jax.ops.bilinear import copies
+from gon_jax.ops.spreading import vmap_spread
 from gon_jax.ops.varying import vary_like, varying_axes, vjp
 
 __all__ = [
@@ -187,6 +188,8 @@ def at_origin(
 def jacobian_at(function: Callable[[jax.Array], jax.Array], origin: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return `function(origin)` `[...]` and its Jacobian `[*latent, ...]`, from one tangent per latent entry.
 
+    Inside `jax.jit` with `jax.set_mesh`, the tangents are shared between the mesh's devices.
+
     Raises:
         TypeError: for a function with a derivative in reverse mode alone.
 
@@ -197,7 +200,7 @@ def jacobian_at(function: Callable[[jax.Array], jax.Array], origin: jax.Array) -
     tangents = jnp.eye(origin.size, dtype=origin.dtype).reshape(origin.size, *origin.shape)
     try:
         output, pushforward = jax.linearize(function, origin)
-        jacobian = jax.vmap(pushforward)(vary_like(tangents, origin))
+        jacobian = vmap_spread(pushforward, vary_like(tangents, origin))
     except TypeError as error:
         if "custom_vjp" not in str(error):
             raise

@@ -68,12 +68,19 @@ try:
     fit(gon(conv), x, 2, jax.random.key(0), batch_size=18, progress=False)
 except ValueError as error:
     result["refused"] = str(error)
-placement, model = placement_of(16), models[sys.argv[1]]()
+placement, model = placement_of(16), gon(conv_decoder((8, 8, 1), (8,), base_channels=2))
 state = place(init_state(model, make_optimizer(), jax.random.key(0)), placement.whole)
 options = {"batch_size": 16, "num_losses": 2, "sharding": placement.batch}
 steps = jax.jit(partial(train_steps, model, make_optimizer(), **options), out_shardings=placement.whole)
-text = steps.lower(state, place({"x": x}, placement.whole), np.int32(2)).compile().as_text()
-result["collectives"] = {op: len(re.findall(rf" {op}(-start)?[(]", text)) for op in ("all-gather", "all-reduce")}
+with jax.set_mesh(placement.mesh):  # as fit does: the tangents of the Jacobian are shared, and it is gathered
+    spread = steps.lower(state, place({"x": x}, placement.whole), np.int32(2)).compile()
+text = spread.as_text()
+result["all-reduce"] = len(re.findall(r" all-reduce(-start)?[(]", text))
+result["all-gather"] = re.findall(r"= (\\S+) all-gather(?:-start)?[(]", text)
+alone = jax.jit(partial(train_steps, model, make_optimizer(), batch_size=16, num_losses=2))
+alone = alone.lower(jax.device_get(state), {"x": x}, np.int32(2)).compile()
+flops = [compiled.cost_analysis()["flops"] for compiled in (spread, alone)]
+result["share of flops"] = flops[0] / flops[1]
 print(json.dumps(result))
 """
 NAMES = ["gon"]
@@ -89,8 +96,10 @@ def test_several_devices_train_as_one(names):
     assert run.returncode == 0, run.stderr[-2000:]
     result = json.loads(run.stdout)
     assert result.pop("refused").startswith("expected a batch size that 4 devices can share, got 18: take 16 or 20")
-    collectives = result.pop("collectives")
-    assert collectives["all-gather"] == 0 < collectives["all-reduce"]
+    assert result.pop("all-reduce") > 0
+    gathered, share = result.pop("all-gather"), result.pop("share of flops")
+    assert all(shape.startswith("f32[64,8]") for shape in gathered), gathered  # a Jacobian, and no batch of 16
+    assert len(gathered) == 1 and 0.25 < share < 0.36, share  # 0.25: all is shared by four; without the mesh, 0.446
     for name in names:
         one, num = result[f"{name} one"]
         assert num == 1 and np.isfinite(one).all()

@@ -16,11 +16,13 @@ class Placement(NamedTuple):
     """How arrays lie on a mesh of devices with one axis, "batch".
 
     Attributes:
+        mesh: of the devices.
         batch: of a batch `[B, ...]`, a part on each device.
         batches: of several, `[n, B, ...]`.
         whole: of all else, the same on each device.
     """
 
+    mesh: Mesh
     batch: NamedSharding
     batches: NamedSharding
     whole: NamedSharding
@@ -47,7 +49,7 @@ def placement_of(
         )
     mesh = Mesh(np.array(devices), ("batch",))
     specs = PartitionSpec("batch"), PartitionSpec(None, "batch"), PartitionSpec()
-    return Placement(*(NamedSharding(mesh, spec) for spec in specs))
+    return Placement(mesh, *(NamedSharding(mesh, spec) for spec in specs))
 
 
 def place(tree: T, sharding: NamedSharding) -> T:

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -186,7 +187,8 @@ def fit(
     label = f"{sum(num_bytes(array) for array in data.values()) / 1e6:,.0f} MB {how}"
     options |= {"optimizer": optimizer, "stats_decay": stats_decay, "placement": placement}
     start = time.perf_counter()
-    with busy("compile" if progress else None):
+    mesh = nullcontext() if placement is None else jax.set_mesh(placement.mesh)
+    with busy("compile" if progress else None), mesh:
         compiled = feed.lower(model, state, **options).compile()
     seconds_compile, seconds_training = time.perf_counter() - start, 0.0
 
