@@ -205,8 +205,8 @@ def jacobian_at(function: Callable[[jax.Array], jax.Array], origin: jax.Array) -
         if "custom_vjp" not in str(error):
             raise
         raise TypeError(
-            "expected a decoder with derivatives in forward mode, got one with a jax.custom_vjp function: take strategy "
-            '"pullback" or "definition", or write it as a jax.custom_jvp'
+            "expected a decoder with derivatives in forward mode, got one with a jax.custom_vjp function: take "
+            'strategy "pullback" or "definition", or write it as a jax.custom_jvp'
         ) from error
     return output, jacobian.reshape(*origin.shape, *output.shape)
 
