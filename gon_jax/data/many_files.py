@@ -59,15 +59,15 @@ def as_pictures(
         seen = dict(zip(files, bar, strict=True))
     kept = {path: found for path, found in seen.items() if found}
     shapes = [shape for shape, *_ in kept.values()]
-    size = size or _one_size(shapes, [*kept], "pass image_size")
-    if framed := sum(width * size[0] != height * size[1] for height, width in shapes):
+    new_height, new_width = size or _one_size(shapes, [*kept], "pass image_size")
+    if framed := sum(width * new_height != height * new_width for height, width in shapes):
         notes.append(_framed(framed, reading))
     if moving := [path for path, (*_, frames) in kept.items() if frames > 1]:
         notes.append(_moving(moving))
     if len(kept) < len(files):
         notes.append(_damaged([path for path, found in seen.items() if not found]))
     gray = all(is_it for _, is_it, *_ in kept.values())
-    source = FileSource([*kept], (*size, 1 if gray else 3), reading)
+    source = FileSource([*kept], (new_height, new_width, 1 if gray else 3), reading)
     notes.append(f"{num_bytes(source) / 1e9:.3g} GB of pixels, read as needed")
     return View(source), [*kept], np.array([checksum for *_, checksum, _ in kept.values()], np.uint32)
 
@@ -158,7 +158,8 @@ def _one_size(shapes, places, remedy):
     if len(sizes) > 1:
         got = " and ".join(f"{size} ({place})" for size, place in reversed(sizes.items()))
         raise ValueError(f"expected images of one size, got {got}: {remedy}")
-    return tuple(shapes[0])
+    height, width = shapes[0]
+    return height, width
 
 
 def stack_sounds(sounds: Sequence[np.ndarray], places: Sequence[Any]) -> np.ndarray:
