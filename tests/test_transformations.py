@@ -1,6 +1,6 @@
-"""Every model under JAX's transformations, beside the same function without them.
+"""The matrix of transformations, and what is beside it: primitives, types, strategies on several devices, refusals.
 
-`jax.shard_map` needs several devices: its cells are computed in a process that has eight, by this file as a script.
+`jax.shard_map` needs several devices: what does is computed in a process that has eight, by this file as a program.
 """
 
 import functools
@@ -15,121 +15,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
+from benchmarks import report, transformations
+from benchmarks.tables import load
+from benchmarks.transformation_columns import COLUMNS, DEVICES, Cells, difference, mesh_of, outcome, stack
+from benchmarks.transformation_rows import (
+    DRAWN,
+    LIBRARIES,
+    MODELS,
+    ROWS,
+    SHAPE,
+    batch_of,
+    conv,
+    double,
+    function_decoder,
+    model_row,
+    shared,
+    shifted,
+    siren,
+    tanh_backward,
+    variables_of,
+)
 from gon_jax.base import Variables
 from gon_jax.coordinates import grid
-from gon_jax.decoders import conv_decoder, conv_encoder, from_function, siren_decoder
 from gon_jax.encoding import encode
 from gon_jax.gauss_newton import least_squares_encoder
 from gon_jax.likelihoods import squared_error
 from gon_jax.linearization import cotangents, encode_shared, possible_strategies
-from gon_jax.models import (
-    autoencoder,
-    glo,
-    gon,
-    gon_classifier,
-    least_squares_gon,
-    multi_step_gon,
-    translation_gon,
-    vae,
-    vgon,
-)
+from gon_jax.models import gon, least_squares_gon, vgon
 from gon_jax.ops import transposed_conv
 from gon_jax.ops.bilinear import matmul, scale, scale_each, sum_of_outer, sum_of_products
 from gon_jax.training import fit
-
-SHAPE, DEVICES = (8, 8, 1), 8
-
-
-def conv(norm="batch"):
-    return conv_decoder(SHAPE, (3,), base_channels=2, norm=norm)
-
-
-def encoder(norm="batch"):
-    return conv_encoder(SHAPE, (3,), base_channels=2, norm=norm)
-
-
-def function_decoder():
-    """A decoder of plain JAX, without broadcasts between ranks."""
-
-    def decoder_fn(params, z):
-        return jax.nn.sigmoid(jnp.tanh(z @ params["w"]) @ params["v"] + params["b"][None]).reshape(-1, *SHAPE)
-
-    def init(key):
-        keys, shapes = jax.random.split(key, 3), {"w": (3, 5), "v": (5, 64), "b": (64,)}
-        return {name: jax.random.normal(k, shape) for k, (name, shape) in zip(keys, shapes.items(), strict=True)}
-
-    return from_function(decoder_fn, init, (3,), independent=True)
-
-
-def siren():
-    return siren_decoder(grid(8, 8), 3, hidden_dim=4, num_layers=2)
-
-
-MODELS = {
-    "gon": lambda: gon(conv()),
-    "gon-none": lambda: gon(conv("none")),
-    "gon-definition": lambda: gon(function_decoder(), strategy="definition"),
-    "implicit": lambda: gon(siren(), num_points=20),
-    "least-squares": lambda: least_squares_gon(conv(), learn_damping=True),
-    "vgon": lambda: vgon(conv()),
-    "vgon-shared": lambda: vgon(function_decoder(), inner_noise="shared", likelihood=squared_error),
-    "multi-step": lambda: multi_step_gon(conv("none"), num_steps=2, learn_origin=True, learn_step_size=True),
-    "multi-step-drawn": lambda: multi_step_gon(conv(), num_steps=2, origin_scale=0.1),
-    "classifier": lambda: gon_classifier(conv("group"), 4),
-    "translation": lambda: translation_gon(function_decoder()),
-    "glo": lambda: glo(function_decoder(), num_steps=2),
-    "autoencoder": lambda: autoencoder(conv(), encoder()),
-    "vae": lambda: vae(conv("none"), encoder("none")),
-}
-BY_EXAMPLE = ("gon-none", "gon-definition", "implicit", "multi-step", "classifier", "translation", "glo")  # no noise
-DRAWN = ("vgon", "vgon-shared", "multi-step-drawn")  # in the inner pass; random numbers depend on the type
-
-
-def double(tree):
-    return jax.tree.map(lambda a: a.astype(jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
-
-
-def batch_of(num, seed=0):
-    rng = np.random.default_rng(seed)
-    x, target, z = (rng.uniform(size=(num, *shape)) for shape in (SHAPE, SHAPE, (3,)))
-    return {"x": x, "y": np.arange(num) % 4, "target": target, "z": z}
-
-
-def variables_of(model, seed=0):
-    """Parameters off their special initial values, and statistics of a batch, in 64 bits."""
-    params = double(model.init(jax.random.key(seed)).params)
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(7), len(leaves))
-    params = tree.unflatten([a + 0.1 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)])
-    return Variables(params, jax.jit(model.loss)(Variables(params), batch_of(4), jax.random.key(1))[1])
-
-
-def outcome(model, variables, batch, mean=lambda value: value, checkpoint=lambda function: function):
-    """Return all that a model computes: by the statistics of the batch, and by given ones."""
-    params, stats = variables
-
-    def loss(params):
-        return mean(model.loss(Variables(params), batch, jax.random.key(1))[0])
-
-    value, gradient = jax.value_and_grad(checkpoint(loss))(params)
-    z = model.encode(Variables(params), batch["x"])
-    result = {"loss": value, "gradient": gradient, "z": z, "x_hat": model.decode(Variables(params), z)}
-    return result if stats is None else result | {"alone": model.encode(variables, batch["x"])}
-
-
-def difference(ours, right):
-    """Return the largest difference of any of the results, relative to the largest entry of that result."""
-    assert jax.tree.structure(ours) == jax.tree.structure(right)
-    ratios = []
-    for name in right:
-        pairs = zip(jax.tree.leaves(ours[name]), jax.tree.leaves(right[name]), strict=True)
-        pairs = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in pairs]
-        largest = np.max([np.abs(b).max() for _, b in pairs])
-        ratios.append(np.max([np.abs(a - b).max() for a, b in pairs]) / largest)
-    return float(np.max(ratios))  # NaN, if any is
 
 
 class Right:
@@ -137,8 +54,9 @@ class Right:
 
     def __init__(self, name):
         self.name, self.model = name, MODELS[name]()
-        self.variables = variables_of(self.model)
-        self.compiled = jax.jit(partial(outcome, self.model))
+        self.row = model_row(name, self.model)
+        self.variables = self.row.init(0)
+        self.compiled = jax.jit(partial(outcome, self.row))
 
     def __call__(self, batch, variables=None):
         return self.compiled(self.variables if variables is None else variables, batch)
@@ -154,18 +72,82 @@ def right(request, x64):
     return right_of(request.param)
 
 
+# -- the matrix ------------------------------------------------------------------------------------------------------
+
+CHEAP = ["encode", "encode_shared, jacobian", "freeze", "gon_loss"]  # sorted: each is made once
+
+
+def wrong_cells(cells):
+    """Return the cells that are neither equal to the plain result nor as the page says."""
+    found = [(row, column, value) for row, of in cells.items() for column, value in of.items()]
+    return [cell for cell in found if transformations.verdict(*cell) == "wrong"]
+
+
+def test_the_page_is_made_from_the_results_of_all_cells():
+    result, text = load("transformations"), transformations.PAGE.read_text()
+    assert {row: list(of) for row, of in result["cells"].items()} == {row: list(COLUMNS) for row in ROWS}
+    page = report.page_with(text, "transformations", transformations.table(result))
+    assert page == text, "run `python -m benchmarks.transformations --table`"
+    assert not wrong_cells(result["cells"])
+
+
+def test_a_diagonal_of_the_matrix():
+    rows = sorted(CHEAP[i % len(CHEAP)] for i in range(len(COLUMNS)))
+    cells = transformations.in_process("--pairs", "--rows", *rows, "--columns", *COLUMNS)
+    assert sum(map(len, cells.values())) == len(COLUMNS) and not wrong_cells(cells)
+
+
+@pytest.mark.slow
+def test_the_matrix():
+    cells = transformations.in_process()
+    assert len(cells) == len(ROWS) and not wrong_cells(cells)
+
+
+@pytest.mark.parametrize("value", [1e-3, float("nan"), "finite?", "ValueError: expected"])
+def test_a_wrong_cell_is_wrong(value):
+    assert transformations.verdict("encode", "jit", value) == "wrong"
+    assert transformations.verdict("model vae", "explicit mesh", value) == "wrong"
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_decoders_of_libraries_with_equal_weights_are_equal(name):
+    make, weights_of = LIBRARIES[name]
+    params, x = shifted(function_decoder().init_params(jax.random.key(0))), jnp.asarray(batch_of(3)["x"])
+
+    def loss(params, decoder, weights_of):
+        params = weights_of(params)
+        return jnp.square(decoder.output(params, shared()(decoder, params, x)) - x).sum()
+
+    ours, plain = (
+        jax.jit(jax.value_and_grad(partial(loss, decoder=decoder, weights_of=weights)))(params)
+        for decoder, weights in ((make(), weights_of), (function_decoder(), lambda params: params))
+    )
+    assert difference({"": ours}, {"": plain}) < 1e-10
+
+
+def test_what_has_no_derivative_in_forward_mode_is_refused():
+    for make in (gon, least_squares_gon):
+        model = make(function_decoder(tanh_backward))
+        with pytest.raises(
+            TypeError, match=r"^expected a decoder with derivatives in forward mode, got [^\n]*pullback"
+        ):
+            jax.eval_shape(lambda: model.encode(model.init(jax.random.key(0)), jnp.ones((8, *SHAPE))))  # noqa: B023
+
+
+def test_latents_are_one_array():
+    with pytest.raises(TypeError, match=r"^expected floating-point z0, an array, got [^\n]*$"):
+        encode(lambda w, z: z["a"] @ w, jnp.ones((3, 4)), jnp.ones((2, 4)), {"a": jnp.zeros((2, 3))})
+
+
 # -- one device ------------------------------------------------------------------------------------------------------
-
-
-def stack(*trees):
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def test_scan_over_data_of_vmap_over_parameters(right):
     """With the loss rematerialized."""
     batches = [batch_of(3), batch_of(3, seed=1)]
     variables = [right.variables, variables_of(right.model, seed=1)]
-    function = partial(outcome, right.model, checkpoint=jax.checkpoint)
+    function = partial(outcome, right.row, wrap=jax.checkpoint)
     params = Variables(stack(*[v.params for v in variables]))  # by the statistics of a batch
 
     def body(_, batch):
@@ -181,16 +163,6 @@ def test_vmap_over_data(right):
     encode_fn = jax.vmap(partial(right.model.encode, Variables(right.variables.params)))
     z = jax.jit(encode_fn)(np.stack([batch["x"] for batch in batches]))
     assert difference({"z": z}, {"z": jnp.stack([right(batch)["z"] for batch in batches])}) < 1e-8
-
-
-def test_without_compilation(right):
-    batch, by_batch = batch_of(3), Variables(right.variables.params)
-    with jax.disable_jit():
-        loss, _ = right.model.loss(by_batch, batch, jax.random.key(1))
-        z = right.model.encode(by_batch, batch["x"])
-        result = {"loss": loss, "z": z, "x_hat": right.model.decode(by_batch, z)}
-    expected = right(batch)
-    assert difference(result, {name: expected[name] for name in result}) < 1e-9
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "bfloat16"])
@@ -231,7 +203,7 @@ def test_parameters_of_16_bits(name):
     short = jax.tree.map(lambda a: a.astype(jnp.bfloat16), Variables(model.init(jax.random.key(0)).params))
     rounded = jax.tree.map(lambda a: a.astype(jnp.float32), short)
     batch = {"x": jnp.asarray(batch_of(3)["x"], jnp.float32)}
-    compiled = jax.jit(partial(outcome, model))
+    compiled = jax.jit(partial(outcome, model_row(name)))
     assert difference(compiled(short, batch), compiled(rounded, batch)) < 0.02  # gradients are rounded too
 
 
@@ -345,38 +317,10 @@ def test_bytes_are_divided_by_255_everywhere():
 # -- eight devices ---------------------------------------------------------------------------------------------------
 
 
-def mesh_of(**sizes):
-    return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
-
-
 def of_shards(function, batch):
     """Return the results of a function applied to each device's part of a batch, by hand."""
     parts = [jax.tree.map(lambda a: a.reshape(DEVICES, -1, *a.shape[1:])[i], batch) for i in range(DEVICES)]  # noqa: B023
     return [function(part) for part in parts]
-
-
-def sharded_model(name, check_vma):
-    """Return the difference of a model under `jax.shard_map` to its values on each shard, and their mean."""
-    right, batch = right_of(name), batch_of(2 * DEVICES)
-
-    def function(variables, batch):
-        if check_vma:  # the gradient in what does not vary is the sum over devices
-            return outcome(right.model, variables, batch, mean=lambda loss: jax.lax.pmean(loss, "data"))
-        result = outcome(right.model, variables, batch)
-        return result | jax.lax.pmean({name: result[name] for name in ("loss", "gradient")}, "data")
-
-    names = {"loss": P(), "gradient": P(), "z": P("data"), "x_hat": P("data")}
-    names |= {} if right.variables.stats is None else {"alone": P("data")}
-    mesh = mesh_of(data=DEVICES)
-    options = {"mesh": mesh, "in_specs": (P(), P("data")), "out_specs": names, "check_vma": check_vma}
-    result = jax.jit(jax.shard_map(function, **options))(right.variables, batch)
-    shards = of_shards(right, batch)
-    means = {k: jax.tree.map(lambda *leaves: sum(leaves) / DEVICES, *[s[k] for s in shards]) for k in names}
-    joined = {k: np.concatenate([s[k] for s in shards]) for k in names if names[k] != P()}
-    errors = [difference(result, means | joined)]
-    if name in BY_EXAMPLE:
-        errors.append(difference(result, right(batch)))
-    return max(errors)
 
 
 def sharded_strategies(make_decoder):
@@ -461,7 +405,7 @@ def sharded_pieces():
     """Return the same for convolutions that are cut into pieces, with their gradients."""
     transposed_conv.PIECE_BYTES = 2**8
     try:
-        return sharded_model("autoencoder", True)
+        return COLUMNS["shard_map"](Cells(ROWS["model autoencoder"]))
     finally:
         transposed_conv.PIECE_BYTES = 2**22
 
@@ -479,32 +423,29 @@ def sharded_without_jit():
 
 
 SHARDED = {
-    f"{name}, check_vma={check}": partial(sharded_model, name, check) for name in MODELS for check in (True, False)
+    f"strategies {getattr(made, '__name__', 'conv none')}": partial(sharded_strategies, made)
+    for made in (function_decoder, siren, conv, partial(conv, "none"))
 }
-for made in (function_decoder, siren, conv, partial(conv, "none")):
-    SHARDED[f"strategies {getattr(made, '__name__', 'conv none')}"] = partial(sharded_strategies, made)
 SHARDED |= {
     "ensemble": sharded_ensemble,
     "capabilities": sharded_capabilities,
     "pieces": sharded_pieces,
     "without jit": sharded_without_jit,
 }
-
-
-QUICK = [cell for cell in SHARDED if cell.startswith(f"{next(iter(MODELS))},")]
+QUICK = ["without jit"]
 
 
 def differences(cells):
     """The differences of cells, or what they raised."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"
     options = {"XLA_FLAGS": flags, "JAX_ENABLE_X64": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PLATFORMS": "cpu"}
-    words = [sys.executable, __file__, *cells]
-    done = subprocess.run(words, env=os.environ | options, capture_output=True, text=True)
+    words = [sys.executable, "-m", "tests.test_transformations", *cells]
+    done = subprocess.run(words, env=os.environ | options, capture_output=True, text=True, cwd=report.README.parent)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_shard_map_of_one_model():
+def test_shard_map_without_jit():
     for cell, error in differences(QUICK).items():
         assert isinstance(error, float) and error < 1e-8, (cell, error)
 
