@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-__all__ = ["as_array", "check_choice", "check_count", "check_key", "check_kind", "check_number", "check_sizes", "shown"]
+__all__ = ["as_array", "as_numbers", "check_choice", "check_count", "check_key", "check_kind", "check_number"]
+__all__ += ["check_sizes", "shown"]
 
 
 def shown(value: Any) -> str:
@@ -135,24 +136,33 @@ def check_number(
     return value
 
 
-def as_array(name: str, value: Any) -> jax.Array:
-    """Return numbers as an array of JAX.
+def as_numbers(name: str, value: Any) -> np.ndarray:
+    """Return numbers as an array of NumPy.
 
     Raises:
         TypeError: they are words, nothing, or of different lengths.
+
+    >>> as_numbers("z", ["a"])
+    Traceback (most recent call last):
+    TypeError: expected z, an array of numbers, got an array <U1[1]
+    """
+    try:
+        numbers = np.asarray(value)
+    except (TypeError, ValueError):  # rows of different lengths
+        raise TypeError(f"expected {name}, an array of numbers, got {shown(value)}") from None
+    if not (numbers.dtype == bool or jnp.issubdtype(numbers.dtype, jnp.number)):
+        raise TypeError(f"expected {name}, an array of numbers, got {shown(numbers[()])}")
+    return numbers
+
+
+def as_array(name: str, value: Any) -> jax.Array:
+    """Return numbers as an array of JAX; see `as_numbers`.
 
     >>> as_array("z", None)
     Traceback (most recent call last):
     TypeError: expected z, an array of numbers, got None
     """
-    if not isinstance(value, jax.Array):
-        try:
-            value = np.asarray(value)
-        except (TypeError, ValueError):  # rows of different lengths
-            raise TypeError(f"expected {name}, an array of numbers, got {shown(value)}") from None
-        if not (value.dtype == bool or jnp.issubdtype(value.dtype, jnp.number)):
-            raise TypeError(f"expected {name}, an array of numbers, got {shown(value[()])}")
-    return jnp.asarray(value)
+    return value if isinstance(value, jax.Array) else jnp.asarray(as_numbers(name, value))
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str], *, remedy: str = "") -> None:

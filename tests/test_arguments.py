@@ -11,6 +11,7 @@ import gon_jax
 from gon_jax import data, inference, latents, metrics, models, runs, training
 from gon_jax.coordinates import grid, stratified_subset
 from gon_jax.decoders import conv_decoder, conv_encoder, fourier_decoder, mlp_decoder, siren_decoder
+from gon_jax.latents.statistics import normality
 
 NAN = float("nan")
 X = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype(np.float32)
@@ -225,7 +226,24 @@ CALLS = {  # a call that is right, as a function of changed arguments; and the k
         {"prior": "variables", "key": "key", "num": "count", "latent_shape": "sizes"},
     ),
     "fit_gaussian": (lambda **a: latents.fit_gaussian(**a), {"z": "words"}),
-    "quantize": (lambda **a: latents.quantize(**{"z": Z} | a), {"quantizer": "variables"}),
+    "fit_quantizer": (lambda **a: latents.fit_quantizer(**{"z_train": Z, "bits": 4} | a), {"z_train": "words"}),
+    "quantize": (
+        lambda **a: latents.quantize(**{"z": Z, "quantizer": latents.fit_quantizer(Z, 4)} | a),
+        {"quantizer": "variables", "z": "words"},
+    ),
+    "dequantize": (
+        lambda **a: latents.dequantize(**{"cells": Z, "quantizer": latents.fit_quantizer(Z, 4)} | a),
+        {"quantizer": "variables", "cells": "words"},
+    ),
+    "reconstruction_scores": (
+        lambda **a: latents.reconstruction_scores(**{"x": X, "x_hat": X} | a),
+        {"x": "words", "x_hat": "words"},
+    ),
+    "mahalanobis_scores": (
+        lambda **a: latents.mahalanobis_scores(**{"z_train": Z, "z": Z} | a),
+        {"z_train": "words", "z": "words"},
+    ),
+    "normality": (lambda **a: normality(**a), {"z": "words"}),
     "make_optimizer": (
         lambda **a: training.make_optimizer(**a),
         {"learning_rate": "weight", "weight_decay": "weight", "clip_norm": "positive", "epsilon": "positive"}

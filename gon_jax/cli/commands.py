@@ -307,6 +307,8 @@ def inpaint(
     return save(output, lambda: plotting.save_inpainting(output, images, known, completed))
 
 
-COMMANDS: dict[str, Callable[..., int]] = {
-    f.__name__: f for f in (train, show, evaluate, reconstruct, encode, interpolate, sample, superres, inpaint)
-} | latent_commands.COMMANDS | exchange_commands.COMMANDS
+COMMANDS: dict[str, Callable[..., int]] = (
+    {f.__name__: f for f in (train, show, evaluate, reconstruct, encode, interpolate, sample, superres, inpaint)}
+    | latent_commands.COMMANDS
+    | exchange_commands.COMMANDS
+)

@@ -6,6 +6,7 @@ Shapes: N examples x `[N, ...]`, latents z `[N, *latent]`; a score is `[N]`, and
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gon_jax.arguments import as_numbers
 from gon_jax.latents.statistics import _flatten, _flatten_like
 
 __all__ = ["mahalanobis_scores", "reconstruction_scores"]
@@ -23,7 +24,7 @@ def reconstruction_scores(x: ArrayLike, x_hat: ArrayLike) -> np.ndarray:
     >>> reconstruction_scores(np.ones((2, 3)), np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 3.0]]))
     array([0., 6.])
     """
-    x, x_hat = np.asarray(x, np.float64), np.asarray(x_hat, np.float64)
+    x, x_hat = (as_numbers(name, value).astype(np.float64) for name, value in {"x": x, "x_hat": x_hat}.items())
     if x.shape != x_hat.shape or x.ndim < 2:
         raise ValueError(f"expected x and x_hat of one shape [N, ...], got {x.shape} and {x_hat.shape}: reshape one")
     return np.square(x - x_hat).reshape(len(x), -1).sum(1)

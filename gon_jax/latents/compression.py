@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gon_jax.arguments import check_count, check_kind
+from gon_jax.arguments import as_numbers, check_count, check_kind
 
 __all__ = ["Quantizer", "dequantize", "fit_quantizer", "quantize"]
 
@@ -31,7 +31,7 @@ def fit_quantizer(z_train: ArrayLike, bits: int) -> Quantizer:
     >>> fit_quantizer([[0.0, -1.0], [4.0, 1.0]], bits=2)
     Quantizer(low=array([ 0., -1.]), high=array([4., 1.]), bits=2)
     """
-    z = np.asarray(z_train, np.float64)
+    z = as_numbers("z_train", z_train).astype(np.float64)
     if z.ndim < 2 or not z.size or not np.isfinite(z).all():
         raise ValueError(f"expected finite latents [M, *latent], M >= 1, got shape {z.shape}: has training diverged?")
     return Quantizer(z.min(0), z.max(0), check_count("bits", bits, 1, 16))
@@ -50,7 +50,7 @@ def quantize(quantizer: Quantizer, z: ArrayLike) -> np.ndarray:
     """
     check_kind("quantizer", quantizer, Quantizer, "fit_quantizer(z_train, bits) makes one")
     low, high, bits = quantizer
-    z = np.asarray(z, np.float64)
+    z = as_numbers("z", z).astype(np.float64)
     if z.shape[1:] != low.shape or not np.isfinite(z).all():
         raise ValueError(
             f"expected finite latents [N, {', '.join(map(str, low.shape))}], got {z.shape}; of this model?"
@@ -65,5 +65,6 @@ def dequantize(quantizer: Quantizer, cells: ArrayLike) -> np.ndarray:
     >>> dequantize(Quantizer(np.zeros(1), np.ones(1), bits=2), [[0], [1], [3]]).tolist()
     [[0.125], [0.375], [0.875]]
     """
+    check_kind("quantizer", quantizer, Quantizer, "fit_quantizer(z_train, bits) makes one")
     low, high, bits = quantizer
-    return (low + (high - low) * (np.asarray(cells) + 0.5) / 2**bits).astype(np.float32)
+    return (low + (high - low) * (as_numbers("cells", cells) + 0.5) / 2**bits).astype(np.float32)

@@ -7,6 +7,8 @@ ValueError for latents that are not finite, too few, or all equal where it needs
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gon_jax.arguments import as_numbers
+
 __all__ = ["effective_rank", "moments", "normality", "participation_ratio", "standardize"]
 
 _CONSTANT = 1e-6  # a standard deviation below this part of the largest entry is rounding
@@ -15,7 +17,7 @@ _MAX_PAIRED = 5_000  # latents whose pairs are all compared
 
 def _flatten(z: ArrayLike, at_least: int = 1) -> np.ndarray:
     """Return latents as float64 [N, k], or raise ValueError."""
-    z = np.asarray(z)
+    z = as_numbers("latents", z)
     if z.ndim < 2 or not z.size:
         raise ValueError(f"expected latents [N, *latent] with N >= 1, got shape {z.shape}")
     if len(z) < at_least:
@@ -28,6 +30,7 @@ def _flatten(z: ArrayLike, at_least: int = 1) -> np.ndarray:
 
 def _flatten_like(z_train: ArrayLike, z: ArrayLike) -> np.ndarray:
     """Return latents as float64 [N, k], or raise ValueError where they are not of the shape of the training latents."""
+    z, z_train = as_numbers("latents", z), as_numbers("latents", z_train)
     if np.shape(z)[1:] != np.shape(z_train)[1:]:
         raise ValueError(
             f"expected latents [N, *latent] of the shape of training latents {list(np.shape(z_train))}, got "
