@@ -11,6 +11,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import jax
 import numpy as np
@@ -44,10 +45,10 @@ class Setting:
         case: the decoder's sizes, and the batch size.
         make: the model.
         passes: decoder passes of an example (see `gon_jax.linearization.strategy_costs`).
-        shared: decoder passes that every device makes, whatever its part of the batch.
-        jacobian: whether J is computed, once on each device, and multiplied with every example.
-        terms: of the gradient that are summed over devices each by itself: one for each time that a step is
-            differentiated through the parameters on examples.
+        whole: decoder passes that every device makes, whatever its part of the batch.
+        spread: decoder passes for the whole batch that devices share: the tangents of J.
+        jacobian: whether J is computed, and multiplied with every example.
+        terms: of the gradient that are summed over devices each by itself.
         normalized: channels that a batch normalization averages, in all passes, forward and backward.
         points: numbers of the first layer at all points of a grid, which are summed before its weights' gradient.
     """
@@ -55,7 +56,8 @@ class Setting:
     case: Case
     make: Callable[[], Model]
     passes: float
-    shared: float
+    whole: float
+    spread: float = 0
     jacobian: bool = False
     terms: int = 1
     normalized: int = 0
@@ -64,15 +66,20 @@ class Setting:
     def flops(self, batch_size: int, num_devices: int) -> float:
         """Return the floating-point operations of a step on each device."""
         examples, case = batch_size / num_devices, self.case
+        passes = self.passes * examples + self.whole + self.spread / num_devices
         product = 6 * case.latent_size * case.pixels * case.channels if self.jacobian else 0
-        return (self.passes * examples + self.shared) * cases.decoder_flops(case) + product * examples
+        return passes * cases.decoder_flops(case) + product * examples
 
     def reduced_bytes(self, num_parameters: int) -> int:
         """Return the bytes of all-reduces: gradients, the cotangents of J and of F(z0), statistics, the loss."""
         outputs = self.case.pixels * self.case.channels
         jacobian = self.case.latent_size * outputs if self.jacobian else 0
-        mean = (2 if self.normalized else 1) * outputs if self.shared else 0
+        mean = (2 if self.normalized else 1) * outputs if self.whole else 0
         return 4 * (self.terms * num_parameters + jacobian + mean + self.normalized + self.points + 1)
+
+    def gathered_bytes(self) -> int:
+        """Return the bytes of all-gathers: J, where devices share its tangents."""
+        return 4 * self.case.latent_size * self.case.pixels * self.case.channels if self.spread else 0
 
 
 def conv(norm="batch"):
@@ -93,8 +100,8 @@ K, C = CONV.latent_size, IMPLICIT.channels
 CHANNELS = sum(fan_out for _, fan_out, _ in cases.layers(CONV)[:-1])  # normalized: all layers but the last
 POINTS = IMPLICIT.pixels * IMPLICIT.hidden_dim
 SETTINGS = {
-    "gon, batch": Setting(CONV, lambda: gon(conv()), 3, 3 * (K + 1), jacobian=True, normalized=4 * CHANNELS),
-    "gon, none": Setting(CONV, lambda: gon(conv("none")), 3, 3 * (K + 1), jacobian=True),
+    "gon, batch": Setting(CONV, lambda: gon(conv()), 3, 3, 3 * K, jacobian=True, terms=2, normalized=4 * CHANNELS),
+    "gon, none": Setting(CONV, lambda: gon(conv("none")), 3, 3, 3 * K, jacobian=True, terms=2),
     "gon, none, pullback": Setting(CONV, lambda: gon(conv("none"), strategy="pullback"), 6, 3, terms=2),
     "vgon, batch": Setting(CONV, lambda: vgon(conv()), 9, 0, terms=3, normalized=8 * CHANNELS),
     "vgon, none": Setting(CONV, lambda: vgon(conv("none")), 9, 0, terms=3),
@@ -131,7 +138,8 @@ def count(name: str, num_devices: int) -> dict:
     state = state if placement is None else place(state, placement.whole)
     images = np.zeros((2 * batch_size, *model.data_shape), np.uint8)
     feed = Resident({"x": images}, batch_size=batch_size, most=50, placement=placement)
-    compiled = feed.lower(model, state, optimizer=optimizer, placement=placement).compile()
+    with nullcontext() if placement is None else jax.set_mesh(placement.mesh):  # as fit does
+        compiled = feed.lower(model, state, optimizer=optimizer, placement=placement).compile()
     costs = compiled.cost_analysis()
     return {
         "flops": costs["flops"],
@@ -165,7 +173,9 @@ def efficiency(setting: Setting, seen: dict, batch_size: int, num_devices: int) 
 
     def seconds(n):
         reduced, number = setting.reduced_bytes(seen["num_parameters"]), seen["collectives"]["all-reduce"]["number"]
-        return setting.flops(batch_size, n) / FLOPS_PER_SECOND + all_reduce_seconds(reduced, number, n)
+        gathered = setting.gathered_bytes()
+        gather = all_reduce_seconds(gathered, 1, n) / 2 if gathered else 0  # the second half of an all-reduce
+        return setting.flops(batch_size, n) / FLOPS_PER_SECOND + all_reduce_seconds(reduced, number, n) + gather
 
     return seconds(1) / (num_devices * seconds(num_devices))
 
@@ -181,7 +191,11 @@ def counts_table(counted: dict) -> str:
         for n, seen in of.items():
             setting, found = SETTINGS[name], seen["collectives"]
             reduced, ours = found["all-reduce"], setting.reduced_bytes(seen["num_parameters"])
-            others = [f"{seen['number']} {kind}" for kind, seen in found.items() if seen["number"] and seen != reduced]
+            others = [
+                f"{seen['number']} {kind}, {number(seen['bytes'] / 1e6)} MB"
+                for kind, seen in found.items()
+                if seen["number"] and kind != "all-reduce"
+            ]
             row = [name if n == "1" else "", n, number(seen["flops"] / 1e6)]
             row += [f"{seen['flops'] / setting.flops(setting.case.batch_size, int(n)):.2f}"]
             row += [number(seen["bytes_accessed"] / 1e6), str(reduced["number"])]
