@@ -226,7 +226,7 @@ def draw(counted: dict) -> None:
     ):
         for j, (name, of) in enumerate(counted.items()):
             values = [efficiency(SETTINGS[name], of["8"], batch_of(n), n) for n in devices]
-            axes.plot(devices, values, color=f"C{j}", marker="o^sv"[j % 4], markersize=3, label=name)
+            axes.plot(devices, values, color=f"C{j}", ls="-" if j < 4 else "--", marker="o^sv"[j % 4], ms=3, label=name)
         axes.set_xscale("log", base=2)
         axes.set(xlabel="devices", title=words, ylim=(0, 1.02), xticks=devices[::2])
         axes.xaxis.set_major_formatter(lambda n, _: f"{n:,.0f}")

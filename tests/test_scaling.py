@@ -1,4 +1,4 @@
-"""docs/scaling.md is made from its result, its model is close to the compiled programs, and these are what is compiled."""
+"""docs/scaling.md is made from its result, its model is close to the compiled programs, and these are compiled still."""
 
 import json
 import os
