@@ -328,7 +328,7 @@ def test_pictures_are_decoded_once_and_train_to_the_same(tmp_path, decoded, caps
     assert "pictures are decoded once, into" in capsys.readouterr().err
     assert not list((tmp_path / "a").glob("*decoded*"))  # removed when training is finished
     decoded.clear()
-    second = train(config.replace(cache=False), tmp_path / "b", pictures=False)
+    second = train(config.replace(decode_always=True), tmp_path / "b", pictures=False)
     assert max(decoded.values()) > 3 and "pictures are decoded" not in capsys.readouterr().err
     for name in ("test.squared_error", "pca.squared_error", "mean_image.squared_error"):
         assert first[name] == second[name]
@@ -365,7 +365,9 @@ def test_what_is_decoded_stays_for_a_run_that_goes_on(tmp_path, decoded):
     train(config, run, progress=False, pictures=False, resume=True)
     assert not decoded and not list(run.glob("*decoded*")) and not list(run.glob(".decoded*"))
     assert train(config, run, progress=False, pictures=False, overwrite=True, should_stop=lambda: True) is None
-    train(config.replace(cache=False), run, progress=False, pictures=False, resume=True)  # an option that may change
+    train(
+        config.replace(decode_always=True), run, progress=False, pictures=False, resume=True
+    )  # an option that may change
     assert not list(run.glob("*decoded*"))
 
 
@@ -377,5 +379,5 @@ def test_a_plan_counts_the_time_of_decoding(tmp_path, decoded):
     planning.plan(config, dataset, tmp_path)
     assert max(decoded.values()) == 1  # the steps are timed on what is decoded
     decoded.clear()
-    planning.plan(config.replace(cache=False), dataset, tmp_path)
+    planning.plan(config.replace(decode_always=True), dataset, tmp_path)
     assert max(decoded.values()) > 3

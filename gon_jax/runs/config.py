@@ -50,9 +50,9 @@ class DataConfig(Options):
     memory: Annotated[float, Rule("above 0 and below 10^9", lambda x: 0 < x < 1e9)] | None = None
     """Most gigabytes of examples to keep in memory; of more, each batch is read as it is needed. None is half of what
     is free."""
-    cache: bool = True
-    """Decode pictures that are read as needed once, into the run's folder, if its disk has room; they are removed when
-    training is finished."""
+    decode_always: bool = False
+    """Decode pictures that are read as needed in every epoch; otherwise they are decoded once, into the run's folder,
+    if its disk has room."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -71,7 +71,7 @@ def check_folder(folder: Path, config: Config, resume: bool, overwrite: bool) ->
     if resume:
         saved = read_config(folder)
         ours, theirs = config.options(), saved.config.options() | vars(saved.config.data.absolute())
-        theirs |= {name: ours[name] for name in ("memory", "cache")}  # which change no number
+        theirs |= {name: ours[name] for name in ("memory", "decode_always")}  # which change no number
         if saved.fingerprint is not None and is_path(ours["dataset"]) and is_path(theirs["dataset"]):
             theirs["dataset"] = ours["dataset"]  # the same data elsewhere, by their fingerprint
         if config.training.schedule == "constant" and ours["num_steps"] >= _steps_made(folder):  # another end

@@ -38,7 +38,7 @@ def plan(config: Config, dataset: Dataset, folder: Path | None = None) -> dict[s
     params = jax.eval_shape(model.init, jax.random.key(0)).params
     seconds_decode = 0.0
     train = dataset.train
-    sources = to_decode(dataset) if config.data.cache else []
+    sources = [] if config.data.decode_always else to_decode(dataset)
     if sources and folder is not None and has_room(sources, folder):
         train = take(train, slice(max(DECODED, training.batch_size)))
         start = time.perf_counter()

@@ -123,7 +123,7 @@ def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, pr
     if progress:
         print(*dataset.notes, sep="\n", file=sys.stderr, end="\n" * bool(dataset.notes))
     epoch = num_train // training.batch_size
-    if config.data.cache and training.num_steps > epoch:
+    if not config.data.decode_always and training.num_steps > epoch:
         dataset, line = decode_once(dataset, folder, progress=progress)
         if progress and line:
             print(line, file=sys.stderr)
