@@ -12,6 +12,8 @@ from gon_jax import data, inference, latents, metrics, models, runs, training
 from gon_jax.coordinates import grid, stratified_subset
 from gon_jax.decoders import conv_decoder, conv_encoder, fourier_decoder, mlp_decoder, siren_decoder
 from gon_jax.latents.statistics import normality
+from gon_jax.runs import exchange
+from gon_jax.training.averaging import average_statistics
 
 NAN = float("nan")
 X = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype(np.float32)
@@ -259,6 +261,21 @@ CALLS = {  # a call that is right, as a function of changed arguments; and the k
     "train": (
         lambda **a: runs.train(**{"config": runs.Config(), "folder": "new"} | a),
         {"config": "variables", "folder": "no path"},
+    ),
+    "import_weights": (
+        lambda **a: exchange.import_weights(**{"path": "no.safetensors", "folder": "new"} | a),
+        {"path": "no path", "folder": "no path"},
+    ),
+    "export_weights": (
+        lambda **a: exchange.export_weights(**{"run": None, "path": "a.safetensors"} | a),
+        {"run": "variables"},
+    ),
+    "average_statistics": (
+        lambda **a: average_statistics(
+            **{"model": trained("gon")["model"], "params": trained("gon")["variables"].params, "data": X, "key": KEY}
+            | a
+        ),
+        {"model": "model", "data": "data", "key": "key", "batch_size": "count"},
     ),
     "load_run": (lambda **a: runs.load_run(**a), {"folder": "no path"}),
     "resize": (lambda **a: data.resize(np.zeros((2, 8, 8, 1), np.uint8), **a), {"size": "count"}),

@@ -182,6 +182,19 @@ def test_a_compressed_member_is_refused_with_the_remedy(tmp_path):
     assert is_source(dataset.train.images) and np.bincount(dataset.test.labels).tolist() == [2, 2, 2]
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_python_objects_are_never_mapped(suffix, tmp_path):
+    """Mapped, their bytes would be taken for addresses."""
+    path = tmp_path / f"a{suffix}"
+    arrays = {"images": np.full((40, 8, 8, 1), 99, np.uint8), "labels": np.array([{}] * 40, object)}
+    np.savez(path, **arrays) if suffix == ".npz" else np.save(path, arrays["labels"])
+    for reading in (LARGE, Reading()):
+        with pytest.raises(ValueError, match=r"expected numbers in .*cannot be read .*([Oo]bject|pickle)"):
+            load(path, reading=reading)
+    with pytest.raises(ValueError, match="got objects of Python"):
+        map_arrays(path)
+
+
 def test_sources_at_hand_above_the_limit_stay_sources(tmp_path):
     np.save(tmp_path / "a.npy", BYTES)
     images = np.load(tmp_path / "a.npy", mmap_mode="r")

@@ -46,8 +46,8 @@ def import_(
     Args:
         data: What to evaluate on.
         run: The run's folder; by default runs/<name of the file>.
-        step_size: Of latents; by default the authors', for batches of 64.
-        omega_0: Of an implicit model, by default the file's own or 30.
+        step_size: Latent step size; by default the authors', for batches of 64.
+        omega_0: Frequency of an implicit model's sines; by default the file's own, or 30.
         overwrite: Remove the run in the folder first; files that are not a run's stay.
     """
     folder = run or Path("runs") / weights.stem

@@ -41,7 +41,7 @@ def map_arrays(path: Path, limit: int | None = None) -> dict[str, Any]:
         limit: most bytes to read of compressed members; by default half of the memory that is free.
 
     Raises:
-        ValueError: compressed members of more bytes.
+        ValueError: compressed members of more bytes, or Python objects.
         zipfile.BadZipFile: a member is damaged.
     """
     if path.suffix.lower() == ".npy":
@@ -72,6 +72,10 @@ def map_arrays(path: Path, limit: int | None = None) -> dict[str, Any]:
 def _map_member(path, archive, info):
     """Return a memory map of an uncompressed member of an `.npz`."""
     shape, fortran_order, dtype = _header_of(archive, info)
+    if dtype.hasobject:  # its bytes would be taken for addresses; NumPy refuses this in the other ways to read
+        raise ValueError(
+            f"expected numbers or words in {info.filename}, got objects of Python: give them another dtype"
+        )
     with archive.open(info) as member:
         _read_header(member, info.file_size)
         length = member.tell()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 
 from gon_jax._files import crc32, write_text
+from gon_jax.arguments import check_kind
 from gon_jax.data import fingerprint
 from gon_jax.data.sources import check_source
 from gon_jax.metrics import selection_metric
@@ -70,6 +72,8 @@ def import_weights(
         ValueError, FileNotFoundError, ImportError: for weights that are not of these models, by the first name that is
             not as expected, or that cannot be read; for data of another shape; for such a folder as `train` refuses.
     """
+    check_kind("path", path, str | os.PathLike, "the place of the weights")
+    check_kind("folder", folder, str | os.PathLike, "the place of the run")
     path, folder = Path(path), Path(folder)
     weights, metadata = read_weights(path)
     sizes, options = sizes_of(weights), _read_own(metadata, path)
@@ -159,7 +163,10 @@ def export_weights(run: Run, path: str | Path) -> None:
     Raises:
         ValueError: for a run of any other model.
         ImportError, OSError: without safetensors; if the file cannot be written.
+        TypeError: for what is no run, or no path.
     """
+    check_kind("run", run, Run, "gon_jax.load_run(folder) reads one")
+    check_kind("path", path, str | os.PathLike, "the place of the weights")
     options = run.config.options()
     own = {name: options[name] for name in ("step_size", "omega_0") if options.get(name) is not None}
     own |= {"data_shape": list(run.model.data_shape)}

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 from tqdm.auto import tqdm
 
-from gon_jax.arguments import check_count
+from gon_jax.arguments import check_count, check_key, check_kind
 from gon_jax.base import Batch, Model, Params, Variables
 from gon_jax.data import epoch_order, to_unit
 from gon_jax.inference import Data, data_dict
@@ -18,7 +18,7 @@ def average_statistics(
 ) -> Variables:
     """Return parameters with averaged statistics: the plain mean of those that training steps on batches would see.
 
-    Of a single batch they are its batch statistics: latents and reconstructions by them are then those that the
+    For a single batch they are its batch statistics: latents and reconstructions by them are then those that the
     authors' implementation gives of that batch, where no noise is drawn.
 
     Args:
@@ -32,6 +32,7 @@ def average_statistics(
 
     Raises:
         ValueError: for data as in `gon_jax.inference.data_dict`.
+        TypeError: for what is no model, or no typed key.
 
     >>> import jax.numpy as jnp
     >>> from gon_jax.decoders import conv_decoder
@@ -43,13 +44,15 @@ def average_statistics(
     >>> jnp.allclose(model.encode(variables, x), model.encode(Variables(params), x), atol=1e-6)
     Array(True, dtype=bool)
     """
+    check_kind("model", model, Model, "gon_jax.gon(decoder) makes one")
+    check_key(key)
+    data, batch_size = data_dict(model, data), check_count("batch_size", batch_size)
     variables = jax.eval_shape(model.init, key)._replace(params=params)
     if variables.stats is None:
         return variables
-    data = data_dict(model, data)
     num = len(data["x"])
     order_key, noise_key = jax.random.split(key)
-    batch_size = num // -(-num // check_count("batch_size", batch_size))
+    batch_size = num // -(-num // batch_size)
     average = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), variables.stats)
     order = np.asarray(epoch_order(order_key, 0, num, batch_size))
     for i, index in enumerate(tqdm(order, progress, disable=progress is None, leave=False, delay=1)):
