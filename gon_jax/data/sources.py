@@ -17,18 +17,8 @@ import numpy as np
 from gon_jax.data.arrays import _check_shape, check_data
 from gon_jax.memory import check_memory, memory_limit
 
-__all__ = [
-    "Source",
-    "View",
-    "as_source",
-    "check_source",
-    "is_source",
-    "num_bytes",
-    "read",
-    "read_in_order",
-    "read_rows",
-]
-__all__ += ["take"]
+__all__ = ["Source", "View", "as_source", "check_source", "is_source", "num_bytes", "read"]
+__all__ += ["read_in_order", "read_rows", "take"]
 
 CHUNK = 256  # examples that a thread reads at once
 
