@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gon_jax.memory import memory_limit
+from gon_jax.memory import check_memory
 
 __all__ = ["arrays_of", "map_arrays", "num_bytes_of", "open_hdf5"]
 
@@ -38,7 +38,7 @@ def map_arrays(path: Path, limit: int | None = None) -> dict[str, Any]:
 
     Args:
         path: of the file.
-        limit: most bytes to read of compressed members; by default half of the memory that is free.
+        limit: most bytes to read of compressed members; by default the memory that is free.
 
     Raises:
         ValueError: compressed members of more bytes, or Python objects.
@@ -52,7 +52,9 @@ def map_arrays(path: Path, limit: int | None = None) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
         packed = [info for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
         size = sum(_num_bytes(*_header_of(archive, info)[::2]) for info in packed)
-        if size > memory_limit(limit):
+        remedy = "store them with numpy.savez, not compressed, or as .npy: they are then read as needed"
+        check_memory(size, f"the arrays of {path}", remedy)
+        if limit is not None and size > limit:
             raise ValueError(
                 f"expected arrays that are not compressed, to be read as needed, got {size / 1e9:.3g} GB compressed in "
                 f"{path}: store them with numpy.savez or as .npy, or give a higher memory_limit"

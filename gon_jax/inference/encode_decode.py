@@ -119,6 +119,7 @@ def decode_at(
         ValueError: for a model that is not implicit, coordinates of another dimension than its own, or, before any
             work, a result that would not fit into memory.
 
+    >>> from gon_jax.coordinates import grid
     >>> from gon_jax.models import gon
     >>> from gon_jax.decoders import siren_decoder
     >>> model = gon(siren_decoder(grid(8, 8), 3, hidden_dim=16))
