@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 __all__ = [
     "check_fields",
     "crc32",
@@ -136,6 +134,8 @@ def _crc32_of(values):
 
 def crc32(*arrays: Any) -> int:
     """Return the CRC-32 of the bytes of arrays, one after another."""
+    import numpy as np
+
     return zlib.crc32(b"".join(np.asarray(array).tobytes() for array in arrays))
 
 

@@ -22,7 +22,8 @@ from gon_jax.likelihoods import bernoulli
 from gon_jax.models.gradient import GONStats
 from gon_jax.models.vgon import VGONStats, kl_to_standard_normal, posterior
 from gon_jax.runs import Config, load_run, train
-from gon_jax.runs.exchange import WITHOUT_DATA, import_weights
+from gon_jax.runs.config import WITHOUT_DATA
+from gon_jax.runs.exchange import import_weights
 from gon_jax.runs.torch_weights import Sizes, check_authors, config_of, from_torch, sizes_of, to_torch
 from gon_jax.runs.weight_files import read_weights, write_weights
 from gon_jax.training.averaging import average_statistics

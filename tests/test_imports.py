@@ -18,6 +18,7 @@ LEVELS = {  # the table of docs/architecture.md: a module imports its own level 
     "_files": 0,
     "arguments": 0,
     "base": 0,
+    "choices": 0,
     "coordinates": 0,
     "inputs": 0,
     "likelihoods": 0,

@@ -16,7 +16,7 @@ from benchmarks.paper.experiment import path_of, table
 from benchmarks.paper.overview import overview
 from benchmarks.tables import markdown
 from gon_jax.cli.common import use_caches
-from gon_jax.cli.main import UsageError, close_match, parse
+from gon_jax.cli.parsing import UsageError, close_match, parse
 from gon_jax.cli.signals import stop_requested
 
 

@@ -1,23 +1,26 @@
-"""What the subcommands share: types of their arguments, opening a run, reading examples, writing the result."""
+"""What the subcommands share: types of their arguments, opening a run, reading examples, writing the result.
+
+Functions import what they need: `gon --help` and `gon show` load neither JAX nor NumPy.
+"""
+
+from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal, overload
 
-import jax
-import numpy as np
 import tyro
 
 from gon_jax import runs
 from gon_jax._files import write_file
-from gon_jax.base import Model, Variables
-from gon_jax.data import Dataset, Split
-from gon_jax.data.datasets import is_path
-from gon_jax.data.folders import read_pictures
-from gon_jax.data.splits import spread_indices, take
-from gon_jax.runs.folder import part_of_a_run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gon_jax.base import Model, Variables
+    from gon_jax.data import Dataset, Split
 
 SIGNALS = (".wav", ".gif")  # of what some commands write beside a picture of sound or video
 
@@ -89,6 +92,8 @@ def open_run(
         beside: suffixes of files that it may write beside the output, under the same name.
         seed, **counts: numbers that the user gave.
     """
+    from gon_jax.data.datasets import is_path
+
     for name, count in counts.items():
         if count is not None and not 1 <= count < 2**31:
             raise ValueError(f"expected {name} {'of at least 1' if count < 1 else 'below 2^31'}, got {count}")
@@ -120,6 +125,8 @@ def _check_apart(output, data, reads):
 
 def _check_output(output, suffixes, beside):
     """Refuse a file of another kind, one that cannot be written, and one that would replace a file unasked."""
+    from gon_jax.runs.folder import part_of_a_run
+
     if output.suffix not in suffixes:
         raise ValueError(f"expected an output that ends in {' or '.join(suffixes)}, got {output}")
     place = next(parent for parent in output.absolute().parents if parent.exists())
@@ -161,6 +168,9 @@ def examples_of(
 
     `dataset` is the run's, where it is loaded already.
     """
+    from gon_jax.data.folders import read_pictures
+    from gon_jax.data.splits import spread_indices, take
+
     if paths is not None:
         rate = (loaded.fingerprint or {}).get("samples_per_second")
         examples, notes = read_pictures(paths, loaded.model.data_shape, loaded.config.data.reading, rate)
@@ -170,18 +180,28 @@ def examples_of(
     return part if num is None else take(part, spread_indices(len(part.images), num))
 
 
-def save(output: Path, plot_fn: Any, words: str = "", **arrays: Any) -> int:
-    """Write arrays into an .npz, or the picture that a function plots; print where."""
+def save(output: Path, plot_fn: Any, words: str = "", **arrays: Any) -> dict[str, Any]:
+    """Write arrays into an .npz, or the picture that a function plots; print where, and return what was written."""
+    import numpy as np
+
+    before = _times_beside(output)
     if output.suffix == ".npz":
         write_file(output, lambda file: np.savez_compressed(file, **arrays))
     else:
         plot_fn()
     print(f"{output}{words}")
-    return 0
+    return {"written": [output, *(path for path, time in _times_beside(output).items() if before.get(path) != time)]}
+
+
+def _times_beside(output):
+    """Return when what can be heard or seen to move beside an output was written, where it is there."""
+    return {path: path.stat().st_mtime_ns for path in map(output.with_suffix, SIGNALS) if path.is_file()}
 
 
 def use_caches(folder: Path) -> None:
     """Keep compiled programs and matplotlib's fonts beside the runs, unless the user has a place for them."""
+    import jax
+
     cache = folder.absolute().parent / ".cache"
     os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]

@@ -6,37 +6,38 @@ prints the traceback of an error that is not the command line's.
 """
 
 import contextlib
-import difflib
 import errno
-import functools
 import importlib
 import importlib.util
-import inspect
-import io
 import logging
 import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
-
-import jax
-import tyro
+from typing import Annotated, Any, Literal
 
 import gon_jax
 from gon_jax._files import one_line
 from gon_jax.cli.commands import COMMANDS, train, train_suited
-from gon_jax.cli.signals import Terminated, terminable
-from gon_jax.runs import PRESETS, Config
-from gon_jax.runs.config import REGISTRIES
+from gon_jax.cli.common import arg
+from gon_jax.cli.overview import overview, presets
+from gon_jax.cli.parsing import HELP_ALL, UsageError, close_match, parse
+from gon_jax.cli.signals import Stopped, Terminated, terminable
+from gon_jax.cli.tables import print_json
+from gon_jax.runs.config import REGISTRIES, Config
+from gon_jax.runs.presets import PRESETS
 
-__all__ = ["UsageError", "close_match", "main", "parse"]
+__all__ = ["main"]
 
-
-class UsageError(Exception):
-    """A mistake on the command line, in one line."""
+FLAGS = {"json": Annotated[bool, arg(help="Print one JSON object; everything else goes to standard error.")]}
+COMMON = {  # options that --help shows, of commands with many; --help-all shows the others too
+    "train": "model network dataset image_size latent_shape num_steps batch_size learning_rate seed run resume "
+    "overwrite minutes dry_run".split(),
+    "import": "dataset image_size step_size omega_0 run overwrite".split(),
+}
 
 
 def main(words: list[str] | None = None) -> int:
@@ -55,6 +56,8 @@ def _main(words):
         return _fail(1, status.code)
     except UsageError as error:
         return _fail(2, error)
+    except Stopped as stop:
+        return _fail(stop.status, stop)
     except BrokenPipeError:  # `gon ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -89,6 +92,8 @@ def _words_of(error: Exception, command: str) -> str:
 
 
 def _has_devices():
+    import jax
+
     try:
         return bool(jax.devices())
     except Exception:  # JAX raises several kinds for a platform that is not there
@@ -148,8 +153,10 @@ class _Tolerant:
 
 
 def _run(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview())
+    if not words or words[0] in ("-h", "--help", HELP_ALL):
+        print(overview())
+        if HELP_ALL in words:
+            print(f"\n{presets()}")
         return 0
     if words[0] == "--version":
         print(f"gon_jax {gon_jax.__version__}")
@@ -162,24 +169,39 @@ def _run(words: list[str]) -> int:
         return _run(rest[1:])
     if name not in COMMANDS:
         raise UsageError(f"{close_match(name, COMMANDS)} (see gon --help)")
-    if name != "train":
-        return parse(COMMANDS[name], f"gon {name}", rest)()
-    if not rest:
+    if name == "train":
+        call = _train_call(rest)
+    else:
+        call = parse(COMMANDS[name], f"gon {name}", rest, flags=FLAGS, common=COMMON.get(name))
+    if not call.keywords.pop("json"):
+        call()
+        return 0
+    with contextlib.redirect_stdout(sys.stderr):
+        values = call()
+    print_json({"command": name} | values)
+    return 0
+
+
+def _train_call(words: list[str]) -> partial[dict[str, Any]]:
+    """Return the call of a command line after `gon train`."""
+    if not words:
         raise UsageError("expected a preset or --dataset, got neither (see gon --help)")
     prog, config, run = "gon train", Config(), None
-    if not rest[0].startswith("-"):
-        preset, *rest = rest
+    if not words[0].startswith("-"):
+        preset, *words = words
         if preset not in PRESETS:
             raise UsageError(f"preset: {close_match(preset, PRESETS)}")
         prog, config, run = f"gon train {preset}", PRESETS[preset], Path("runs") / preset
-    config = config.replace(**_chosen(rest))  # whose options, and no others, are then parsed
+    chosen = _chosen(words)
+    config = config.replace(**chosen)  # whose options, and no others, are then parsed
     names = {kind: getattr(config, kind).name for kind in REGISTRIES}
     choices = {kind: Literal[tuple(registry)] for kind, registry in REGISTRIES.items()}
-    call = parse(train, prog, rest, choices, config=config, run=run, **names)
+    common = [*COMMON["train"], *(name for kind in chosen for name in [kind, *vars(getattr(config, kind))])]
+    call = parse(train, prog, words, choices, flags=FLAGS, common=common, config=config, run=run, **names)
     if run is not None:  # a preset has all options
-        return call()
-    given = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in rest if word.startswith("--")}
-    return train_suited(given, **call.keywords)
+        return call
+    given = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words if word.startswith("--")}
+    return partial(train_suited, given, **call.keywords)
 
 
 def _import(name: str) -> None:
@@ -213,67 +235,6 @@ def _chosen(words: list[str]) -> dict[str, str]:
                 raise UsageError(f"{option}: {close_match(value, REGISTRIES[kind])}")
             chosen[kind] = value
     return chosen
-
-
-def parse(
-    function: Callable[..., int], prog: str, words: list[str], types: dict[str, Any] | None = None, **defaults: Any
-) -> functools.partial[int]:
-    """Return a call of `function` with the options of a command line, by tyro, whose boxed messages become one line.
-
-    Args:
-        function: its arguments are the options.
-        prog: the command, for messages.
-        words: the command line.
-        types: types of some arguments, in place of their annotations.
-        **defaults: defaults of some arguments, in place of their own.
-
-    Raises:
-        UsageError: for a mistake.
-    """
-
-    @functools.wraps(function)
-    def later(*args, **kwargs):
-        args = [value.expanduser() if isinstance(value, Path) else value for value in args]
-        kwargs = {name: value.expanduser() if isinstance(value, Path) else value for name, value in kwargs.items()}
-        return functools.partial(function, *args, **kwargs)
-
-    del later.__wrapped__  # tyro would read its annotations
-    later.__annotations__ = function.__annotations__ | (types or {})
-    signature = inspect.signature(function)
-    parameters = [
-        p.replace(default=defaults.get(p.name, p.default), annotation=later.__annotations__[p.name])
-        for p in signature.parameters.values()
-    ]
-    later.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    screen = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(screen):
-            return tyro.cli(later, args=words, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
-    except SystemExit as status:
-        if not status.code:  # --help
-            raise
-        lines = [line.strip(" │|") for line in screen.getvalue().splitlines()]
-        lines = [" ".join(line.split()) for line in lines if any(map(str.isalnum, line))][1:]  # without rules and title
-        end = next((i for i, line in enumerate(lines) if line.startswith(("For full help", "Argument help"))), None)
-        raise UsageError(f"{' '.join(lines[:end])} (see {prog} --help)") from None
-
-
-def _overview() -> str:
-    lines = ["usage: gon [--import FILE] COMMAND ...      (gon COMMAND --help tells more)", ""]
-    for name, function in COMMANDS.items():
-        lines.append(f"  {name:<12} {str(function.__doc__).splitlines()[0]}")
-    lines += ["", "gon train PRESET [options], or gon train --dataset ... [options]; presets:", ""]
-    for name, c in PRESETS.items():
-        shape, options = " ".join(map(str, c.latent_shape)), c.options()
-        width = options.get("base_channels") or options["hidden_dim"]
-        lines.append(f"  {name:<20} {c.data.dataset}, latent {shape}, width {width}, {c.training.num_steps:,} steps")
-    return "\n".join(lines)
-
-
-def close_match(word: str, known: Iterable[str]) -> str:
-    """Return what is wrong with a word that is not among the known ones, and the one that was probably meant."""
-    found = difflib.get_close_matches(word, known, 1)
-    return f"expected one of {', '.join(known)}; got {word!r}" + (f", did you mean {found[0]!r}?" if found else "")
 
 
 def _fail(status: int, message) -> int:

@@ -6,13 +6,26 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["Stop", "Terminated", "answered", "leave_at_once", "stop_requested", "terminable", "word_of"]
+__all__ = ["Stop", "Stopped", "Terminated", "answered", "leave_at_once", "stop_requested", "terminable", "word_of"]
 
 TERMINATING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 class Terminated(BaseException):
     """SIGTERM has come, or SIGHUP."""
+
+
+class Stopped(Exception):
+    """A signal has stopped a command, which has saved what it had; the exit status is that of the signal.
+
+    Args:
+        number: the signal's.
+        words: what was saved, and how to go on.
+    """
+
+    def __init__(self, number: int, words: str):
+        super().__init__(words)
+        self.status = 128 + number
 
 
 def answered(numbers: Iterable[int]) -> list[int]:

@@ -1,11 +1,13 @@
-"""What the command prints: the metrics of a run, and tables of names and values."""
+"""What the command prints: the metrics of a run, tables of names and values, or JSON."""
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
 from gon_jax.runs.report import REPORT, main_metrics
 
-__all__ = ["print_summary", "print_table"]
+__all__ = ["print_json", "print_summary", "print_table", "written_by"]
 
 
 def print_summary(folder: Path, summary: dict[str, Any]) -> None:
@@ -20,13 +22,43 @@ def print_summary(folder: Path, summary: dict[str, Any]) -> None:
     width = max(map(len, metrics))
     for words, value in metrics.items():
         print(f"  {words:<{width}}  {value}")
-    patterns = ("*.png", "*.wav", "*.gif", "encoder.npz")
-    names = [path.name for pattern in patterns for path in sorted(folder.glob(pattern))]
-    for name in [*names, *([REPORT] * (folder / REPORT).is_file()), "metrics.jsonl", "summary.json", "checkpoints"]:
-        print(f"  {folder / name}")
+    for path in written_by(folder):
+        print(f"  {path}")
+
+
+def written_by(folder: Path) -> list[Path]:
+    """Return the files of a finished run to look at."""
+    patterns = ("*.png", "*.wav", "*.gif", "encoder.npz", REPORT)
+    found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return [*found, *(folder / name for name in ("metrics.jsonl", "summary.json", "checkpoints"))]
 
 
 def print_table(table: dict[str, Any], width: int, form: str) -> None:
     """Print names and values, floats in a format."""
     for name, value in table.items():
         print(f"{name:<{width}}  {form.format(value) if isinstance(value, float) else value}")
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """Print one JSON object: paths as text, scalars of NumPy as numbers, and null for what is no finite number.
+
+    >>> print_json({"written": [Path("a.png")], "psnr": math.inf})
+    {
+      "written": [
+        "a.png"
+      ],
+      "psnr": null
+    }
+    """
+    print(json.dumps(_plain(values), indent=2, allow_nan=False))
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

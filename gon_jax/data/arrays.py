@@ -2,22 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gon_jax.arguments import check_count
+from gon_jax.choices import Framing, Kind, OnError
 
 __all__ = ["KINDS", "READING", "Framing", "Kind", "OnError", "Reading", "check_data", "check_images", "check_range"]
 __all__ += ["check_reading", "check_size", "frame", "kind_of", "resize"]
 
 ROUNDING = 1e-5  # how far outside [0, 1] a float may be after a user's own arithmetic
 
-Framing = Literal["crop", "pad", "stretch"]
-Kind = Literal["images", "audio", "voxels", "video", "table", "points"]
-OnError = Literal["skip", "stop"]
 KINDS: dict[Kind, int] = {"table": 2, "points": 3, "audio": 3, "images": 4, "voxels": 5, "video": 5}  # and their ranks
 
 

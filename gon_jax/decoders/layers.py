@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gon_jax.arguments import check_choice
+from gon_jax.choices import ActivationName, NormName
 from gon_jax.ops import activations
 from gon_jax.ops.bilinear import matmul, scale
 from gon_jax.ops.sine import sine
@@ -21,8 +22,6 @@ from gon_jax.ops.transposed_conv import strided_convolution, transposed_convolut
 __all__ = ["ActivationName", "BatchNorm", "Dense", "GroupNorm", "NormName", "OutputActivationName", "StridedConv"]
 __all__ += ["TransposedConv", "activation_fn", "make_norm", "output_activation_fn", "uniform"]
 
-NormName = Literal["batch", "group", "none"]
-ActivationName = Literal["elu", "relu", "leaky_relu", "gelu", "silu", "softplus", "tanh", "sin"]
 OutputActivationName = Literal["sigmoid", "tanh", "none"]
 Elementwise = Callable[[jax.Array], jax.Array]
 

@@ -8,13 +8,14 @@ through none ("detached"). With T = 1 from a constant origin, differentiated, it
 
 from functools import partial
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gon_jax.arguments import check_choice, check_count, check_number
 from gon_jax.base import Batch, Capabilities, Decoder, Model, Variables, match
+from gon_jax.choices import Encoding
 from gon_jax.encoding import encode
 from gon_jax.likelihoods import Likelihood, squared_error
 from gon_jax.linearization import choose_strategy, cotangents, gradient_encoder
@@ -24,7 +25,6 @@ from gon_jax.ops.varying import vary_like
 
 __all__ = ["Encoding", "MultiStepStats", "multi_step_gon"]
 
-Encoding = Literal["step", "gradient"]
 
 
 class MultiStepStats(NamedTuple):

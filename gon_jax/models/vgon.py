@@ -14,7 +14,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 
 from gon_jax.arguments import check_choice, check_count, check_number
 from gon_jax.base import Batch, Bound, Capabilities, Decoder, Model, Params, Stats, Variables, integral_weights, match
+from gon_jax.choices import InnerNoise
 from gon_jax.encoding import encode, loss_gradient
 from gon_jax.freezing import FrozenEncoder, freeze
 from gon_jax.likelihoods import Likelihood, bernoulli, sum_per_example, weighted
@@ -48,7 +49,6 @@ from gon_jax.ops.varying import vjp
 
 __all__ = ["NUM_REFERENCES", "InnerNoise", "VGONStats", "vgon"]
 
-InnerNoise = Literal["per_example", "shared", "none"]
 NUM_REFERENCES = 64  # examples of the reference batch: the authors' batch size
 
 

@@ -1,28 +1,31 @@
 """What a run follows from: a model, a network, a likelihood, data and training, each by its own options."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import optax
-
-from gon_jax.base import Model
-from gon_jax.data import Dataset, Reading, load
-from gon_jax.data.arrays import Framing, Kind, OnError, check_reading
-from gon_jax.data.datasets import is_path
-from gon_jax.decoders import mixed_precision
+import gon_jax
+from gon_jax.choices import Framing, Kind, OnError, Schedule
 from gon_jax.runs.likelihood_configs import LIKELIHOODS, LikelihoodConfig
 from gon_jax.runs.model_configs import MODELS, GONConfig, ModelConfig
 from gon_jax.runs.network_configs import NETWORKS, ConvConfig, NetworkConfig
 from gon_jax.runs.options import Count, Decay, Natural, NonNegative, Options, Positive, Rule
-from gon_jax.training import Schedule, make_optimizer
 
-__all__ = ["REGISTRIES", "Config", "DataConfig", "TrainingConfig", "first_difference"]
+if TYPE_CHECKING:
+    import optax
+
+    from gon_jax.base import Model
+    from gon_jax.data import Dataset, Reading
+
+__all__ = ["NO_DATA", "REGISTRIES", "WITHOUT_DATA", "Config", "DataConfig", "TrainingConfig", "first_difference"]
 
 REGISTRIES: dict[str, dict[str, Any]] = {"model": MODELS, "network": NETWORKS, "likelihood": LIKELIHOODS}
 FORMAT = 2  # of config.json; 1 was one flat dict
+NO_DATA = "none"  # the dataset of a run whose weights were imported without one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +59,16 @@ class DataConfig(Options):
 
     def __post_init__(self):
         super().__post_init__()
-        check_reading(self.reading)
+        if self.background is not None or self.value_range is not None:  # the rest is checked by its annotations
+            from gon_jax.data.arrays import check_reading
+
+            check_reading(self.reading)
 
     @property
     def reading(self) -> Reading:
         """How files become arrays, where there is a choice."""
+        from gon_jax.data import Reading
+
         options = {name: getattr(self, name) for name in Reading._fields if name != "memory_limit"}
         return Reading(**options, memory_limit=self.memory_limit)
 
@@ -72,14 +80,19 @@ class DataConfig(Options):
     def load(self) -> Dataset:
         """Return the dataset."""
         size, num_validation = self.image_size, self.num_validation
-        return load(self.dataset, image_size=size, num_validation=num_validation, reading=self.reading)
+        return gon_jax.data.load(self.dataset, image_size=size, num_validation=num_validation, reading=self.reading)
 
-    def absolute(self) -> "DataConfig":
+    def absolute(self) -> DataConfig:
         """Return the same with an absolute path where the dataset is a path, so that it is found from any folder."""
+        from gon_jax.data.datasets import is_path
+
         path = Path(self.dataset).expanduser()
         if not is_path(self.dataset) or not path.exists():
             return self
         return dataclasses.replace(self, dataset=os.path.abspath(path))
+
+
+WITHOUT_DATA = DataConfig(dataset=NO_DATA, image_size=None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +104,7 @@ class TrainingConfig(Options):
     batch_size: Count = 64
     """Examples per step."""
     learning_rate: Positive = 1e-4
-    """Learning rate of Adam, the highest where there is a schedule."""
+    """Learning rate of Adam; the highest of a schedule."""
     schedule: Schedule = "constant"
     """constant, or cosine down to 0 at the last step."""
     warmup_steps: Natural = 0
@@ -121,7 +134,7 @@ class TrainingConfig(Options):
 
     def optimizer(self) -> optax.GradientTransformation:
         """Return the optimizer of the parameters."""
-        return make_optimizer(
+        return gon_jax.training.make_optimizer(
             self.learning_rate,
             num_steps=self.num_steps,
             schedule=self.schedule,
@@ -169,7 +182,7 @@ class Config(Options):
         likelihood = self.likelihood.build()
         decoder = self.network.build(self.latent_shape, data_shape, likelihood.num_outputs)
         if self.precision == "bfloat16":
-            decoder = mixed_precision(decoder)
+            decoder = gon_jax.decoders.mixed_precision(decoder)
         return self.model.build(decoder, likelihood, self.network)
 
     def options(self) -> dict[str, Any]:
@@ -185,7 +198,7 @@ class Config(Options):
             flat |= vars(value) if isinstance(value, Options) else {name: value}
         return flat
 
-    def replace(self, **changes: Any) -> "Config":
+    def replace(self, **changes: Any) -> Config:
         """Return the configuration with some options changed, by their flat names.
 
         Another model, network or likelihood, by name, starts from its own defaults, but keeps what was set of options
@@ -233,7 +246,7 @@ class Config(Options):
         return {"format": FORMAT} | values | named
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Config":
+    def from_dict(cls, values: dict[str, Any]) -> Config:
         """Return the configuration that `to_dict` gave; options that are missing have their defaults.
 
         Raises:

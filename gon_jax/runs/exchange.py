@@ -16,13 +16,13 @@ from gon_jax.arguments import check_kind
 from gon_jax.data import fingerprint
 from gon_jax.data.sources import check_source
 from gon_jax.metrics import selection_metric
-from gon_jax.runs.config import Config, DataConfig
+from gon_jax.runs.config import NO_DATA, WITHOUT_DATA, Config, DataConfig
 from gon_jax.runs.encoder_file import write_encoder
 from gon_jax.runs.folder import check_folder, remove_run
 from gon_jax.runs.lock import check_free, locked
 from gon_jax.runs.log import LOG
 from gon_jax.runs.restoring import open_checkpoints
-from gon_jax.runs.run import NO_DATA, Run, load_run
+from gon_jax.runs.run import Run, load_run
 from gon_jax.runs.saved import SavedConfig, write_config, write_summary
 from gon_jax.runs.torch_weights import config_of, from_torch, sizes_of, to_torch
 from gon_jax.runs.trainer import _show, _summarize
@@ -30,9 +30,8 @@ from gon_jax.runs.weight_files import read_weights, write_weights
 from gon_jax.training import init_state
 from gon_jax.training.averaging import average_statistics
 
-__all__ = ["WITHOUT_DATA", "export_weights", "import_weights"]
+__all__ = ["export_weights", "import_weights"]
 
-WITHOUT_DATA = DataConfig(dataset=NO_DATA, image_size=None)
 OWN = "gon_jax"  # the key of what our files say of a model beside its weights, as JSON
 IMAGE_SIZE = 28  # of the authors' implicit model
 

@@ -1,8 +1,14 @@
 """The likelihoods that a run can have, by name."""
 
-from gon_jax import likelihoods
-from gon_jax.likelihoods import Likelihood
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gon_jax
 from gon_jax.runs.options import Count, Options, Positive, register
+
+if TYPE_CHECKING:
+    from gon_jax.likelihoods import Likelihood
 
 __all__ = ["LIKELIHOODS", "LikelihoodConfig"]
 
@@ -14,7 +20,7 @@ class LikelihoodConfig(Options):
 
     def build(self) -> Likelihood:
         """Return the likelihood; by default that of the same name in `gon_jax.likelihoods`."""
-        return getattr(likelihoods, self.name)
+        return getattr(gon_jax.likelihoods, self.name)
 
 
 for _name in "squared_error gaussian_scale bernoulli continuous_bernoulli categorical discretized_logistic".split():
@@ -29,7 +35,7 @@ class GaussianConfig(LikelihoodConfig):
     """Standard deviation of the likelihood gaussian, in units of the data."""
 
     def build(self) -> Likelihood:
-        return likelihoods.gaussian(self.scale)
+        return gon_jax.likelihoods.gaussian(self.scale)
 
 
 @register(LIKELIHOODS, "discretized_logistic_mixture")
@@ -40,4 +46,4 @@ class DiscretizedLogisticMixtureConfig(LikelihoodConfig):
     """Components of the mixture."""
 
     def build(self) -> Likelihood:
-        return likelihoods.discretized_logistic_mixture(self.num_components)
+        return gon_jax.likelihoods.discretized_logistic_mixture(self.num_components)

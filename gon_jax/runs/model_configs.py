@@ -1,20 +1,22 @@
 """The models that a run can train, by name: what each is built from, and what it is trained on."""
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import numpy as np
-import optax
-
-from gon_jax import models
-from gon_jax.base import Decoder, Model, match
-from gon_jax.data import DEGRADATIONS, Split
-from gon_jax.likelihoods import Likelihood
-from gon_jax.models.multi_step import Encoding
-from gon_jax.models.vgon import InnerNoise
+import gon_jax
+from gon_jax.choices import LATENT_LEARNING_RATE, Encoding, InnerNoise
 from gon_jax.runs.network_configs import NetworkConfig
 from gon_jax.runs.options import Count, Depth, Natural, NonNegative, Options, Positive, Rule, register
-from gon_jax.training import LATENT_LEARNING_RATE, make_optimizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import optax
+
+    from gon_jax.base import Decoder, Model
+    from gon_jax.data import Split
+    from gon_jax.likelihoods import Likelihood
 
 __all__ = ["MODELS", "GONConfig", "ModelConfig"]
 
@@ -67,7 +69,7 @@ class GONConfig(GradientConfig):
     """Points of each example in a training step of an implicit model, drawn at random; None is all."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        return models.gon(decoder, likelihood=likelihood, **vars(self))
+        return gon_jax.models.gon(decoder, likelihood=likelihood, **vars(self))
 
 
 @register(MODELS, "least_squares")
@@ -80,7 +82,7 @@ class LeastSquaresConfig(ModelConfig):
     """Train the damping too, from there on."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        return models.least_squares_gon(decoder, likelihood=likelihood, **vars(self))
+        return gon_jax.models.least_squares_gon(decoder, likelihood=likelihood, **vars(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +101,8 @@ class VariationalConfig(ModelConfig):
     def _kl_weight(self):
         if not self.kl_warmup_steps:
             return self.kl_weight
+        import optax
+
         return optax.linear_schedule(0.0, self.kl_weight, self.kl_warmup_steps)
 
 
@@ -114,7 +118,7 @@ class VGONConfig(GradientConfig, VariationalConfig):
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
         options: dict[str, Any] = vars(self) | {"kl_weight": self._kl_weight()}
         del options["kl_warmup_steps"]
-        return models.vgon(decoder, likelihood=likelihood, **options)
+        return gon_jax.models.vgon(decoder, likelihood=likelihood, **options)
 
 
 @register(MODELS, "classifier")
@@ -127,7 +131,7 @@ class ClassifierConfig(GradientConfig):
     """Weight of the reconstruction error in the outer loss; above 0 it is a joint model."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        return models.gon_classifier(decoder, likelihood=likelihood, **vars(self))
+        return gon_jax.models.gon_classifier(decoder, likelihood=likelihood, **vars(self))
 
     def arrays(self, split: Split, *, training: bool = False) -> dict[str, np.ndarray]:
         arrays, labels = super().arrays(split), split.labels
@@ -150,10 +154,10 @@ class TranslationConfig(GradientConfig):
     """What it encodes, made of the dataset's images."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        return models.translation_gon(decoder, likelihood=likelihood, step_size=self.step_size)
+        return gon_jax.models.translation_gon(decoder, likelihood=likelihood, step_size=self.step_size)
 
     def sources(self, images: np.ndarray, *, training: bool = False) -> np.ndarray:
-        return DEGRADATIONS[self.source](images, **({"seed": int(training)} if self.source == "noisy" else {}))
+        return gon_jax.data.DEGRADATIONS[self.source](images, **({"seed": int(training)} if self.source == "noisy" else {}))
 
     def arrays(self, split: Split, *, training: bool = False) -> dict[str, np.ndarray]:
         return super().arrays(split, training=training) | {"target": split.images}
@@ -178,7 +182,7 @@ class MultiStepConfig(GradientConfig):
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
         options = dict(vars(self))
-        return models.multi_step_gon(decoder, likelihood=likelihood, num_steps=options.pop("inner_steps"), **options)
+        return gon_jax.models.multi_step_gon(decoder, likelihood=likelihood, num_steps=options.pop("inner_steps"), **options)
 
 
 @register(MODELS, "autoencoder")
@@ -189,9 +193,9 @@ class AutoencoderConfig(ModelConfig):
     """The encoder has the decoder's kernels."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        _, data_shape = match(decoder, likelihood)
+        _, data_shape = gon_jax.base.match(decoder, likelihood)
         encoder = network.build_encoder(decoder.latent_shape, data_shape, tied=self.tied)
-        return models.autoencoder(decoder, encoder, likelihood=likelihood)
+        return gon_jax.models.autoencoder(decoder, encoder, likelihood=likelihood)
 
 
 @register(MODELS, "vae")
@@ -199,9 +203,9 @@ class VAEConfig(VariationalConfig):
     """A variational autoencoder, as a baseline."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        _, data_shape = match(decoder, likelihood)
+        _, data_shape = gon_jax.base.match(decoder, likelihood)
         encoder = network.build_encoder(decoder.latent_shape, data_shape)
-        return models.vae(decoder, encoder, likelihood=likelihood, kl_weight=self._kl_weight(), logvar=self.logvar)
+        return gon_jax.models.vae(decoder, encoder, likelihood=likelihood, kl_weight=self._kl_weight(), logvar=self.logvar)
 
 
 @register(MODELS, "glo")
@@ -212,7 +216,7 @@ class GLOConfig(ModelConfig):
     """Learning rate of Adam on the latents."""
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
-        return models.glo(decoder, likelihood=likelihood)
+        return gon_jax.models.glo(decoder, likelihood=likelihood)
 
     def latent_optimizer(self) -> optax.GradientTransformation | None:
-        return make_optimizer(self.latent_learning_rate)
+        return gon_jax.training.make_optimizer(self.latent_learning_rate)

@@ -1,13 +1,16 @@
 """The decoders that a run can have, by name."""
 
-import dataclasses
+from __future__ import annotations
 
-from gon_jax import decoders
-from gon_jax.base import Decoder, EncoderNetwork
-from gon_jax.coordinates import grid
-from gon_jax.decoders import conv_decoder, conv_encoder, mlp_decoder
-from gon_jax.decoders.layers import ActivationName, NormName
+import dataclasses
+from typing import TYPE_CHECKING
+
+import gon_jax
+from gon_jax.choices import ActivationName, NormName
 from gon_jax.runs.options import Count, Depth, Options, Positive, register
+
+if TYPE_CHECKING:
+    from gon_jax.base import Decoder, EncoderNetwork
 
 __all__ = ["NETWORKS", "ConvConfig", "FourierConfig", "MLPConfig", "ModulatedSirenConfig", "NetworkConfig"]
 __all__ += ["SirenConfig"]
@@ -56,13 +59,13 @@ class ConvConfig(NetworkConfig):
     def build(self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], num_outputs: int = 1) -> Decoder:
         if len(data_shape) != 3:
             raise ValueError(f"expected images for network conv, got data of shape {data_shape}; take --network siren")
-        return conv_decoder((*data_shape[:2], data_shape[2] * num_outputs), latent_shape, **vars(self))
+        return gon_jax.decoders.conv_decoder((*data_shape[:2], data_shape[2] * num_outputs), latent_shape, **vars(self))
 
     def build_encoder(
         self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], *, tied: bool = False
     ) -> EncoderNetwork:
         height, width, num_channels = data_shape
-        return conv_encoder((height, width, num_channels), latent_shape, **vars(self), tied=tied)
+        return gon_jax.decoders.conv_encoder((height, width, num_channels), latent_shape, **vars(self), tied=tied)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +81,8 @@ class CoordinateConfig(NetworkConfig):
         if len(latent_shape) != 1:
             raise ValueError(f"expected latent_shape k for network {self.name}, got {latent_shape}")
         *spatial, num_channels = data_shape
-        make_decoder = getattr(decoders, f"{self.name}_decoder")
-        return make_decoder(grid(*spatial), *latent_shape, num_channels * num_outputs, **vars(self))
+        make_decoder = getattr(gon_jax.decoders, f"{self.name}_decoder")
+        return make_decoder(gon_jax.coordinates.grid(*spatial), *latent_shape, num_channels * num_outputs, **vars(self))
 
 
 @register(NETWORKS, "siren")
@@ -123,4 +126,4 @@ class MLPConfig(NetworkConfig):
 
     def build(self, latent_shape: tuple[int, ...], data_shape: tuple[int, ...], num_outputs: int = 1) -> Decoder:
         *spatial, num_channels = data_shape
-        return mlp_decoder((*spatial, num_channels * num_outputs), latent_shape, **vars(self))
+        return gon_jax.decoders.mlp_decoder((*spatial, num_channels * num_outputs), latent_shape, **vars(self))

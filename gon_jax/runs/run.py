@@ -16,15 +16,13 @@ from gon_jax.data.sources import check_source
 from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference import frozen_encoder
 from gon_jax.metrics import Evaluation, evaluate
-from gon_jax.runs.config import Config
+from gon_jax.runs.config import NO_DATA, Config
 from gon_jax.runs.encoder_file import read_encoder
 from gon_jax.runs.restoring import open_checkpoints, restore
 from gon_jax.runs.saved import read_config
 from gon_jax.training.averaging import average_statistics
 
-__all__ = ["NO_DATA", "Run", "check_unchanged", "load_run"]
-
-NO_DATA = "none"  # the dataset of a run whose weights were imported without one
+__all__ = ["Run", "check_unchanged", "load_run"]
 
 
 class Run(NamedTuple):

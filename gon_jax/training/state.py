@@ -2,7 +2,7 @@
 
 import math
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,10 @@ import optax
 
 from gon_jax.arguments import check_choice, check_count, check_key, check_kind, check_number, shown
 from gon_jax.base import Model, Variables
+from gon_jax.choices import LATENT_LEARNING_RATE, Schedule
 from gon_jax.memory import check_memory
 
 __all__ = ["LATENT_LEARNING_RATE", "Latents", "Schedule", "TrainState", "check_size", "init_state", "make_optimizer"]
-
-Schedule = Literal["constant", "cosine"]
-LATENT_LEARNING_RATE = 0.05  # of Adam on the latents of the training data, for models that keep them
 
 
 class Latents(NamedTuple):
