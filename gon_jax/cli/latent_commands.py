@@ -110,7 +110,10 @@ def neighbors(
     grid = np.stack([np.concatenate([x[None], train[i]]) for x, i in zip(examples.images, index, strict=True)])
     columns = ["example", *map(str, range(1, num_neighbors + 1))]
     names = names_of(examples) or []
-    return save(output, lambda: gon_jax.plotting.save_labeled(output, [(gon_jax.plotting.image_grid(grid), names)], columns=columns))
+    return save(
+        output,
+        lambda: gon_jax.plotting.save_labeled(output, [(gon_jax.plotting.image_grid(grid), names)], columns=columns),
+    )
 
 
 def draw_map(

@@ -14,7 +14,6 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +22,7 @@ import gon_jax
 from gon_jax._files import one_line
 from gon_jax.cli.commands import COMMANDS, train, train_suited
 from gon_jax.cli.common import arg
+from gon_jax.cli.completion import completion
 from gon_jax.cli.overview import overview, presets
 from gon_jax.cli.parsing import HELP_ALL, UsageError, close_match, parse
 from gon_jax.cli.signals import Stopped, Terminated, terminable
@@ -32,6 +32,7 @@ from gon_jax.runs.presets import PRESETS
 
 __all__ = ["main"]
 
+COMMANDS["completion"] = completion
 FLAGS = {"json": Annotated[bool, arg(help="Print one JSON object; everything else goes to standard error.")]}
 COMMON = {  # options that --help shows, of commands with many; --help-all shows the others too
     "train": "model network dataset image_size latent_shape num_steps batch_size learning_rate seed run resume "

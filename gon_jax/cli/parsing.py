@@ -17,9 +17,9 @@ from typing import Annotated, Any
 if os.environ.get("NO_COLOR"):  # https://no-color.org; tyro has a variable of its own
     os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "0")
 
-import tyro  # noqa: E402
+import tyro
 
-from gon_jax.runs.options import Options  # noqa: E402
+from gon_jax.runs.options import Options
 
 __all__ = ["HELP_ALL", "UsageError", "close_match", "parse"]
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from gon_jax.arguments import check_count
 from gon_jax.choices import Framing, Kind, OnError
+from gon_jax.progress import bar
 
 __all__ = ["KINDS", "READING", "Framing", "Kind", "OnError", "Reading", "check_data", "check_images", "check_range"]
 __all__ += ["check_reading", "check_size", "frame", "kind_of", "resize"]
@@ -201,7 +202,6 @@ def resize(images: np.ndarray, size: int, framing: Framing | None = None) -> np.
         [0, 64, 191, 255]
     """
     from PIL import Image
-    from tqdm.auto import tqdm
 
     size, images = check_size(size), check_images(images)
     num, height, width, channels = images.shape
@@ -215,7 +215,7 @@ def resize(images: np.ndarray, size: int, framing: Framing | None = None) -> np.
         height, width = images.shape[1:3]
     if height == width == size:
         return images
-    planes = tqdm(np.moveaxis(images, 3, 1).reshape(-1, height, width), "resize", leave=False, delay=2)
+    planes = bar(np.moveaxis(images, 3, 1).reshape(-1, height, width), "resize", delay=2)
     resized = [np.asarray(Image.fromarray(plane).resize((size, size), Image.Resampling.BILINEAR)) for plane in planes]
     return np.ascontiguousarray(np.moveaxis(np.stack(resized).reshape(num, channels, size, size), 1, 3))
 

@@ -19,9 +19,9 @@ import numpy as np
 import requests
 import tensorflow_datasets as tfds
 from PIL import Image
-from tqdm.auto import tqdm
 
 from gon_jax._files import one_line, write_file
+from gon_jax.progress import bar
 
 __all__ = ["BUILDERS"]
 
@@ -197,8 +197,8 @@ def _download(url, path):
     with requests.get(url, stream=True, timeout=30, headers={"Accept-Encoding": "identity"}) as response:
         response.raise_for_status()
         size = int(response.headers.get("Content-Length", 0)) or None
-        with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, leave=False) as bar:
-            write_file(path, lambda file: [bar.update(file.write(block)) for block in response.iter_content(2**18)])
+        with bar(label=path.name, total=size, unit="B", unit_scale=True) as shown:
+            write_file(path, lambda file: [shown.update(file.write(block)) for block in response.iter_content(2**18)])
 
 
 def _read_idx(path):

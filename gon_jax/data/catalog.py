@@ -21,6 +21,7 @@ from gon_jax.data.picture_sources import RecordSource
 from gon_jax.data.sources import take
 from gon_jax.data.splits import part_of
 from gon_jax.memory import memory_limit
+from gon_jax.progress import bar
 
 __all__ = ["NUM_EXAMPLES", "locate", "missing", "prepare", "read", "read_any", "search_path"]
 
@@ -239,8 +240,6 @@ def _read_known(name, folder, split, num_wanted, size, reading=READING):
 
 def _read_split(builder, split, image_key, label_key, size, reading, most=None):
     """Return `(images, labels)` of a split in the order of its records, framed to `size` where that is not None."""
-    from tqdm.auto import tqdm
-
     tfds = _import_tfds()
     features, num = builder.info.features, builder.info.splits[split].num_examples
     num = num if most is None else min(num, most)
@@ -258,8 +257,8 @@ def _read_split(builder, split, image_key, label_key, size, reading, most=None):
     images, labels = np.empty([num, *shape], np.uint8), np.empty([num], np.int32) if label_key else None
     chunks = (range(num)[start : start + CHUNK] for start in range(0, num, CHUNK))
     examples = itertools.chain.from_iterable(records.__getitems__(chunk) for chunk in chunks)
-    bar = tqdm(examples, f"read {builder.name} {split}", num, unit="image", leave=False, delay=2)
-    for i, example in enumerate(bar):
+    shown = bar(examples, f"read {builder.name} {split}", total=num, unit="image", delay=2)
+    for i, example in enumerate(shown):
         images[i] = source.decoded(example, i)
         if labels is not None:
             labels[i] = example[label_key]

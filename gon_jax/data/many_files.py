@@ -17,6 +17,7 @@ from gon_jax.data.image_files import convert_picture, is_gray, num_frames, open_
 from gon_jax.data.picture_sources import FileSource
 from gon_jax.data.sources import View, num_bytes
 from gon_jax.memory import memory_limit
+from gon_jax.progress import bar
 
 __all__ = ["as_pictures", "read_many", "stack_pictures", "stack_sounds", "too_many"]
 
@@ -50,13 +51,9 @@ def as_pictures(
     files: Sequence[Path], size: tuple[int, int] | None, reading: Reading, notes: list[str]
 ) -> tuple[View, list[Path], np.ndarray]:
     """Return pictures as a source, which decodes them when needed; paths and checksums of those with a header."""
-    from tqdm.auto import tqdm
-
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        bar = tqdm(
-            threads.map(lambda path: _look_at(path, reading), files), "look at files", len(files), leave=False, delay=2
-        )
-        seen = dict(zip(files, bar, strict=True))
+        found = threads.map(lambda path: _look_at(path, reading), files)
+        seen = dict(zip(files, bar(found, "look at files", total=len(files), delay=2), strict=True))
     kept = {path: found for path, found in seen.items() if found}
     shapes = [shape for shape, *_ in kept.values()]
     new_height, new_width = size or _one_size(shapes, [*kept], "pass image_size")
@@ -92,8 +89,6 @@ def read_many(
 
     And the samples per second of sound, None of pictures.
     """
-    from tqdm.auto import tqdm
-
     rates: dict[int, Path] = {}
     framed: list[Path] = []
     moving: list[Path] = []
@@ -114,9 +109,9 @@ def read_many(
     arrays, kept, checksums, damaged = [], [], [], {}
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         futures = [threads.submit(read, path) for path in paths]
-        bar = tqdm(zip(paths, futures, strict=True), "read files", len(paths), leave=False, delay=2)
+        shown = bar(zip(paths, futures, strict=True), "read files", total=len(paths), delay=2)
         try:
-            for path, future in bar:
+            for path, future in shown:
                 if (error := future.exception()) is None:
                     array, checksum = future.result()
                     arrays.append(array)

@@ -16,6 +16,7 @@ import numpy as np
 
 from gon_jax.data.arrays import _check_shape, check_data
 from gon_jax.memory import check_memory, memory_limit
+from gon_jax.progress import bar
 
 __all__ = ["Source", "View", "as_source", "check_source", "is_source", "num_bytes", "read"]
 __all__ += ["read_in_order", "read_rows", "take"]
@@ -174,19 +175,14 @@ def _read_all(source, progress=None):
 
 def read_in_order(source: Source, progress: str | None = None) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the examples of a source with the place of the first, read by threads a few chunks ahead."""
-    from tqdm.auto import tqdm
-
     num, num_threads = len(source), os.cpu_count() or 1
-    with (
-        ThreadPoolExecutor(num_threads) as threads,
-        tqdm(total=num, desc=progress, unit="example", disable=progress is None, leave=False, delay=1) as bar,
-    ):
+    with ThreadPoolExecutor(num_threads) as threads, bar(label=progress, total=num, unit="example", delay=1) as shown:
         for first in range(0, num, CHUNK * num_threads):
             starts = range(first, min(first + CHUNK * num_threads, num), CHUNK)
             chunks = threads.map(lambda start: read_rows(source, slice(start, start + CHUNK)), starts)
             for start, rows in zip(starts, chunks, strict=True):
                 yield start, rows
-                bar.update(len(rows))
+                shown.update(len(rows))
 
 
 def read_rows(source: Source, index: Any) -> np.ndarray:

@@ -5,11 +5,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm.auto import tqdm
 
 from gon_jax.arguments import check_count, check_kind
 from gon_jax.base import Model, Variables
 from gon_jax.data.sources import Source, as_source, check_source, is_source
+from gon_jax.progress import bar
 
 __all__ = ["Array", "Data", "check_model", "data_dict", "in_batches"]
 
@@ -70,7 +70,7 @@ def in_batches(
     if num_examples == 0:
         raise ValueError("expected at least one example, got none: the array is empty")
     batch_size = min(check_count("batch_size", batch_size), max(num_examples, MAX_PADDED))
-    for start in tqdm(range(0, num_examples, batch_size), progress, disable=progress is None, leave=False, delay=1):
+    for start in bar(range(0, num_examples, batch_size), progress, delay=1):
         num = min(batch_size, num_examples - start)
         rows = {key: a[start : start + num] for key, a in unique.items()}
         if pad and num < batch_size:

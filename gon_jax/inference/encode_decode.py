@@ -5,7 +5,6 @@ from functools import partial
 
 import jax
 import numpy as np
-from tqdm.auto import tqdm
 
 from gon_jax.arguments import check_count
 from gon_jax.base import Model, Variables
@@ -15,6 +14,7 @@ from gon_jax.freezing import FrozenEncoder
 from gon_jax.inference.batchwise import Array, Data, check_model, data_dict, in_batches
 from gon_jax.inputs import as_latents
 from gon_jax.memory import check_memory
+from gon_jax.progress import bar
 
 __all__ = ["decode_at", "decode_latents", "encode_batch", "encode_dataset", "frozen_encoder", "reconstruct_dataset"]
 
@@ -135,7 +135,7 @@ def decode_at(
     chunk_size = min(check_count("chunk_size", chunk_size), len(points))
     result = np.empty((len(z), len(points), num_channels), np.float32)
     starts = [(i, j) for i in range(0, len(z), 16) for j in range(0, len(points), chunk_size)]
-    for i, j in tqdm(starts, progress, disable=progress is None, leave=False, delay=1):
+    for i, j in bar(starts, progress, delay=1):
         j = min(j, len(points) - chunk_size)  # the last chunk overlaps, so that one compilation serves all
         part = model.jit(_decode_at)(variables, z[i : i + 16], points[j : j + chunk_size])
         result[i : i + 16, j : j + chunk_size] = part

@@ -26,7 +26,6 @@ from gon_jax.ops.varying import vary_like
 __all__ = ["Encoding", "MultiStepStats", "multi_step_gon"]
 
 
-
 class MultiStepStats(NamedTuple):
     """What a decoder with batch statistics needs so that an image's latent does not depend on its batch.
 

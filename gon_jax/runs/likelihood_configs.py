@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LIKELIHOODS", "LikelihoodConfig"]
 
-LIKELIHOODS: dict[str, type["LikelihoodConfig"]] = {}
+LIKELIHOODS: dict[str, type[LikelihoodConfig]] = {}
 
 
 class LikelihoodConfig(Options):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "GONConfig", "ModelConfig"]
 
-MODELS: dict[str, type["ModelConfig"]] = {}
+MODELS: dict[str, type[ModelConfig]] = {}
 
 
 class ModelConfig(Options):
@@ -157,7 +157,9 @@ class TranslationConfig(GradientConfig):
         return gon_jax.models.translation_gon(decoder, likelihood=likelihood, step_size=self.step_size)
 
     def sources(self, images: np.ndarray, *, training: bool = False) -> np.ndarray:
-        return gon_jax.data.DEGRADATIONS[self.source](images, **({"seed": int(training)} if self.source == "noisy" else {}))
+        return gon_jax.data.DEGRADATIONS[self.source](
+            images, **({"seed": int(training)} if self.source == "noisy" else {})
+        )
 
     def arrays(self, split: Split, *, training: bool = False) -> dict[str, np.ndarray]:
         return super().arrays(split, training=training) | {"target": split.images}
@@ -182,7 +184,9 @@ class MultiStepConfig(GradientConfig):
 
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
         options = dict(vars(self))
-        return gon_jax.models.multi_step_gon(decoder, likelihood=likelihood, num_steps=options.pop("inner_steps"), **options)
+        return gon_jax.models.multi_step_gon(
+            decoder, likelihood=likelihood, num_steps=options.pop("inner_steps"), **options
+        )
 
 
 @register(MODELS, "autoencoder")
@@ -205,7 +209,9 @@ class VAEConfig(VariationalConfig):
     def build(self, decoder: Decoder, likelihood: Likelihood, network: NetworkConfig) -> Model:
         _, data_shape = gon_jax.base.match(decoder, likelihood)
         encoder = network.build_encoder(decoder.latent_shape, data_shape)
-        return gon_jax.models.vae(decoder, encoder, likelihood=likelihood, kl_weight=self._kl_weight(), logvar=self.logvar)
+        return gon_jax.models.vae(
+            decoder, encoder, likelihood=likelihood, kl_weight=self._kl_weight(), logvar=self.logvar
+        )
 
 
 @register(MODELS, "glo")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["NETWORKS", "ConvConfig", "FourierConfig", "MLPConfig", "ModulatedSirenConfig", "NetworkConfig"]
 __all__ += ["SirenConfig"]
 
-NETWORKS: dict[str, type["NetworkConfig"]] = {}
+NETWORKS: dict[str, type[NetworkConfig]] = {}
 
 
 class NetworkConfig(Options):

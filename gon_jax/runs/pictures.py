@@ -23,6 +23,7 @@ from gon_jax.inference import (
     superresolve,
 )
 from gon_jax.pca import pca_reconstructions
+from gon_jax.progress import bar
 from gon_jax.runs.folder import SNAPSHOTS
 from gon_jax.runs.snapshots import NUM, Snapshots
 
@@ -90,8 +91,6 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
         summary: the run's metrics.
         progress: show a progress bar.
     """
-    from tqdm.auto import tqdm
-
     model, encoder, trained = run.model, run.encoder, (run.model, run.variables)
     train, test, latent_size = dataset.train.images, dataset.test, summary["latent_size"]
     translation = "source.squared_error" in summary
@@ -181,9 +180,9 @@ def draw(folder: Path, run: Any, dataset: Dataset, curves: dict, summary: dict, 
     if decodes and of_images and (folder / SNAPSHOTS).is_file():
         pictures.append(training)
     failed = []
-    bar = tqdm([*pictures, *[loss] * bool(curves)], "draw", disable=not progress, leave=False, delay=1)
-    for picture in bar:
-        bar.set_description(f"draw {picture.__name__}")
+    shown = bar([*pictures, *[loss] * bool(curves)], "draw" if progress else None, delay=1)
+    for picture in shown:
+        shown.set_description(f"draw {picture.__name__}")
         try:
             picture(folder / f"{picture.__name__}.png")
         except Exception as error:  # whatever: the run is whole without it, and so are the other pictures

@@ -3,12 +3,12 @@
 import jax
 import numpy as np
 import optax
-from tqdm.auto import tqdm
 
 from gon_jax.arguments import check_count, check_key, check_kind
 from gon_jax.base import Batch, Model, Params, Variables
 from gon_jax.data import epoch_order, to_unit
 from gon_jax.inference import Data, data_dict
+from gon_jax.progress import bar
 
 __all__ = ["average_statistics"]
 
@@ -55,7 +55,7 @@ def average_statistics(
     batch_size = num // -(-num // batch_size)
     average = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), variables.stats)
     order = np.asarray(epoch_order(order_key, 0, num, batch_size))
-    for i, index in enumerate(tqdm(order, progress, disable=progress is None, leave=False, delay=1)):
+    for i, index in enumerate(bar(order, progress, delay=1)):
         batch = {name: array[index] for name, array in data.items()}
         average = model.jit(_average)(params, average, batch, jax.random.fold_in(noise_key, i), i)
     return Variables(params, average)

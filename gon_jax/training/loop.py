@@ -9,14 +9,13 @@ from typing import Any, NamedTuple, cast
 import jax
 import numpy as np
 import optax
-from tqdm.auto import tqdm
 
 from gon_jax.arguments import check_count, check_key, check_number
 from gon_jax.base import Model
 from gon_jax.data.sources import num_bytes
 from gon_jax.inference import Data
 from gon_jax.metrics import evaluate, selection_metric
-from gon_jax.progress import busy
+from gon_jax.progress import bar, busy
 from gon_jax.training.devices import place, placement_of
 from gon_jax.training.diagnosis import check_finite, check_latents, check_state
 from gon_jax.training.given import check_given
@@ -194,8 +193,9 @@ def fit(
 
     history: list[dict[str, float]] = []
     stopping = step >= num_steps or (should_stop is not None and should_stop())
-    bar_options: dict[str, Any] = {"unit": "step", "disable": not progress, "dynamic_ncols": True}
-    with feed, tqdm(desc=label, total=num_steps, initial=step, **bar_options) as bar:
+    bar_options: dict[str, Any] = {"unit": "step", "leave": True, "dynamic_ncols": True}
+    shown = bar(label=label if progress else None, total=num_steps, initial=step, **bar_options)
+    with feed, shown:
         while not stopping:
             count, start = count_from(step), time.perf_counter()
             state, losses, finite = feed.steps(compiled, state, count)
@@ -210,8 +210,8 @@ def fit(
             row = {"step": step, "loss": float(losses.mean())}
             row |= {f"validation.{name}": value for name, value in (metrics or {}).items()}
             history.append(row)
-            bar.update(count)
-            bar.set_postfix({n: f"{v:.4g}" for n, v in row.items() if n in ("loss", f"validation.{metric}")})
+            shown.update(count)
+            shown.set_postfix({n: f"{v:.4g}" for n, v in row.items() if n in ("loss", f"validation.{metric}")})
             stopping = step == num_steps or feed.ended or (should_stop is not None and should_stop())
             if on_report is not None:
                 on_report(Report(step, losses, state, metrics, seconds_training, stopping, feed.seconds_waiting))
