@@ -1,4 +1,4 @@
-"""Progress of work, on a terminal or in a notebook: a bar where steps are counted, else the seconds that have passed."""
+"""Progress of work, on a terminal or in a notebook: a bar where steps are counted, else the seconds that passed."""
 
 import contextlib
 import threading

@@ -35,6 +35,9 @@ TINY = (
 )
 
 
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")  # escape codes, and the carriage returns of bars
+
+
 def write_images(folder):
     from sklearn.datasets import load_digits
 
@@ -64,8 +67,9 @@ def gon(place, monkeypatch, capsys):
     capsys.readouterr()
 
     def call(line):
-        status = main.main(shlex.split(line))
-        return status, *capsys.readouterr()
+        status, out, err = main.main(shlex.split(line)), *capsys.readouterr()
+        assert not CONTROL.search(out + err), "control characters, and this is no terminal"
+        return status, out, err
 
     return call
 
@@ -77,7 +81,8 @@ def files_in(folder):
 @pytest.mark.parametrize(
     "line",
     [
-        *("", "--help", "train gon-mnist --help", "train gon-mnist --model vgon --network=siren --help"),
+        *("", "--help", "--help-all", "train gon-mnist --help", "train gon-mnist --help-all", "import --help-all"),
+        "train gon-mnist --model vgon --network=siren --help-all",
         *(f"{name} --help" for name in commands.COMMANDS),
     ],
 )
@@ -85,9 +90,11 @@ def test_help_fits_80_columns(gon, line):
     status, out, err = gon(line)
     assert (status, err) == (0, "")
     assert max(len(line) for line in out.splitlines() if not line.startswith("usage: ")) <= 80
-    if line in ("", "--help"):
-        assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in [*commands.COMMANDS, *PRESETS])
-    elif line.startswith("train"):
+    if line in ("", "--help", "--help-all"):
+        assert all(re.search(rf"^  {name} ", out, re.MULTILINE) for name in commands.COMMANDS)
+        assert {*PRESETS} <= {*out.split()}
+        assert all(re.search(rf"^  {name} .* steps$", out, re.M) for name in PRESETS) == (line == "--help-all")
+    elif line.startswith("train") and line.endswith("--help-all"):
         config = PRESETS["gon-mnist"].replace(**{"model": "vgon", "network": "siren"} if "vgon" in line else {})
         names = [*config.options(), "run", "resume", "overwrite"]
         assert all(f"--{name.replace('_', '-')} " in out for name in names)
@@ -96,7 +103,7 @@ def test_help_fits_80_columns(gon, line):
 
 
 def test_help_of_a_preset_shows_its_values(gon):
-    out = " ".join(gon("train gon-mnist-256 --help")[1].replace("│", " ").split())
+    out = " ".join(gon("train gon-mnist-256 --help-all")[1].replace("│", " ").split())
     expected = {"latent-shape": "256", "learning-rate": "0.0002", "num-validation": "0", "batch-size": "64"}
     for option, value in expected.items():
         assert re.search(rf"--{option} [^-]*?\(default: {re.escape(value)}\)", out), option

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from gon_jax.cli import main
+from gon_jax.cli.commands import COMMANDS
 from gon_jax.runs import load_run, pictures, trainer
 from gon_jax.runs.pictures import draw
 
@@ -25,6 +27,28 @@ RUNS = {
     "classifier": "--model classifier --base-channels 2 --norm none --reconstruction-weight 0.1",
     "translation": "--model translation --base-channels 2 --norm none",
     "glo": "--model glo --base-channels 2 --norm none",
+}
+
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")  # escape codes, and the carriage returns of bars
+WEIGHTS = Path(__file__).parent / "goldens" / "exchange_implicit.safetensors"
+LINES = {  # of every command, one
+    "train": f"{TINY.removeprefix('train ')} {RUNS['gon']} --run gon --resume",  # which has been trained
+    "show": "gon",
+    "evaluate": "gon --output evaluated.json",
+    "reconstruct": "gon --num 2",
+    "encode": "gon --output encoded.npz",
+    "interpolate": "gon --num-pairs 1 --num-points 2",
+    "sample": "gon --num 2",
+    "superres": "implicit --num 1 --size 16",
+    "inpaint": "implicit --num 1",
+    "latents": "gon",
+    "anomalies": "gon --num 2",
+    "neighbors": "gon --num 1 --num-neighbors 1",
+    "map": "gon",
+    "traverse": "gon --num 1 --output traversal.png",
+    "import": f"{WEIGHTS} --run imported --image-size 7",
+    "export": "imported --output exported.safetensors",
+    "completion": "bash",
 }
 
 
@@ -53,14 +77,40 @@ def gon(place, monkeypatch, capsys):
     capsys.readouterr()
 
     def call(line):
-        status = main.main(shlex.split(line))
-        return status, *capsys.readouterr()
+        status, out, err = main.main(shlex.split(line)), *capsys.readouterr()
+        assert not CONTROL.search(out + err), "control characters, and this is no terminal"
+        return status, out, err
 
     return call
 
 
 def metrics_of(out):
     return {line.split()[0]: line.split()[1] for line in out.splitlines()}
+
+
+def test_json_on_every_command(gon, place):
+    """One object on standard output: what was written, and the figures; what else is said goes to standard error."""
+    answers = {}
+    for name, line in LINES.items():
+        status, out, err = gon(f"{name} {line} --json")
+        assert status == 0, err
+        answers[name] = json.loads(out, parse_constant=pytest.fail)  # of NaN, which is no JSON
+        assert answers[name].pop("command") == name and "{" not in err.replace(out, "")
+        assert all(Path(path).exists() for path in answers[name].get("written", ())), name
+    assert answers.keys() == COMMANDS.keys()
+    summary = json.loads((place / "gon" / "summary.json").read_text())
+    assert answers["show"]["summary"].items() <= summary.items() and answers["show"]["summary"]["num_steps"] == 4
+    assert answers["train"]["summary"] == answers["show"]["summary"] and answers["train"]["run"] == "gon"
+    assert "gon/reconstructions.png" not in answers["train"]["written"]  # this fixture draws none
+    assert answers["evaluate"]["metrics"] == json.loads((place / "evaluated.json").read_text())
+    assert answers["evaluate"]["written"] == ["evaluated.json"]
+    assert answers["encode"]["latents_shape"] == list(np.load(place / "encoded.npz")["latents"].shape)
+    assert answers["reconstruct"]["num_images"] == 2 and answers["reconstruct"]["squared_error"] > 0
+    assert answers["latents"]["written"] == ["gon/latents.png", "gon/latents.json"]
+    highest = answers["anomalies"]["highest"]["reconstruction"].values()
+    assert len(highest) == 2 and [*highest] == sorted(highest, reverse=True)
+    assert answers["export"]["model"] == "gon" and answers["import"]["data"] == [7, 7, 1]
+    assert gon("show absent --json")[:2] == (1, "")  # an error is a line on standard error, as without
 
 
 def test_a_variational_run_is_evaluated_by_its_bound(gon, place):

@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tqdm.auto import tqdm
 
 from gon_jax.base import Model, Variables
 from gon_jax.decoders import conv_decoder, conv_encoder, from_function
 from gon_jax.likelihoods import squared_error
 from gon_jax.metrics import evaluate
 from gon_jax.models import autoencoder, glo, gon, gon_classifier, multi_step_gon, vgon
-from gon_jax.training import NonFiniteLossError, fit, init_state, loop, make_optimizer, train_step
+from gon_jax.training import NonFiniteLossError, fit, init_state, make_optimizer, train_step
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
 
@@ -258,7 +259,7 @@ def test_reports(small):
 def test_validation_reports_what_the_model_is_judged_by(make_model, metric, monkeypatch):
     """In the report, the history and the bar; and the same whenever it is computed."""
     shown, reports = [], []
-    monkeypatch.setattr(loop.tqdm, "set_postfix", lambda bar, values: shown.append(values))
+    monkeypatch.setattr(tqdm, "set_postfix", lambda bar, values: shown.append(values))
     decoder = conv_decoder((8, 8, 1), (3,), base_channels=2)
     model = make_model(decoder, 4) if make_model is gon_classifier else make_model(decoder)
     data = {"x": IMAGES, "y": np.arange(20, dtype=np.int32) % 4}

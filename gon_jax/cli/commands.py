@@ -51,15 +51,13 @@ def train(
 ) -> dict[str, Any]:
     """Train a model; leave checkpoints, logs, pictures, a summary.
 
-    `gon train PRESET` starts from a preset's options; `gon --help` lists them.
-
     Args:
         config: What to train.
         model: What is trained; with --help, its own options are shown too.
         network: The decoder, likewise.
         likelihood: The inner and the outer loss, likewise.
         run: The run's folder; by default runs/<preset>, or runs/<model>-<dataset>.
-        resume: Continue the run in the folder from its last checkpoint, as if never interrupted.
+        resume: Continue the run in the folder, as if it had never been interrupted.
         overwrite: Remove the run in the folder first; files that are not a run's stay.
         minutes: Train for about so long, by a measurement; in place of --num-steps.
         dry_run: Say what would be trained, on what, how long; leave nothing.

@@ -20,7 +20,7 @@ Shell = Literal["bash", "zsh", "fish", "tcsh"]
 
 
 def completion(shell: Annotated[Shell, tyro.conf.Positional]) -> dict[str, Any]:
-    """Print a script by which a shell completes commands, options and values.
+    """Print a script that completes commands in a shell.
 
     For bash, a line of ~/.bashrc: eval "$(gon completion bash)"
 

@@ -1,7 +1,7 @@
 """The command `gon`: train a Gradient Origin Network and use it from its folder.
 
 Every subcommand is a function of `commands.py`. Errors are one line on standard error, with exit status 2 for the
-command line, 1 for anything else, 130 when interrupted and 143 when terminated. GON_TRACEBACK=1 in the environment
+command line, 1 for anything else, and 128 + N for signal N. GON_TRACEBACK=1 in the environment
 prints the traceback of an error that is not the command line's.
 """
 
@@ -25,7 +25,7 @@ from gon_jax.cli.common import arg
 from gon_jax.cli.completion import completion
 from gon_jax.cli.overview import overview, presets
 from gon_jax.cli.parsing import HELP_ALL, UsageError, close_match, parse
-from gon_jax.cli.signals import Stopped, Terminated, terminable
+from gon_jax.cli.signals import Stopped, Terminated, left_while_loading, terminable
 from gon_jax.cli.tables import print_json
 from gon_jax.runs.config import REGISTRIES, Config
 from gon_jax.runs.presets import PRESETS
@@ -34,6 +34,7 @@ __all__ = ["main"]
 
 COMMANDS["completion"] = completion
 FLAGS = {"json": Annotated[bool, arg(help="Print one JSON object; everything else goes to standard error.")]}
+LIGHT = ("show", "completion")  # need no JAX
 COMMON = {  # options that --help shows, of commands with many; --help-all shows the others too
     "train": "model network dataset image_size latent_shape num_steps batch_size learning_rate seed run resume "
     "overwrite minutes dry_run".split(),
@@ -64,8 +65,8 @@ def _main(words):
         return 0
     except KeyboardInterrupt:
         return _fail(130, "interrupted")
-    except Terminated:
-        return _fail(143, "terminated")
+    except Terminated as signal:
+        return _fail(signal.status, "terminated")
     except Exception as error:
         if os.environ.get("GON_TRACEBACK"):
             raise
@@ -174,6 +175,9 @@ def _run(words: list[str]) -> int:
         call = _train_call(rest)
     else:
         call = parse(COMMANDS[name], f"gon {name}", rest, flags=FLAGS, common=COMMON.get(name))
+    if name not in LIGHT:
+        with left_while_loading():
+            import gon_jax.runs.trainer  # noqa: F401  (and with it what commands need)
     if not call.keywords.pop("json"):
         call()
         return 0
@@ -187,7 +191,7 @@ def _train_call(words: list[str]) -> partial[dict[str, Any]]:
     """Return the call of a command line after `gon train`."""
     if not words:
         raise UsageError("expected a preset or --dataset, got neither (see gon --help)")
-    prog, config, run = "gon train", Config(), None
+    prog, config, run = "gon train [PRESET]", Config(), None
     if not words[0].startswith("-"):
         preset, *words = words
         if preset not in PRESETS:

@@ -1,6 +1,6 @@
-"""Command lines to calls, by tyro: options are a function's arguments, help shows the common ones, mistakes are one line.
+"""Command lines to calls, by tyro: options are a function's arguments; help shows the common ones.
 
-What tyro prints beside help, in boxes, becomes the message of a `UsageError`.
+A mistake, which tyro prints in boxes, becomes the message of a `UsageError` in one line.
 """
 
 import contextlib
@@ -9,13 +9,9 @@ import difflib
 import functools
 import inspect
 import io
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
-
-if os.environ.get("NO_COLOR"):  # https://no-color.org; tyro has a variable of its own
-    os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "0")
 
 import tyro
 
@@ -51,11 +47,11 @@ def parse(
 
     Args:
         function: its arguments are the options.
-        prog: the command, for messages.
+        prog: the command, for help and messages; these leave out what is in brackets.
         words: the command line.
         types: types of some arguments, in place of their annotations.
         flags: annotations of options beside the function's arguments, False by default.
-        common: names of the fields of configurations that --help shows; the others are shown by --help-all. None is all.
+        common: names of the fields of configurations that --help shows; --help-all shows all. None is all.
         **defaults: defaults of some arguments, in place of their own.
 
     Raises:
@@ -95,7 +91,7 @@ def parse(
         lines = [line.strip(" │|") for line in screen.getvalue().splitlines()]
         lines = [" ".join(line.split()) for line in lines if any(map(str.isalnum, line))][1:]  # without rules and title
         end = next((i for i, line in enumerate(lines) if line.startswith(("For full help", "Argument help"))), None)
-        raise UsageError(f"{' '.join(lines[:end])} (see {prog} --help)") from None
+        raise UsageError(f"{' '.join(lines[:end])} (see {prog.partition(' [')[0]} --help)") from None
     call.keywords.pop("help_all", None)
     return call
 

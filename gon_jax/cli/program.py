@@ -1,23 +1,19 @@
-"""The program `gon`: signals are answered from its first moment, also while JAX is imported, and it ends at once."""
+"""The program `gon`: signals are answered from its first moment, also while modules are loaded, and it ends at once."""
 
 import contextlib
 import os
 import signal
 import sys
 
+from gon_jax.cli.signals import leave_before_work
+
 __all__ = ["program"]
 
 
 def program() -> int:
     """Run the command line of the process; return the exit status."""
-
-    def leave(number, frame):
-        with contextlib.suppress(OSError):
-            os.write(2, b"gon: interrupted\n" if number == signal.SIGINT else b"gon: terminated\n")
-        os._exit(128 + number)  # nothing is being written yet
-
     former = signal.getsignal(signal.SIGINT)
-    _answer_by(leave)
+    _answer_by(leave_before_work)
     from gon_jax.cli.main import main
 
     signal.signal(signal.SIGINT, former)
@@ -25,7 +21,7 @@ def program() -> int:
         status = main()
     except KeyboardInterrupt:  # a second one, while the first was being answered
         status = 128 + signal.SIGINT
-    _answer_by(leave)  # what is left to do is to join threads of others
+    _answer_by(leave_before_work)  # what is left to do is to join threads of others
     if status:  # threads of others would have more to say
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, AttributeError, ValueError):  # closed

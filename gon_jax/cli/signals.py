@@ -6,13 +6,22 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["Stop", "Stopped", "Terminated", "answered", "leave_at_once", "stop_requested", "terminable", "word_of"]
+__all__ = ["Stop", "Stopped", "Terminated", "answered", "leave_at_once", "leave_before_work", "left_while_loading"]
+__all__ += ["stop_requested", "terminable", "word_of"]
 
 TERMINATING = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 class Terminated(BaseException):
-    """SIGTERM has come, or SIGHUP."""
+    """SIGTERM has come, or SIGHUP; `status` is the exit status.
+
+    Args:
+        number: the signal's.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.status = 128 + number
 
 
 class Stopped(Exception):
@@ -40,6 +49,31 @@ def leave_at_once(number: int, frame: object = None) -> None:
     os._exit(128 + number)
 
 
+def leave_before_work(number: int, frame: object = None) -> None:
+    """End the process before it has written anything, or after all is written."""
+    with suppress(OSError):
+        os.write(2, f"gon: {word_of(number)}\n".encode())
+    os._exit(128 + number)
+
+
+@contextmanager
+def left_while_loading() -> Iterator[None]:
+    """End the process by Ctrl-C or SIGTERM while modules are loaded: some catch whatever exception a try to load raises.
+
+    In the main thread; the former handlers come back at the end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = answered([signal.SIGINT, signal.SIGTERM])
+    former = {number: signal.signal(number, leave_before_work) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
 def word_of(number: int) -> str:
     """Return what a signal does, in a word."""
     return "interrupted" if number == signal.SIGINT else "terminated"
@@ -53,7 +87,7 @@ def terminable() -> Iterator[None]:
         return
 
     def terminate(number, frame):
-        raise Terminated
+        raise Terminated(number)
 
     former = {number: signal.signal(number, terminate) for number in answered(TERMINATING)}
     try:
