@@ -177,7 +177,7 @@ def _run(words: list[str]) -> int:
         call = parse(COMMANDS[name], f"gon {name}", rest, flags=FLAGS, common=COMMON.get(name))
     if name not in LIGHT:
         with left_while_loading():
-            import gon_jax.runs.trainer  # noqa: F401  (and with it what commands need)
+            importlib.import_module("gon_jax.runs.trainer")  # and with it what commands need
     if not call.keywords.pop("json"):
         call()
         return 0

@@ -92,6 +92,8 @@ def parse(
         lines = [" ".join(line.split()) for line in lines if any(map(str.isalnum, line))][1:]  # without rules and title
         end = next((i for i, line in enumerate(lines) if line.startswith(("For full help", "Argument help"))), None)
         raise UsageError(f"{' '.join(lines[:end])} (see {prog.partition(' [')[0]} --help)") from None
+    except ValueError as error:  # of a configuration whose options do not fit together
+        raise UsageError(f"{error} (see {prog.partition(' [')[0]} --help)") from error
     call.keywords.pop("help_all", None)
     return call
 

@@ -58,7 +58,7 @@ def leave_before_work(number: int, frame: object = None) -> None:
 
 @contextmanager
 def left_while_loading() -> Iterator[None]:
-    """End the process by Ctrl-C or SIGTERM while modules are loaded: some catch whatever exception a try to load raises.
+    """End the process by Ctrl-C or SIGTERM while modules are loaded: some catch any exception of others that they load.
 
     In the main thread; the former handlers come back at the end.
     """
