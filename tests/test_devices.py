@@ -43,7 +43,6 @@ models = {
     "multi-step": lambda: multi_step_gon(conv, num_steps=2),
     "glo": lambda: glo(conv),
 }
-WAYS = "one", "all", "streamed", "batches"
 
 def batches(data):  # those of training on the data themselves, by anybody's iterator
     key = order_key(init_state(gon(conv), make_optimizer(), jax.random.key(0)).key)
@@ -52,9 +51,13 @@ def batches(data):  # those of training on the data themselves, by anybody's ite
             yield {k: v[index] for k, v in data.items()} if isinstance(data, dict) else data[index]
 
 result = {}
-for name in sys.argv[1:]:
+quick, names = sys.argv[1] == "quick", sys.argv[2:]
+for name in names:
+    ways = ["one", "all"]
+    if not quick and name in ("gon", "classifier", "glo"):  # arrays, dicts of arrays, latents of examples
+        ways += ["streamed", "batches"]
     data = {"x": x, "y": y} if name == "classifier" else x
-    for way in WAYS:
+    for way in ways:
         devices = jax.devices()[:1] if way == "one" else None
         views = {k: View(v) for k, v in data.items()} if isinstance(data, dict) else View(data)
         given = batches(data) if way == "batches" else views if way == "streamed" else data
@@ -64,6 +67,9 @@ for name in sys.argv[1:]:
                 devices=devices, progress=False, report_every=2, validation=data, validate_every=3)
         first = jax.tree.leaves(r.state.params)[0]
         result[f"{name} {way}"] = [row["loss"] for row in r.history], len(first.sharding.device_set)
+if not quick:
+    print(json.dumps(result))
+    sys.exit()
 try:
     fit(gon(conv), x, 2, jax.random.key(0), batch_size=18, progress=False)
 except ValueError as error:
@@ -83,30 +89,42 @@ flops = [compiled.cost_analysis()["flops"] for compiled in (spread, alone)]
 result["share of flops"] = flops[0] / flops[1]
 print(json.dumps(result))
 """
-NAMES = ["gon"]
-SLOW = ["vgon", "siren", "glo", "group", "noise for each", "classifier", "multi-step"]
+MODELS = ["gon", "vgon", "siren", "glo", "group", "noise for each", "classifier", "multi-step"]
+WAYS = {"gon": 4, "classifier": 4, "glo": 4}
 
 
-@pytest.mark.parametrize("names", [NAMES, pytest.param(SLOW, marks=pytest.mark.slow)], ids=["some", "others"])
-def test_several_devices_train_as_one(names):
-    root = str(Path(__file__).parents[1])
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    env = os.environ | flags | {"PYTHONPATH": root}
-    run = subprocess.run([sys.executable, "-c", PROGRAM, *names], capture_output=True, text=True, env=env, check=False)
+def run_on_four_devices(*words):
+    env = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    env = os.environ | env | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    run = subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, env=env, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
-    result = json.loads(run.stdout)
+    return json.loads(run.stdout)
+
+
+def check_losses(result, name, num_ways):
+    ways = {key.removeprefix(f"{name} "): each for key, each in result.items() if key.startswith(f"{name} ")}
+    one, num = ways.pop("one")
+    assert num == 1 and np.isfinite(one).all() and len(ways) == num_ways - 1
+    for way, (losses, num) in ways.items():
+        assert num == 4
+        np.testing.assert_allclose(losses, one, rtol=2e-5, err_msg=f"{name} {way}")
+
+
+def test_four_devices_train_as_one_and_share_the_work():
+    result = run_on_four_devices("quick", "gon")
     assert result.pop("refused").startswith("expected a batch size that 4 devices can share, got 18: take 16 or 20")
     assert result.pop("all-reduce") > 0
     gathered, share = result.pop("all-gather"), result.pop("share of flops")
     assert all(shape.startswith("f32[64,8]") for shape in gathered), gathered  # a Jacobian, and no batch of 16
     assert len(gathered) == 1 and 0.25 < share < 0.36, share  # 0.25: all is shared by four; without the mesh, 0.446
-    for name in names:
-        one, num = result[f"{name} one"]
-        assert num == 1 and np.isfinite(one).all()
-        for way in ("all", "streamed", "batches"):
-            losses, num = result[f"{name} {way}"]
-            assert num == 4
-            np.testing.assert_allclose(losses, one, rtol=2e-5, err_msg=f"{name} {way}")
+    check_losses(result, "gon", 2)
+
+
+@pytest.mark.slow
+def test_every_model_trains_on_four_devices_as_on_one():
+    result = run_on_four_devices("whole", *MODELS)
+    for name in MODELS:
+        check_losses(result, name, WAYS.get(name, 2))
 
 
 def test_one_device_by_name_is_the_only_one():

@@ -24,7 +24,7 @@ READING = Reading()
 LARGE = Reading(memory_limit=1)  # whatever is larger than a byte stays where it is
 BYTES = RNG.integers(0, 256, (60, 8, 8, 3), np.uint8)
 LABELS = np.array(["cat", "dog", "fox"])[np.arange(60) % 3]
-TINY = {"latent_shape": (3,), "base_channels": 2, "num_steps": 4, "batch_size": 8, "image_size": None}
+TINY = {"latent_shape": (3,), "network": "mlp", "hidden_dim": 4, "num_steps": 4, "batch_size": 8, "image_size": None}
 
 
 def save_hdf5(path, arrays, **options):
@@ -336,7 +336,7 @@ def test_pictures_are_decoded_once_and_train_to_the_same(tmp_path, decoded, caps
     pytest.importorskip("grain")
     save_pictures(tmp_path / "photos")
     config = CONFIG.replace(dataset=str(tmp_path / "photos"))
-    first = train(config, tmp_path / "a")
+    first = train(config, tmp_path / "a", pictures=False)
     assert set(decoded.values()) == {1} and len(decoded) == 60
     assert "pictures are decoded once, into" in capsys.readouterr().err
     assert not list((tmp_path / "a").glob("*decoded*"))  # removed when training is finished

@@ -586,7 +586,7 @@ def test_what_is_no_array_is_refused_by_fit_in_one_line():
 # --- runs
 
 
-TINY = {"image_size": 8, "latent_shape": (3,), "base_channels": 2, "num_steps": 4, "batch_size": 8}
+TINY = {"image_size": 8, "latent_shape": (3,), "network": "mlp", "hidden_dim": 4, "num_steps": 4, "batch_size": 8}
 
 
 @pytest.fixture
