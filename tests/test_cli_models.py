@@ -47,7 +47,7 @@ LINES = {  # of every command, one
     "map": "gon",
     "traverse": "gon --num 1 --output traversal.png",
     "import": f"{WEIGHTS} --run imported --image-size 7",
-    "export": "imported --output exported.safetensors",
+    "export": "imported --format safetensors --output exported.safetensors",
     "completion": "bash",
 }
 

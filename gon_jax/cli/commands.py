@@ -32,7 +32,7 @@ from gon_jax.cli.common import (
 )
 from gon_jax.cli.signals import Stopped, stop_requested, word_of
 from gon_jax.cli.tables import print_summary, print_table, written_by
-from gon_jax.runs.config import Config
+from gon_jax.runs.config import NO_DATA, Config
 from gon_jax.runs.saved import read_config, read_summary
 
 __all__ = ["COMMANDS", "train", "train_suited"]
@@ -126,6 +126,11 @@ def show(run: RunFolder) -> dict[str, Any]:
     """Print the metrics of a finished run."""
     summary = read_summary(run)
     if summary is None:
+        if (run / "config.json").is_file() and read_config(run).config.data.dataset == NO_DATA:
+            raise ValueError(
+                f"expected metrics of {run}, got none, since its weights were imported without data: gon evaluate "
+                f"{run} --dataset NAME measures it"
+            )
         raise FileNotFoundError(f"expected a finished run in {run}, got no summary.json; train it, or --resume it")
     print_summary(run, summary)
     return {"run": run, "written": [], "summary": summary}

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -12,30 +12,13 @@ from gon_jax.cli.common import RunFolder, arg, open_run, use_caches
 from gon_jax.cli.tables import print_summary, print_table, written_by
 from gon_jax.runs.config import WITHOUT_DATA, DataConfig
 
-if TYPE_CHECKING:
-    from gon_jax.runs import Run
-
-__all__ = ["COMMANDS", "FORMATS", "Format"]
+__all__ = ["COMMANDS"]
 
 Weights = Annotated[
     Path, tyro.conf.Positional, arg(metavar="WEIGHTS", help="A .safetensors; or, with PyTorch, a .pt or .pth.")
 ]
 
-
-class Format(NamedTuple):
-    """A format of `gon export`: the name of the file in the run's folder, and what writes a run into a file."""
-
-    default: str
-    write: "Callable[[Run, Path], None]"
-
-
-def _export_weights(run, path):
-    from gon_jax.runs.exchange import export_weights
-
-    export_weights(run, path)
-
-
-FORMATS: dict[str, Format] = {"safetensors": Format("weights.safetensors", _export_weights)}
+WEIGHTS = "weights.safetensors"
 
 
 def import_(
@@ -76,21 +59,41 @@ def import_(
 def export(
     run: RunFolder,
     output: Path | None = None,
-    format: Literal["safetensors"] = "safetensors",
+    format: Literal["stablehlo", "numpy", "onnx", "safetensors"] = "stablehlo",
     which: Literal["best", "last"] = "best",
+    overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write the model for other libraries.
+    """Write the model for other programs, with a page that says how to use it.
 
-    safetensors: the state dict that the authors' model in PyTorch loads.
+    stablehlo: programs of any model that JAX alone runs, on CPUs, CUDA and TPUs. numpy: arrays, and a script that
+    decodes by NumPy. onnx: for ONNX Runtime and others. safetensors: the state dict that the authors' model in PyTorch
+    loads.
 
     Args:
-        output: A file; by default weights.safetensors in the run's folder.
+        output: A folder, or a .safetensors; by default of the format's name, in the run's folder.
+        overwrite: Replace an earlier export.
     """
-    default, write = FORMATS[format]
-    loaded, _, output = open_run(run, output, default, (Path(default).suffix,), which=which)
-    write(loaded, output)
-    print(f"{output}: {loaded.config.model.name} for {format}, step {loaded.step}")
-    return {"written": [output], "format": format, "model": loaded.config.model.name, "step": loaded.step}
+    if format == "safetensors":
+        from gon_jax.runs.exchange import export_weights
+
+        loaded, _, file = open_run(run, output, WEIGHTS, (".safetensors",), which=which)
+        if file.exists() and not overwrite:
+            raise ValueError(f"expected an output that is not there yet, got {file}; replace it with --overwrite")
+        export_weights(loaded, file)
+        written, done = [file], {}
+        print(f"{file}: {loaded.config.model.name} for safetensors, step {loaded.step}")
+    else:
+        if output is not None and output.suffix == ".safetensors":
+            raise ValueError(f"expected a folder for --format {format}, got {output}: add --format safetensors")
+        loaded, _, _ = open_run(run, None, which=which)
+        folder = run / format if output is None else output
+        done = runs.export_run(loaded, folder, format=format, overwrite=overwrite)
+        written = sorted(path for path in folder.iterdir() if path.is_file())
+        for note in done["notes"]:
+            print(f"gon: {note}", file=sys.stderr)
+        names, page = ", ".join(done["functions"]), folder / "README.md"
+        print(f"{folder}: {names} of {loaded.config.model.name} for {format}, step {loaded.step}; see {page}")
+    return done | {"written": written, "format": format, "model": loaded.config.model.name, "step": loaded.step}
 
 
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {"import": import_, "export": export}

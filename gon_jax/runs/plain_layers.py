@@ -55,13 +55,12 @@ def plain_functions(run: Run) -> dict[str, list[Layer]]:
     Raises:
         ValueError: for a decoder that is not made of such layers.
     """
-    functions = {"decoder": decoder_layers(run)}
+    functions = {} if run.encoder is None else {"encoder": encoder_layers(run)}
+    functions["decoder"] = decoder_layers(run)
     if run.config.model.name == "vgon":  # without the mean of q(t given z)
         functions["sampler"] = functions["decoder"][1 if len(run.model.latent_shape) == 1 else 3 :]
-    if run.encoder is not None:
-        functions["encoder"] = encoder_layers(run)
-        if run.model.capabilities.classify is not None:
-            functions["classifier"] = classifier_layers(run)
+    if run.config.model.name == "classifier" and run.encoder is not None:
+        functions["classifier"] = classifier_layers(run)
     return functions
 
 
@@ -155,7 +154,7 @@ def _conv(network, params, stats, model):
     names += [f"TransposedConv_{i}" for i in range(len([name for name in params if name.startswith("Transposed")]))]
     layers = []
     for i, name in enumerate(names):
-        kernel, bias, last = *(params[name][part] for part in ("kernel", "bias")), name == names[-1]
+        kernel, bias, last = params[name]["kernel"], params[name]["bias"], name == names[-1]
         if network.norm == "batch" and not last:
             if stats is None:
                 raise ValueError(
