@@ -24,7 +24,7 @@ from gon_jax.checkpoints import Checkpoints
 from gon_jax.cli import commands, common, main
 from gon_jax.data.splits import draw_held_out
 from gon_jax.inference import decode_latents
-from gon_jax.runs import PRESETS, load_run, trainer
+from gon_jax.runs import PRESETS, finishing, load_run, trainer
 from gon_jax.runs.config import DataConfig
 from gon_jax.runs.restoring import restore
 from gon_jax.runs.saved import read_config
@@ -371,7 +371,7 @@ def no_cache():
 
 
 def test_a_second_training_compiles_nothing(gon, place, monkeypatch, no_cache):
-    monkeypatch.setattr(trainer, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(finishing, "draw", lambda *_, **__: None)
     monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
     seconds, programs = [], []
     for name in ("first", "second"):
@@ -489,7 +489,7 @@ def test_kill_and_ctrl_c_lose_nothing(tmp_path, monkeypatch):
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[-1] == step + 3
     monkeypatch.chdir(work)
-    monkeypatch.setattr(trainer, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(finishing, "draw", lambda *_, **__: None)
     trainer.train(load_run(run).config.replace(num_steps=step + 3), "runs/b", progress=False)
     states = []
     for folder in (run, work / "runs" / "b"):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gon_jax.cli import main
 from gon_jax.cli.commands import COMMANDS
-from gon_jax.runs import load_run, pictures, trainer
+from gon_jax.runs import finishing, load_run, pictures
 from gon_jax.runs.pictures import draw
 
 TINY = (
@@ -63,7 +63,7 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(folder / ".cache")))
-        patch.setattr(trainer, "draw", lambda *_, **__: None)
+        patch.setattr(finishing, "draw", lambda *_, **__: None)
         for name, options in RUNS.items():
             assert main.main(shlex.split(f"{TINY} {options} --run {name}")) == 0
     return folder

@@ -29,7 +29,7 @@ from gon_jax.cli import commands, main, signals
 from gon_jax.data import from_arrays
 from gon_jax.data.degradations import hide
 from gon_jax.decoders import conv_decoder, siren_decoder
-from gon_jax.runs import Config, load_run, train, trainer
+from gon_jax.runs import Config, finishing, load_run, train
 from gon_jax.runs.lock import LOCK, locked
 from gon_jax.training import fit
 
@@ -366,7 +366,7 @@ def flip(path, place=None):
 @pytest.fixture
 def two(tmp_path, monkeypatch):
     """A run whose best checkpoint is the first of two."""
-    monkeypatch.setattr(trainer, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(finishing, "draw", lambda *_, **__: None)
     errors = iter([1.0, 2.0, 3.0])
     from gon_jax.training import loop
 

@@ -19,7 +19,7 @@ from gon_jax.data import Split
 from gon_jax.data.splits import pairs_of_labels, spread_indices
 from gon_jax.inference import reconstruct_dataset, sample
 from gon_jax.models import gon
-from gon_jax.runs import Config, load_run, train, trainer
+from gon_jax.runs import Config, finishing, load_run, train, trainer
 from gon_jax.runs import run as run_module
 from gon_jax.runs.config import REGISTRIES, DataConfig, TrainingConfig
 from gon_jax.runs.folder import PICTURES
@@ -54,7 +54,7 @@ def copied(finished, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Spend no time on pictures."""
-    monkeypatch.setattr(trainer, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(finishing, "draw", lambda *_, **__: None)
 
 
 def arrays_of(folder):
