@@ -63,14 +63,14 @@ def export(
     which: Literal["best", "last"] = "best",
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write the model for other programs, with a page that says how to use it.
+    """Write the model for programs without this package.
 
-    stablehlo: programs of any model that JAX alone runs, on CPUs, CUDA and TPUs. numpy: arrays, and a script that
-    decodes by NumPy. onnx: for ONNX Runtime and others. safetensors: the state dict that the authors' model in PyTorch
-    loads.
+    A page beside it says how to use it.
 
     Args:
         output: A folder, or a .safetensors; by default of the format's name, in the run's folder.
+        format: Programs of any model that JAX alone runs; arrays with a script for NumPy; graphs for ONNX Runtime and
+            others; or the state dict that the authors' model in PyTorch loads.
         overwrite: Replace an earlier export.
     """
     if format == "safetensors":
