@@ -33,6 +33,7 @@ PLACES = {
     "gauss_newton": (0.23, 1.5),
     "freezing": (0.42, 1.5),
     "decoders": (0.6, 1.1),
+    "drop_in": (0.86, 0.9),
     "linearization": (0.23, 0.75),
     "encoding": (0.42, 0.75),
     "base": (0.42, 0.0),

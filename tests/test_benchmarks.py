@@ -18,6 +18,8 @@ from benchmarks import (
     cases,
     elbo_table,
     jax_sides,
+    layers,
+    layers_table,
     loader,
     monte_carlo,
     plain_jax,
@@ -68,6 +70,22 @@ def test_a_small_case_from_end_to_end(tmp_path, capsys, monkeypatch):
         assert side["own_product"] == "jnp.dot" and set(side["products"]["jnp.dot"]) == {"256", "512", "1024", "2048"}
         assert min(side["products"]["jnp.dot"].values()) > 1e7
     assert "| plain JAX | " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_layers_agree_before_they_are_timed(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compile fast
+    command = "--cores 1 --widths 4 2 1 --batch-size 4 --latent-size 3 --rounds 1 --seconds 0.01 --results"
+    layers.main([*command.split(), str(tmp_path)])
+    result = json.loads((tmp_path / "layers_cpu.json").read_text())
+    assert {"command", "commit", "versions", "hardware", "cores_kept_busy_by_others"} <= set(result)
+    programs = [
+        *itertools.product(layers.SIDES, layers.FORMS),
+        *itertools.product(layers.CONVOLUTIONS, layers.OPERATIONS),
+    ]
+    assert {(row["side"], row["form"]) for row in result["rows"]} == set(programs)
+    assert all(row["difference"] < 1e-4 and row["rounds"][0]["cpu_ms"] > 0 for row in result["rows"])
+    assert "fast form, 1 core" in layers_table.table(result)
 
 
 class Fake:

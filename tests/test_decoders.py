@@ -12,6 +12,7 @@ from gon_jax.decoders.layers import BatchNorm, activation_fn
 from gon_jax.metrics import evaluate
 from gon_jax.models import gon
 from gon_jax.ops import transposed_conv as transposed
+from gon_jax.ops.geometry import DOUBLING, library_maps
 from gon_jax.ops.transposed_conv import transposed_convolution
 from gon_jax.training import fit, make_optimizer
 
@@ -55,11 +56,8 @@ def test_other_platforms_compute_the_same(x_kernel):
     """What a GPU is given, run here."""
     x, kernel = x_kernel
     y = jax.random.normal(jax.random.key(2), (3, 8, 12, 2))
-    for ours, library, arguments in (
-        (transposed.transposed_convolution, transposed._transposed_by_library, (x, kernel)),
-        (transposed.strided_convolution, transposed._strided_by_library, (y, kernel)),
-        (transposed.kernel_gradient, transposed._kernel_gradient_by_library, (x, y)),
-    ):
+    pairs = zip(transposed.maps(DOUBLING), library_maps(DOUBLING), strict=True)
+    for (ours, library), arguments in zip(pairs, [(x, kernel), (y, kernel), (x, y)], strict=True):
         np.testing.assert_allclose(ours.__wrapped__(*arguments), library(*arguments), rtol=1e-12, atol=1e-12)
 
 

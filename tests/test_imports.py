@@ -27,6 +27,7 @@ LEVELS = {  # the table of docs/architecture.md: a module imports its own level 
     "ops": 0,
     "checks": 1,
     "decoders": 1,
+    "drop_in": 1,
     "encoding": 1,
     "freezing": 1,
     "gauss_newton": 1,
@@ -50,6 +51,7 @@ OUTSIDE = {  # third-party packages of the core
     **dict.fromkeys(("checks", "encoding", "freezing", "gauss_newton", "linearization"), {"jax"}),
     "models": {"jax", "optax"},
     "decoders": {"jax", "flax", "numpy"},
+    "drop_in": {"jax", "flax"},
     "latents": {"jax", "numpy", "scipy", "sklearn", "threadpoolctl", "umap"},
 }
 PATHS = sorted(ROOT.rglob("*.py"))

@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from benchmarks import elbo_table, estimators_table, report, step_time_table, tables
+from benchmarks import elbo_table, estimators_table, layers_table, report, step_time_table, tables
 from benchmarks.quality_table import curves, table
 
 RESULTS = sorted(report.RESULTS.glob("*.json"))
@@ -28,6 +28,12 @@ def test_tables_of_speed_are_made_from_the_results():
 def test_table_of_estimators_is_made_from_the_results():
     text = report.PAGE.read_text()
     assert estimators_table.page_with(text) == text, "run `python -m benchmarks.estimators_table`"
+
+
+@pytest.mark.skipif(not tables.load("layers_cpu"), reason="layers were not compared")
+def test_table_of_layers_is_made_from_the_results():
+    text = layers_table.PAGE.read_text()
+    assert layers_table.page_with(text) == text, "run `python -m benchmarks.layers_table`"
 
 
 def test_tables_of_the_variational_and_the_implicit_gon_are_made_from_the_results():

@@ -98,9 +98,13 @@ def test_a_diagonal_of_the_matrix():
 
 
 @pytest.mark.slow
-def test_the_matrix():
-    cells = transformations.in_process()
-    assert len(cells) == len(ROWS) and not wrong_cells(cells)
+def test_three_diagonals_of_the_matrix():
+    """All rows and all columns; `python -m benchmarks.transformations` measures every cell."""
+    columns = list(COLUMNS)
+    pairs = [(row, columns[(i + shift) % len(columns)]) for i, row in enumerate(ROWS) for shift in (0, 7, 14)]
+    rows, columns = zip(*pairs, strict=True)
+    cells = transformations.in_process("--pairs", "--rows", *rows, "--columns", *columns)
+    assert len(cells) == len(ROWS) and sum(map(len, cells.values())) == len(pairs) and not wrong_cells(cells)
 
 
 @pytest.mark.parametrize("value", [1e-3, float("nan"), "finite?", "ValueError: expected"])

@@ -14,6 +14,7 @@ import numpy as np
 from jax.core import Tracer
 
 from gon_jax.base import Decoder, DecoderFn, Params
+from gon_jax.ops.normalization import batch_norm
 
 __all__ = ["from_equinox", "from_function", "from_linen", "from_nnx"]
 
@@ -148,6 +149,8 @@ def from_nnx(
     """
     from flax import nnx
 
+    from gon_jax.drop_in.nnx import BatchNorm
+
     class BatchStatistics(nnx.BatchNorm):
         """A batch normalization whose statistics are differentiable; NNX's own stops their gradient."""
 
@@ -159,21 +162,20 @@ def from_nnx(
                 raise _used_twice(type(self).__name__)
             self.momentum, dtype = None, x.dtype  # a mark: this module lives for one call
             x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-            channels = x.ndim + self.axis if self.axis < 0 else self.axis
-            axes = tuple(axis for axis in range(x.ndim) if axis != channels)
-            if not self.use_running_average:
-                self.mean = nnx.BatchStat(x.mean(axes))
-                self.var = nnx.BatchStat(jnp.square(x - jnp.expand_dims(self.mean[...], axes)).mean(axes))
-            mean, var = jnp.expand_dims(self.mean[...], axes), jnp.expand_dims(self.var[...], axes)
-            y = (x - mean) * jax.lax.rsqrt(var + self.epsilon)
-            y = y if self.scale is None else y * jnp.expand_dims(self.scale[...], axes)
-            return (y if self.bias is None else y + jnp.expand_dims(self.bias[...], axes)).astype(dtype)
+            given = (self.mean[...], self.var[...]) if self.use_running_average else None
+            gain, shift = (None if array is None else array[...] for array in (self.scale, self.bias))
+            y, (mean, var) = batch_norm(x, gain, shift, given, axis=self.axis, epsilon=self.epsilon)
+            if given is None:
+                self.mean, self.var = nnx.BatchStat(mean), nnx.BatchStat(var)
+            return y.astype(dtype)
 
     def make(key):
         module = make_module(nnx.Rngs(key))
         for _, layer in nnx.iter_graph(module):
-            if isinstance(layer, nnx.BatchNorm) and type(layer) is not nnx.BatchNorm:
-                raise ValueError(f"expected nnx.BatchNorm itself, got {type(layer).__name__}; write `Decoder` by hand")
+            if isinstance(layer, nnx.BatchNorm) and type(layer) not in (nnx.BatchNorm, BatchNorm):
+                raise ValueError(
+                    f"expected nnx.BatchNorm itself, or ours, got {type(layer).__name__}; write `Decoder` by hand"
+                )
             if isinstance(layer, nnx.Dropout) and not layer.deterministic and layer.rate > 0:
                 raise ValueError("expected a module without random numbers, got Dropout; make it deterministic=True")
         return nnx.split(module, nnx.Param, nnx.BatchStat, nnx.RngState, ...)

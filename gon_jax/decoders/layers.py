@@ -1,8 +1,4 @@
-"""Layers of the decoders in Flax: (transposed) convolutions, linear layers, normalization; activations by name.
-
-Normalization stays right at the origin, where the first layer's variance is exactly 0: the variance is the mean of
-squared deviations, since `E[x^2] - E[x]^2` under two derivatives is noise times 1/sqrt(eps)^3.
-"""
+"""Layers of the decoders in Flax: (transposed) convolutions, linear layers, normalization; activations by name."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +11,8 @@ import jax.numpy as jnp
 from gon_jax.arguments import check_choice
 from gon_jax.choices import ActivationName, NormName
 from gon_jax.ops import activations
-from gon_jax.ops.bilinear import matmul, scale
+from gon_jax.ops.bilinear import matmul
+from gon_jax.ops.normalization import batch_norm
 from gon_jax.ops.sine import sine
 from gon_jax.ops.transposed_conv import strided_convolution, transposed_convolution
 
@@ -30,9 +27,9 @@ _ACTIVATIONS: dict[str, Elementwise] = {
     "elu": activations.elu,
     "relu": activations.relu,
     "leaky_relu": activations.leaky_relu,
-    "gelu": activations.Elementwise(jax.nn.gelu),
-    "silu": activations.Elementwise(jax.nn.silu),
-    "softplus": activations.Elementwise(jax.nn.softplus),
+    "gelu": activations.gelu,
+    "silu": activations.silu,
+    "softplus": activations.softplus,
     "tanh": activations.tanh,
     "sin": activations.Elementwise(sine),
 }
@@ -163,19 +160,14 @@ class BatchNorm(nn.Module):
         channels = x.shape[-1]
         gamma = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
-        axes = tuple(range(x.ndim - 1))
+        given: tuple[jax.Array, jax.Array] | None = None
         if self.has_variable("stats", "mean"):
-            mean: jax.Array = self.get_variable("stats", "mean")
-            variance: jax.Array = self.get_variable("stats", "variance")
-            centered = x - jnp.expand_dims(mean, axes)
-        else:
-            mean = x.mean(axes)
-            centered = x - jnp.expand_dims(mean, axes)
-            variance = jnp.square(centered).mean(axes)
+            given = self.get_variable("stats", "mean"), self.get_variable("stats", "variance")
+        y, (mean, variance) = batch_norm(x, gamma, bias, given, epsilon=EPSILON)
+        if given is None:
             self.put_variable("stats", "mean", mean)
             self.put_variable("stats", "variance", variance)
-        gain = jnp.broadcast_to(gamma * jax.lax.rsqrt(variance + EPSILON), x.shape)
-        return scale(gain, centered) + jnp.expand_dims(bias, axes)
+        return y
 
 
 class GroupNorm(nn.Module):

@@ -3,13 +3,14 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gon_jax.ops.bilinear import scale
 
-__all__ = ["Elementwise", "elu", "leaky_relu", "relu", "sigmoid", "tanh"]
+__all__ = ["Elementwise", "elu", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,12 @@ class Elementwise:
     function: Callable[[jax.Array], jax.Array]
     slope: Callable[[jax.Array], jax.Array] | None = None
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
+        if args or kwargs:
+            raise TypeError(
+                f"expected the argument x alone, got {(*args, *kwargs)} too: an activation of other constants is "
+                "`elementwise(partial(jax.nn.elu, alpha=0.5))`, of gon_jax.drop_in.functions"
+            )
         return _apply(self, x)
 
 
@@ -67,3 +73,6 @@ leaky_relu = Elementwise(lambda x: jnp.maximum(x, 0) + 0.01 * jnp.minimum(x, 0))
 
 sigmoid = Elementwise(jax.nn.sigmoid, lambda y: y * (1 - y))
 tanh = Elementwise(jnp.tanh, lambda y: 1 - y * y)
+gelu = Elementwise(jax.nn.gelu)
+silu = Elementwise(jax.nn.silu)
+softplus = Elementwise(jax.nn.softplus)
