@@ -1,0 +1,93 @@
+"""The documentation site, by Sphinx: `make docs`. Its source folder is the repository, so that links work on a code host too."""
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+from api_pages import ALIASES, text_below, write_pages  # noqa: E402
+from markdown_docstrings import converted  # noqa: E402
+
+from sphinx.ext import autosummary  # noqa: E402
+
+import gon_jax  # noqa: E402
+
+project, author, version = "gon_jax", "the gon_jax authors", gon_jax.__version__
+copyright = author  # noqa: A001
+root_doc = "docs/index"
+include_patterns = ["docs/**", "notebooks/*.ipynb", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+exclude_patterns = [".*", "benchmarks", "build", "data", "examples", "gon_jax", "runs", "tests", "**/.ipynb_checkpoints"]
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+
+# Pages are Markdown, with the anchors of a code host. Notebooks show their committed outputs.
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 4
+nb_execution_mode = "off"
+nb_ipywidgets_js = {}  # would come from the network
+highlight_language = "none"  # indented blocks are commands and formulas
+
+# Docstrings are Markdown with Google's sections; `name` links where such a name is public, and is code otherwise.
+default_role = "py:obj"
+add_module_names = False
+autodoc_preserve_defaults = True
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autosummary_generate = False
+autosummary.WELL_KNOWN_ABBREVIATIONS += ("Eq.", "Eqs.")  # they do not end a summary
+napoleon_use_ivar = True
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
+
+html_theme = "furo"
+html_title = "gon_jax"
+html_additional_pages = {"index": "to_the_front_page.html"}
+templates_path = ["templates"]
+html_css_files = ["site.css"]
+html_show_sphinx = False
+html_copy_source = False
+copybutton_prompt_text, copybutton_prompt_is_regexp = r">>> |\.\.\. ", True
+
+# Nothing is loaded from the network: this package is a copy of MathJax, whose file with the fonts inside is all we take.
+html_static_path = ["static", str(files("mathjax") / "static" / "mathjax" / "es5" / "tex-svg.js")]
+mathjax_path = "tex-svg.js"
+
+linkcheck_ignore = [r"https://github\.com/OWNER/"]  # the address is not known yet
+
+
+def canonical_reference(app, env, node, contnode):
+    """Resolve the second name of a public object, such as `gon_jax.fit`, to the one that has the documentation."""
+    target = ALIASES.get(node.get("reftarget")) if node.get("refdomain") == "py" else None
+    if target is None:
+        return None
+    domain = env.get_domain("py")
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, contnode)
+
+
+def docstring(app, what, name, obj, options, lines):
+    """Convert a docstring in place. A constant's own is the text below it, and not that of its type."""
+    own = text_below(name) if what == "data" else lines
+    lines[:] = converted(list(own))
+
+
+def left_out(app, what, name, obj, skip, options):
+    """Leave out the fields of named tuples, which say nothing, and what scikit-learn adds to its estimators."""
+    foreign = not getattr(obj, "__module__", "gon_jax").startswith("gon_jax")
+    return True if foreign or type(obj).__name__ == "_tuplegetter" else None
+
+
+def setup(app):
+    app.connect("builder-inited", lambda app: write_pages(ROOT / "docs" / "api"))
+    app.connect("autodoc-process-docstring", docstring, priority=400)  # before napoleon
+    app.connect("autodoc-skip-member", left_out)
+    app.connect("missing-reference", canonical_reference)
