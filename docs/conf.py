@@ -10,6 +10,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 from api_pages import ALIASES, text_below, write_pages  # noqa: E402
 from markdown_docstrings import converted  # noqa: E402
 
+from sphinx import addnodes  # noqa: E402
 from sphinx.ext import autosummary  # noqa: E402
 
 import gon_jax  # noqa: E402
@@ -74,6 +75,18 @@ def canonical_reference(app, env, node, contnode):
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, contnode)
 
 
+def link_parts(app, doctree):
+    """Link a page's links to files of the package to the API page of that part; on a code host they show the file."""
+    for node in list(doctree.findall(addnodes.download_reference)):
+        _, path = app.env.relfn2path(node["reftarget"], app.env.docname)
+        parts = Path(path).resolve().relative_to(ROOT).parts
+        if parts[0] == "gon_jax":
+            page = f"/docs/api/{Path(parts[1]).stem}"
+            xref = addnodes.pending_xref("", reftype="doc", refdomain="std", reftarget=page, refexplicit=True, refwarn=True)
+            xref["refdoc"] = app.env.docname
+            node.replace_self(xref.__class__("", *node.children, **xref.attributes))
+
+
 def docstring(app, what, name, obj, options, lines):
     """Convert a docstring in place. A constant's own is the text below it, and not that of its type."""
     own = text_below(name) if what == "data" else lines
@@ -88,6 +101,7 @@ def left_out(app, what, name, obj, skip, options):
 
 def setup(app):
     app.connect("builder-inited", lambda app: write_pages(ROOT / "docs" / "api"))
+    app.connect("doctree-read", link_parts)
     app.connect("autodoc-process-docstring", docstring, priority=400)  # before napoleon
     app.connect("autodoc-skip-member", left_out)
     app.connect("missing-reference", canonical_reference)
