@@ -6,6 +6,7 @@ import pkgutil
 from pathlib import Path
 from typing import Any, get_origin
 
+from markdown_docstrings import converted
 from sphinx.pycode import ModuleAnalyzer
 
 import gon_jax
@@ -105,9 +106,14 @@ def _section(module: str, names: list[str], underline: str) -> str:
 def _index() -> str:
     names = [name for name in gon_jax.__all__ if not inspect.ismodule(getattr(gon_jax, name))]
     lines = ["API", "===", "", "Every name of every ``__all__``, by part of the package. Right below ``gon_jax`` are:", ""]
-    lines += [".. currentmodule:: gon_jax", "", ".. autosummary::", "   :nosignatures:", "", *(f"   {name}" for name in names), ""]
+    lines += [".. currentmodule:: gon_jax", "", ".. autosummary::", "   :nosignatures:", ""]
+    lines += [*(f"   {name}" for name in names), ""]
     for group, parts in groups().items():
-        lines += [".. toctree::", f"   :caption: {group}", "   :maxdepth: 1", "", *(f"   {part}" for part in parts), ""]
+        lines += [group, "-" * len(group), "", ".. toctree::", "   :hidden:", "", *(f"   {part}" for part in parts), ""]
+        for part in parts:
+            summary = inspect.getdoc(importlib.import_module(f"gon_jax.{part}")) or ""
+            first = converted(summary.split("\n\n")[0].split("\n"))
+            lines += [f":doc:`gon_jax.{part} <{part}>`", *(f"   {line}" for line in first), ""]
     return "\n".join(lines)
 
 

@@ -47,6 +47,7 @@ autodoc_typehints_format = "short"
 autosummary_generate = False
 autosummary.WELL_KNOWN_ABBREVIATIONS += ("Eq.", "Eqs.")  # they do not end a summary
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # types are in the signature
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 
@@ -81,16 +82,17 @@ def link_parts(app, doctree):
         _, path = app.env.relfn2path(node["reftarget"], app.env.docname)
         parts = Path(path).resolve().relative_to(ROOT).parts
         if parts[0] == "gon_jax":
-            page = f"/docs/api/{Path(parts[1]).stem}"
-            xref = addnodes.pending_xref("", reftype="doc", refdomain="std", reftarget=page, refexplicit=True, refwarn=True)
-            xref["refdoc"] = app.env.docname
-            node.replace_self(xref.__class__("", *node.children, **xref.attributes))
+            part = "index" if parts[1] == "__init__.py" else Path(parts[1]).stem
+            options = {"reftype": "doc", "refdomain": "std", "reftarget": f"/docs/api/{part}", "refwarn": True}
+            found = addnodes.pending_xref("", *node.children, refexplicit=True, refdoc=app.env.docname, **options)
+            node.replace_self(found)
 
 
 def docstring(app, what, name, obj, options, lines):
     """Convert a docstring in place. A constant's own is the text below it, and not that of its type."""
     own = text_below(name) if what == "data" else lines
-    lines[:] = converted(list(own))
+    blank = [""] if what in ("attribute", "data", "property") else []  # or napoleon takes "a: b" for a type and a text
+    lines[:] = blank + converted(list(own))
 
 
 def left_out(app, what, name, obj, skip, options):
