@@ -35,7 +35,8 @@ def groups() -> dict[str, list[str]]:
 
 
 def _key(name: str, value: Any) -> Any:
-    return (value.__module__, value.__qualname__) if inspect.isroutine(value) or inspect.isclass(value) else (name, id(value))
+    named = inspect.isroutine(value) or inspect.isclass(value)
+    return (value.__module__, value.__qualname__) if named else (name, id(value))
 
 
 def documented() -> tuple[dict[str, dict[str, list[str]]], dict[str, str]]:
@@ -70,11 +71,7 @@ PAGES, ALIASES = documented()
 
 
 def text_below(name: str) -> list[str]:
-    """Return the docstring below a constant, given its place: it may be assigned in a module of the package there.
-
-    >>> text_below("gon_jax.likelihoods.squared_error")[0].split(":")[0]
-    'Squared difference, summed'
-    """
+    """Return the docstring below a constant, given its place: it may be assigned in a module of the package there."""
     module, _, name = name.rpartition(".")
     for candidate in (m for m in _modules() if f"{m}.".startswith(f"{module}.")):
         analyzer = ModuleAnalyzer.for_module(candidate)
@@ -105,7 +102,13 @@ def _section(module: str, names: list[str], underline: str) -> str:
 
 def _index() -> str:
     names = [name for name in gon_jax.__all__ if not inspect.ismodule(getattr(gon_jax, name))]
-    lines = ["API", "===", "", "Every name of every ``__all__``, by part of the package. Right below ``gon_jax`` are:", ""]
+    lines = [
+        "API",
+        "===",
+        "",
+        "Every name of every ``__all__``, by part of the package. Right below ``gon_jax`` are:",
+        "",
+    ]
     lines += [".. currentmodule:: gon_jax", "", ".. autosummary::", "   :nosignatures:", ""]
     lines += [*(f"   {name}" for name in names), ""]
     for group, parts in groups().items():
@@ -120,8 +123,10 @@ def _index() -> str:
 def write_pages(folder: Path) -> None:
     """Write the pages that have changed, and remove those of parts that are gone."""
     folder.mkdir(exist_ok=True)
-    pages = {part: "\n".join(_section(m, names, "-" if m.count(".") > 1 else "=") for m, names in page.items()) for part, page in PAGES.items()}
-    pages["index"] = _index()
+    pages = {"index": _index()}
+    for part, page in PAGES.items():
+        sections = [_section(m, names, "-" if m.count(".") > 1 else "=") for m, names in page.items()]
+        pages[part] = "\n".join(sections)
     for path in folder.glob("*.rst"):
         if path.stem not in pages:
             path.unlink()

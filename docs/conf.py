@@ -1,4 +1,7 @@
-"""The documentation site, by Sphinx: `make docs`. Its source folder is the repository, so that links work on a code host too."""
+"""The documentation site, by Sphinx: `make docs`.
+
+Its source folder is the repository, so that links between pages, notebooks and files are those of a code host.
+"""
 
 import sys
 from importlib.resources import files
@@ -9,23 +12,22 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 from api_pages import ALIASES, text_below, write_pages  # noqa: E402
 from markdown_docstrings import converted  # noqa: E402
-
 from sphinx import addnodes  # noqa: E402
 from sphinx.ext import autosummary  # noqa: E402
+from sphinx.ext.napoleon import Config, GoogleDocstring  # noqa: E402
 
 import gon_jax  # noqa: E402
 
 project, author, version = "gon_jax", "the gon_jax authors", gon_jax.__version__
-copyright = author  # noqa: A001
+copyright = author
 root_doc = "docs/index"
 include_patterns = ["docs/**", "notebooks/*.ipynb", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
-exclude_patterns = [".*", "benchmarks", "build", "data", "examples", "gon_jax", "runs", "tests", "**/.ipynb_checkpoints"]
+exclude_patterns = [".*", *"benchmarks build data examples gon_jax runs tests **/.ipynb_checkpoints".split()]
 
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
@@ -46,8 +48,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autosummary_generate = False
 autosummary.WELL_KNOWN_ABBREVIATIONS += ("Eq.", "Eqs.")  # they do not end a summary
-napoleon_use_ivar = True
-napoleon_attr_annotations = False  # types are in the signature
+GOOGLE = Config(napoleon_use_ivar=True, napoleon_attr_annotations=False)  # types are in the signature
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 
@@ -60,7 +61,7 @@ html_show_sphinx = False
 html_copy_source = False
 copybutton_prompt_text, copybutton_prompt_is_regexp = r">>> |\.\.\. ", True
 
-# Nothing is loaded from the network: this package is a copy of MathJax, whose file with the fonts inside is all we take.
+# Nothing is loaded from the network: the package mathjax is a copy of MathJax, of which this file has the fonts inside.
 html_static_path = ["static", str(files("mathjax") / "static" / "mathjax" / "es5" / "tex-svg.js")]
 mathjax_path = "tex-svg.js"
 
@@ -90,9 +91,9 @@ def link_parts(app, doctree):
 
 def docstring(app, what, name, obj, options, lines):
     """Convert a docstring in place. A constant's own is the text below it, and not that of its type."""
-    own = text_below(name) if what == "data" else lines
-    blank = [""] if what in ("attribute", "data", "property") else []  # or napoleon takes "a: b" for a type and a text
-    lines[:] = blank + converted(list(own))
+    own = converted(text_below(name) if what == "data" else list(lines))
+    what = "" if what in ("attribute", "data", "property") else what  # else "a: b" is taken for a type and a text
+    lines[:] = GoogleDocstring(own, GOOGLE, app, what, name, obj, options).lines()
 
 
 def left_out(app, what, name, obj, skip, options):
@@ -104,6 +105,6 @@ def left_out(app, what, name, obj, skip, options):
 def setup(app):
     app.connect("builder-inited", lambda app: write_pages(ROOT / "docs" / "api"))
     app.connect("doctree-read", link_parts)
-    app.connect("autodoc-process-docstring", docstring, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", docstring)
     app.connect("autodoc-skip-member", left_out)
     app.connect("missing-reference", canonical_reference)

@@ -16,7 +16,11 @@ IMAGES = ROOT / "docs" / "images"
 RUNS = {  # what trains a run, and the file of it that is a picture here
     "gon-digits": (
         "train gon-digits",
-        {"digits_reconstructions": "reconstructions", "digits_interpolation": "interpolation", "digits_samples": "samples"},
+        {
+            "digits_reconstructions": "reconstructions",
+            "digits_interpolation": "interpolation",
+            "digits_samples": "samples",
+        },
     ),
     "implicit-solids": (
         "--import examples/signals.py train implicit-solids",

@@ -1,6 +1,6 @@
 """Draw the loss of one digit over a latent space of two numbers, and the step from the origin: images/one_step.png.
 
-    python docs/draw_one_step.py
+python docs/draw_one_step.py
 """
 
 from pathlib import Path
@@ -21,7 +21,9 @@ def draw() -> None:
     """Train a GON with two latents on digits, and draw one held-out digit's step."""
     digits = data.load("digits", image_size=8)
     model = gon_jax.gon(decoders.mlp_decoder((8, 8, 1), (2,)))
-    result = gon_jax.fit(model, digits.train.images, 4000, jax.random.key(0), optimizer=optax.adam(2e-3), progress=False)
+    result = gon_jax.fit(
+        model, digits.train.images, 4000, jax.random.key(0), optimizer=optax.adam(2e-3), progress=False
+    )
     variables = result.state.variables
     images = digits.test.images[:50]
     latents = np.asarray(inference.encode_dataset(model, variables, images))

@@ -1,4 +1,4 @@
-"""Docstrings are Markdown, with Google's sections and doctests: this makes of them what Sphinx reads, reStructuredText."""
+"""Docstrings are Markdown with Google's sections and doctests; this makes reStructuredText of them, for Sphinx."""
 
 import re
 
@@ -52,16 +52,24 @@ def _list(lines: list[str]) -> list[str]:
     return found
 
 
-def converted(lines: list[str]) -> list[str]:
-    """Return a docstring's lines as reStructuredText.
+def _one_name_a_line(lines: list[str]) -> list[str]:
+    """Repeat what `a, b: text` says for each name, as napoleon does for arguments but not for attributes."""
+    found: list[str] = []
+    for line in lines:
+        names, colon, text = line.partition(": ")
+        several = colon and re.fullmatch(r" {4}\w+(, \w+)+", names)
+        found += [f"    {name}: {text}" for name in names.strip().split(", ")] if several else [line]
+    return found
 
-    >>> converted(["$$ a $$", "", "| a | b |", "|---|---|", "| 1 | $x$ |"])[:3]
-    ['.. math::', '', '   a']
-    """
+
+def converted(lines: list[str]) -> list[str]:
+    """Return a docstring's lines as reStructuredText, with Google's sections as they are."""
     found: list[str] = []
     inside = False  # a section or a list, whose paragraphs are indented
     for paragraph in _paragraphs(lines):
         margin = " " * _indent(paragraph[0])
+        if paragraph[0] == "Attributes:":
+            paragraph = _one_name_a_line(paragraph)
         text = "\n".join(paragraph).strip()
         inside = text.startswith("- ") or bool(SECTION.match(paragraph[0])) or (inside and len(margin) > 0)
         if text.startswith("$$") and text.endswith("$$"):
