@@ -55,9 +55,7 @@ def registries(monkeypatch):
 
 
 PAGES = [
-    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
-    for name, text in TEXTS.items()
-    if blocks(text)
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name, text in TEXTS.items() if blocks(text)
 ]
 
 
