@@ -13,7 +13,7 @@ endif
 RUN = MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib XDG_CACHE_HOME=$(CURDIR)/.cache
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: train test check lint test-floor audit bench notebooks clean
+.PHONY: train test check lint docs docs-links test-floor audit bench notebooks clean
 
 train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pictures in runs/gon-digits
 	@if [ -f runs/gon-digits/summary.json ]; then $(RUN) $(GON) show runs/gon-digits; \
@@ -23,7 +23,7 @@ train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pi
 test: $(VENV)/.test ## the suite, under 10 minutes on 2 cores
 	$(RUN) $(PYTEST) -n 2 --dist loadgroup
 
-check: lint test ## the suite and what is slower: real data where GON_DATA_DIR has it, notebooks, minutes of training
+check: lint test docs ## the suite and what is slower: real data where GON_DATA_DIR has it, notebooks, minutes of training
 	$(RUN) $(PYTEST) -m slow -n 2 --dist loadgroup
 
 lint: $(VENV)/.test
@@ -31,6 +31,14 @@ lint: $(VENV)/.test
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy --cache-dir .cache/mypy
 	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python --project pyproject.toml
+
+SPHINX = $(RUN) JAX_PLATFORMS=cpu $(VENV)/bin/python -m sphinx -W --keep-going --quiet -c docs -d build/doctrees
+
+docs: $(VENV)/.docs ## the documentation as build/docs/index.html, which needs no network; warnings are errors
+	$(SPHINX) -b html . build/docs
+
+docs-links: $(VENV)/.docs ## follow the links of the documentation that lead elsewhere; asks the network
+	$(SPHINX) -b linkcheck . build/links
 
 test-floor: ## the suite on the lowest versions we support, in a venv of its own
 	$(MAKE) test VENV=.venv-floor CONSTRAINTS=requirements-floor.txt
@@ -60,6 +68,10 @@ $(VENV)/.package: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml
 
 $(VENV)/.test: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(PIP) $(CONSTRAIN) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml
+	$(PIP) $(CONSTRAIN) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.benchmark: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml

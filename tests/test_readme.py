@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
+SLOW = {f"docs/{name}.md" for name in ("choosing", "own_decoder", "resume", "start", "streaming")}  # they train often
 QUICK = {"2000": "2"}  # numbers of training steps, which a reader makes in full
 COMMAND_LINE = TEXTS["docs/command_line.md"]
 HELPERS = {"default_step_size", "gradient_model"}
@@ -54,9 +55,7 @@ def registries(monkeypatch):
 
 
 PAGES = [
-    pytest.param(name, marks=pytest.mark.slow if name == "docs/streaming.md" else ())
-    for name, text in TEXTS.items()
-    if blocks(text)
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name, text in TEXTS.items() if blocks(text)
 ]
 
 

@@ -79,8 +79,8 @@ def shared_outputs(decoder: Decoder, num_outputs: int, *, init: float | Sequence
         init: where the K - 1 others start, one number or one each.
 
     Returns:
-        A decoder of output `[B, ..., C * K]`, read as `[..., C, K]`, with parameters `{"decoder": ..., "shared":
-        [C, K - 1]}`.
+        A decoder of output `[B, ..., C * K]`, read as `[..., C, K]`, with parameters
+        `{"decoder": ..., "shared": [C, K - 1]}`.
 
     Raises:
         ValueError: for fewer than two outputs, or as many initial values as don't fit.

@@ -27,7 +27,7 @@ from gon_jax.progress import bar
 from gon_jax.runs.folder import SNAPSHOTS
 from gon_jax.runs.snapshots import NUM, Snapshots
 
-__all__ = ["SIGNAL_PLOTS", "draw", "names_of", "num_shown", "save_examples", "snapshot_examples"]
+__all__ = ["SIGNAL_PLOTS", "NumShown", "draw", "names_of", "num_shown", "save_examples", "snapshot_examples"]
 
 # By kind of dataset ("audio", "voxels", "video"): draws {name: signals [N, *spatial, C]} into a .png, and what can be
 # heard or seen to move beside it. Empty until a file such as examples/signals.py fills it.
