@@ -95,7 +95,7 @@ def test_json_on_every_command(gon, place):
         status, out, err = gon(f"{name} {line} --json")
         assert status == 0, err
         answers[name] = json.loads(out, parse_constant=pytest.fail)  # of NaN, which is no JSON
-        assert answers[name].pop("command") == name and "{" not in err.replace(out, "")
+        assert answers[name].pop("command") == name
         assert all(Path(path).exists() for path in answers[name].get("written", ())), name
     assert answers.keys() == COMMANDS.keys()
     summary = json.loads((place / "gon" / "summary.json").read_text())
