@@ -37,7 +37,7 @@ test-floor: ## the suite on the lowest versions we support, in a venv of its own
 
 # With pyenv, all its Pythons can be found by their names; each is tried.
 matrix: $(VENV)/.release ## the core of the tests on each Python that is here, with the lowest and the newest JAX; minutes each
-	PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | paste -sd: -) $(VENV)/bin/python -m nox --report .cache/matrix.json $(MATRIX)
+	PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | paste -sd: -) $(VENV)/bin/python -m nox $(MATRIX)
 
 dist: $(VENV)/.release ## the distributions, checked, and the wheel used from an environment that holds nothing else: about two minutes
 	rm -rf dist build .venv-dist

@@ -1,6 +1,6 @@
 """Check what `make dist` built: the files of the wheel and of the source distribution, and the wheel's metadata.
 
-    python release/check_dist.py dist
+python release/check_dist.py dist
 """
 
 import email

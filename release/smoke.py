@@ -1,6 +1,6 @@
 """Use an installed gon_jax from a folder of its own: import, help, twenty steps on digits, samples.
 
-    ENVIRONMENT/bin/python -I release/smoke.py
+ENVIRONMENT/bin/python -I release/smoke.py
 """
 
 import json
