@@ -11,7 +11,7 @@ from pathlib import Path
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-CORE = "encoding training checkpoints latents terminal"
+CORE = "encoding checkpoints autoencoder arguments terminal"
 VERSIONS = """
 import importlib.metadata as m, json, platform
 print(json.dumps({"python": platform.python_version()} | {n: m.version(n) for n in ("jax", "jaxlib", "flax", "numpy")}))
@@ -36,4 +36,5 @@ def core(session: nox.Session, versions: str) -> None:
     env = {"MPLCONFIGDIR": str(RESULTS.parent / "matplotlib")}
     tests = [f"tests/test_{name}.py" for name in names]
     session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *tests, env=env)
+    session.run("python", "-I", "release/smoke.py")  # trains, by the command
     path.write_text(json.dumps({"versions": found, "tests": names}))
