@@ -13,7 +13,7 @@ endif
 RUN = MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib XDG_CACHE_HOME=$(CURDIR)/.cache
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: train test check lint docs docs-links test-floor audit bench notebooks clean
+.PHONY: train test check lint docs docs-links test-floor matrix dist audit bench notebooks clean
 
 train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pictures in runs/gon-digits
 	@if [ -f runs/gon-digits/summary.json ]; then $(RUN) $(GON) show runs/gon-digits; \
@@ -23,7 +23,7 @@ train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pi
 test: $(VENV)/.test ## the suite, under 10 minutes on 2 cores
 	$(RUN) $(PYTEST) -n 2 --dist loadgroup
 
-check: lint test docs ## the suite and what is slower: real data where GON_DATA_DIR has it, notebooks, minutes of training
+check: lint test docs dist ## the suite and what is slower: real data where GON_DATA_DIR has it, notebooks, minutes of training
 	$(RUN) $(PYTEST) -m slow -n 2 --dist loadgroup
 
 lint: $(VENV)/.test
@@ -42,6 +42,21 @@ docs-links: $(VENV)/.docs ## follow the links of the documentation that lead els
 
 test-floor: ## the suite on the lowest versions we support, in a venv of its own
 	$(MAKE) test VENV=.venv-floor CONSTRAINTS=requirements-floor.txt
+
+# With pyenv, all its Pythons can be found by their names; each is tried.
+matrix: $(VENV)/.release ## the core of the tests on each Python that is here, with the lowest and the newest JAX; minutes each
+	PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | paste -sd: -) $(VENV)/bin/python -m nox $(MATRIX)
+
+dist: $(VENV)/.release ## the distributions, checked, and the wheel used from an environment that holds nothing else: about two minutes
+	rm -rf dist build .venv-dist
+	$(VENV)/bin/python -m build --outdir dist .
+	$(VENV)/bin/python -m twine check --strict dist/*
+	$(VENV)/bin/python release/check_dist.py dist
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	.venv-dist/bin/python -m pip check
+	.venv-dist/bin/python -I release/smoke.py
+	rm -rf .venv-dist build
 
 LICENSES = MIT;BSD;ISC;Apache;PSF;Python Software Foundation;MPL;Mozilla Public;HPND;CMU;Unlicense;Zlib;CNRI
 audit: ## licenses, and known vulnerabilities, of what the package installs, in a venv of its own; asks the network
@@ -74,9 +89,13 @@ $(VENV)/.docs: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml
 	$(PIP) $(CONSTRAIN) --editable '.[docs]'
 	@touch $@
 
+$(VENV)/.release: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml
+	$(PIP) $(CONSTRAIN) --editable '.[release]'
+	@touch $@
+
 $(VENV)/.benchmark: $(VENV)/.python-$(VERSION) setup.cfg pyproject.toml
 	$(PIP) $(CONSTRAIN) --editable '.[benchmark]'
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-floor .venv-audit .cache build *.egg-info
+	rm -rf .venv .venv-floor .venv-audit .venv-dist .nox .cache build dist *.egg-info

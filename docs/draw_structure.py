@@ -45,6 +45,7 @@ PLACES = {
     "memory": (0.76, -0.24),
     "progress": (0.93, -0.24),
     "arguments": (0.42, -0.3),
+    "choices": (0.6, -0.3),
 }
 
 
@@ -75,6 +76,8 @@ def edges() -> dict[str, list[str]]:
                     names.add(node.module.split(".")[1])
                 elif isinstance(node, ast.Import):
                     names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("gon_jax.")}
+                elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "gon_jax":
+                    names.add(node.attr)  # gon_jax.models, say, which is loaded when it is used
         result[part] = sorted((names & set(parts)) - {part})
     return result
 

@@ -70,6 +70,8 @@ def imports(path):
             yield from (tuple(alias.name.split(".")) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from ((*node.module.split("."), alias.name) for alias in node.names)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "gon_jax":
+            yield ("gon_jax", node.attr)  # which is loaded when it is used
 
 
 def test_every_module_has_a_level():

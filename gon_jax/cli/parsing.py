@@ -101,7 +101,7 @@ def parse(
 def _in_help(name, hint, default, shown):
     """Return the annotation of an option as help has it: without what says nothing, or left out."""
     if shown is not None and name not in shown and not isinstance(default, Options):
-        hint = tyro.conf.Suppress[hint]
+        hint = Annotated[hint, tyro.conf.Suppress]
     words = "" if default is None or default is False else None
     return Annotated[hint, tyro.conf.arg(help_behavior_hint=words)]
 
