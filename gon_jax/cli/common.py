@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 SIGNALS = (".wav", ".gif")  # of what some commands write beside a picture of sound or video
 
 __all__ = ["Input", "Num", "Part", "Picture", "PictureOrArray", "Prior", "RunFolder", "SIGNALS", "Seed"]
-__all__ += ["by_statistics_of", "check_drawn", "examples_of", "open_run", "part_of_run", "save", "use_caches"]
+__all__ += ["by_statistics_of", "check_drawn", "examples_of", "open_run", "part_of_run", "place_of", "save"]
+__all__ += ["use_caches"]
 
 arg = tyro.conf.arg
-RunFolder = Annotated[Path, tyro.conf.Positional, arg(metavar="RUN", help="The run's folder.")]
+SHIPPED = "pretrained:"  # before the name of a model of the package, in place of a folder
+RunFolder = Annotated[Path, tyro.conf.Positional, arg(metavar="RUN", help="The run's folder; or pretrained:NAME.")]
 Picture = Annotated[Path | None, arg(help="A .png; by default in the run's folder.")]
 PictureOrArray = Annotated[Path | None, arg(help="A .png, by default in the run's folder; or an .npz (x_hat in 0..1).")]
 Prior = Literal["model", "mixture", "gaussian"]
@@ -36,6 +38,11 @@ Part = Annotated[Literal["train", "validation", "test"], arg(help="Which part of
 Input = Annotated[tuple[str, ...] | None, arg(help="Pictures, folders of them, files of arrays, in place of the data.")]
 Num = Annotated[int, arg(help="How many examples of the dataset.")]
 Seed = Annotated[int, arg(help="Seed of what is drawn at random.")]
+
+
+def place_of(folder: Path) -> Path:
+    """Return where what is made of a run goes: its folder; for a model of the package, the working directory."""
+    return Path() if str(folder).startswith(SHIPPED) else folder
 
 
 @overload
@@ -83,9 +90,10 @@ def open_run(
     """Return the run, its model and variables, and the file to write, once counts and file are known to be good.
 
     Args:
-        folder: the run's.
+        folder: the run's; or pretrained:NAME, of the package.
         output: what the user gave, or None.
-        default: name of the file that is written otherwise, in the run's folder; None for no file.
+        default: name of the file that is written otherwise, in the run's folder, or where the user is for a model of
+            the package; None for no file.
         suffixes: of files that the command writes.
         which: checkpoint.
         reads: what else the command reads: inputs, another dataset.
@@ -99,13 +107,18 @@ def open_run(
             raise ValueError(f"expected {name} {'of at least 1' if count < 1 else 'below 2^31'}, got {count}")
     if not 0 <= seed < 2**32:
         raise ValueError(f"expected a seed of 32 bits, 0 to 4294967295, got {seed}")
-    own = None if default is None else folder / default
+    own = None if default is None else place_of(folder) / default
     if output is None:
         output = own
+        if own is not None and own.parent == Path() and own.exists():  # in the working directory, not in a run's
+            raise ValueError(f"expected --output, since {own} is there already and {folder} has no folder of its own")
     elif own is None or os.path.realpath(output) != os.path.realpath(own):
         _check_output(output, suffixes, beside)
-    use_caches(folder)
-    run = runs.load_run(folder, which)
+    if (name := str(folder)).startswith(SHIPPED):
+        run = runs.pretrained(name.removeprefix(SHIPPED))
+    else:
+        use_caches(folder)
+        run = runs.load_run(folder, which)
     if run.evaluation == "batch":
         print(f"gon: {folder} was imported without data, and evaluates by batch statistics", file=sys.stderr)
     if output is not None and output != own:

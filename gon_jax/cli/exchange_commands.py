@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gon_jax import runs
-from gon_jax.cli.common import RunFolder, arg, open_run, use_caches
+from gon_jax.cli.common import RunFolder, arg, open_run, place_of, use_caches
 from gon_jax.cli.tables import print_summary, print_table, written_by
 from gon_jax.runs.config import WITHOUT_DATA, DataConfig
 
@@ -17,8 +17,10 @@ __all__ = ["COMMANDS"]
 Weights = Annotated[
     Path, tyro.conf.Positional, arg(metavar="WEIGHTS", help="A .safetensors; or, with PyTorch, a .pt or .pth.")
 ]
-
-WEIGHTS = "weights.safetensors"
+MoreRuns = Annotated[
+    tuple[Path, ...], tyro.conf.Positional, arg(metavar="[RUN ...]", help="Further runs of one page (html).")
+]
+FILES = {"safetensors": "weights.safetensors", "html": "page.html"}  # formats of one file, and its name
 
 
 def import_(
@@ -58,8 +60,9 @@ def import_(
 
 def export(
     run: RunFolder,
+    more: MoreRuns = (),
     output: Path | None = None,
-    format: Literal["stablehlo", "numpy", "onnx", "safetensors"] = "stablehlo",
+    format: Literal["stablehlo", "numpy", "onnx", "safetensors", "html"] = "stablehlo",
     which: Literal["best", "last"] = "best",
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -68,25 +71,33 @@ def export(
     A page beside it says how to use it.
 
     Args:
-        output: A folder, or a .safetensors; by default of the format's name, in the run's folder.
+        output: A folder, a .safetensors or an .html; by default of the format's name, in the run's folder.
         format: Programs of any model that JAX alone runs; arrays with a script for NumPy; graphs for ONNX Runtime and
-            others; or the state dict that the authors' model in PyTorch loads.
+            others; the state dict that the authors' model in PyTorch loads; or a page to draw, explore and zoom on.
         overwrite: Replace an earlier export.
     """
-    if format == "safetensors":
-        from gon_jax.runs.exchange import export_weights
-
-        loaded, _, file = open_run(run, output, WEIGHTS, (".safetensors",), which=which)
+    if more and format != "html":
+        raise ValueError(f"expected one run for --format {format}, got {1 + len(more)}: only html shows several")
+    if format == "safetensors" or format == "html":
+        loaded, _, file = open_run(run, output, FILES[format], (Path(FILES[format]).suffix,), which=which)
         if file.exists() and not overwrite:
             raise ValueError(f"expected an output that is not there yet, got {file}; replace it with --overwrite")
-        export_weights(loaded, file)
         written, done = [file], {}
-        print(f"{file}: {loaded.config.model.name} for safetensors, step {loaded.step}")
+        if format == "html":
+            from gon_jax.runs.web_page import write_page
+
+            size = write_page([loaded, *(open_run(other, None, which=which)[0] for other in more)], file)
+            print(f"{file}: models: {1 + len(more)}, {size / 1e6:.2f} MB; open it in a browser")
+        else:
+            from gon_jax.runs.exchange import export_weights
+
+            export_weights(loaded, file)
+            print(f"{file}: {loaded.config.model.name} for safetensors, step {loaded.step}")
     else:
-        if output is not None and output.suffix == ".safetensors":
-            raise ValueError(f"expected a folder for --format {format}, got {output}: add --format safetensors")
+        if output is not None and output.suffix[1:] in FILES:
+            raise ValueError(f"expected a folder for --format {format}, got {output}: add --format {output.suffix[1:]}")
         loaded, _, _ = open_run(run, None, which=which)
-        folder = run / format if output is None else output
+        folder = place_of(run) / format if output is None else output
         done = runs.export_run(loaded, folder, format=format, overwrite=overwrite)
         written = sorted(path for path in folder.iterdir() if path.is_file())
         for note in done["notes"]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gon_jax.runs.planning import plan, planned, steps_within
     from gon_jax.runs.presets import PRESETS
     from gon_jax.runs.run import Run, load_run
+    from gon_jax.runs.shipped import PRETRAINED, pretrained
     from gon_jax.runs.standalone import export_run
     from gon_jax.runs.trainer import train
 
@@ -18,9 +19,10 @@ _MODULES |= {"Layer": "plain_layers", "plain_functions": "plain_layers", "export
 _MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "planning") | dict.fromkeys(
     ("MINUTES", "suited"), "defaults"
 )
+_MODULES |= dict.fromkeys(("PRETRAINED", "pretrained"), "shipped")
 
-__all__ = ["MINUTES", "PRESETS", "Config", "Layer", "Run", "export_run", "load_run", "plan", "plain_functions"]
-__all__ += ["planned", "steps_within", "suited", "train"]
+__all__ = ["MINUTES", "PRESETS", "PRETRAINED", "Config", "Layer", "Run", "export_run", "load_run", "plan"]
+__all__ += ["plain_functions", "planned", "pretrained", "steps_within", "suited", "train"]
 
 
 def __getattr__(name: str) -> Any:
