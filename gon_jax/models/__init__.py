@@ -1,4 +1,7 @@
-"""Models: each a function that returns the record `gon_jax.Model`."""
+"""Models: each a function that returns the record `gon_jax.Model`; `pretrained(name)` returns a trained one."""
+
+import importlib
+from typing import Any
 
 from gon_jax.models.autoencoder import AutoencoderStats, autoencoder
 from gon_jax.models.classifier import gon_classifier
@@ -30,3 +33,9 @@ __all__ = [
     "vae",
     "vgon",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "pretrained":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("gon_jax.runs").pretrained  # a run, of a higher level: loaded when it is asked for

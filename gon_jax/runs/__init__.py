@@ -9,14 +9,17 @@ if TYPE_CHECKING:
     from gon_jax.runs.planning import plan, planned, steps_within
     from gon_jax.runs.presets import PRESETS
     from gon_jax.runs.run import Run, load_run
+    from gon_jax.runs.shipped import PRETRAINED, pretrained
     from gon_jax.runs.trainer import train
 
 _MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "trainer"}
 _MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "planning") | dict.fromkeys(
     ("MINUTES", "suited"), "defaults"
 )
+_MODULES |= dict.fromkeys(("PRETRAINED", "pretrained"), "shipped")
 
-__all__ = ["MINUTES", "PRESETS", "Config", "Run", "load_run", "plan", "planned", "steps_within", "suited", "train"]
+__all__ = ["MINUTES", "PRESETS", "PRETRAINED", "Config", "Run", "load_run", "plan", "planned", "pretrained"]
+__all__ += ["steps_within", "suited", "train"]
 
 
 def __getattr__(name: str) -> Any:

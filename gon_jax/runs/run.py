@@ -18,8 +18,8 @@ from gon_jax.inference import frozen_encoder
 from gon_jax.metrics import Evaluation, evaluate
 from gon_jax.runs.config import Config
 from gon_jax.runs.encoder_file import read_encoder
-from gon_jax.runs.restoring import open_checkpoints, restore
 from gon_jax.runs.saved import read_config
+from gon_jax.runs.variables_file import WEIGHTS, read_variables
 from gon_jax.training.averaging import average_statistics
 
 __all__ = ["NO_DATA", "Run", "check_unchanged", "load_run"]
@@ -151,7 +151,7 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
     """Load a trained model from its folder alone.
 
     Args:
-        folder: a run's.
+        folder: a run's, or one that `gon_jax.runs.portable.write_portable` wrote, whose weights are of one step.
         which: "best" (by `gon_jax.metrics.selection_metric` of the validation data; without any, the last) or "last".
 
     Raises:
@@ -162,9 +162,14 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
     folder = Path(folder)
     saved = read_config(folder)
     model = saved.config.build(saved.data_shape)
-    with open_checkpoints(folder, saved) as checkpoints:
-        state = restore(checkpoints, model, saved, which)
-    variables, step = state.variables, int(state.step)
+    if (folder / WEIGHTS).is_file():
+        variables, step = read_variables(folder / WEIGHTS, model)
+    else:
+        from gon_jax.runs.restoring import open_checkpoints, restore  # Orbax, which takes long to import
+
+        with open_checkpoints(folder, saved) as checkpoints:
+            state = restore(checkpoints, model, saved, which)
+        variables, step = state.variables, int(state.step)
     run = Run(folder, saved.config, model, variables, step, None, saved.fingerprint, saved.imported)
     if run.evaluation == "batch":
         return run._replace(variables=variables._replace(stats=None))
