@@ -85,7 +85,8 @@ for (const model of models) {
   const size = model.data_shape.reduce((a, b) => a * b, 1);
   const bytes = Uint8Array.from(atob(model.images), (c) => c.charCodeAt(0));
   model.examples = model.labels.map((label, i) => ({
-    label, image: bytes.subarray(i * size, (i + 1) * size), z: floats.subarray(...model.latents[i]),
+    label, image: bytes.subarray(i * size, (i + 1) * size),
+    z: floats.subarray(model.latents[0] + i * model.latent_size, model.latents[0] + (i + 1) * model.latent_size),
   }));
 }
 
