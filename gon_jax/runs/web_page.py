@@ -29,9 +29,10 @@ SCRIPTS = ("engine", "page", "zoom")
 NUM_EXAMPLES, MAX_MAPPED = 10, 2000  # pictures to start from; latents on the map
 TITLES = {"gon": "GON", "vgon": "Variational GON"}
 KINDS = {"siren": "implicit", "modulated_siren": "implicit", "fourier": "implicit", "conv": "convolutional"}  # of networks
-# How a drawing becomes data: cells that are counted before they are enlarged, the width of a stroke and the size of
-# the drawing as parts of the image's. scikit-learn's digits are 8x8 counts of bitmaps that digits fill.
-DRAWN = {"digits": {"block": 8, "stroke": 0.13, "fit": 1.0}, "mnist": {"stroke": 0.09, "fit": 0.75}}
+# How a drawing becomes data: cells that are counted before they are enlarged; the width of a stroke, and the height and
+# the width that a digit is scaled to, as parts of the image's. scikit-learn's digits are 8x8 counts of bitmaps that
+# they fill from top to bottom.
+DRAWN = {"digits": {"block": 8, "stroke": 0.18, "fit": (0.94, 0.8)}, "mnist": {"stroke": 0.09, "fit": (0.75, 0.75)}}
 
 
 def write_page(runs: Run | Sequence[Run], path: str | Path) -> int:

@@ -99,11 +99,11 @@ function coverage(strokes, n, { stroke, fit }) {
   const scale = Math.ceil(128 / n), size = n * scale, canvas = element("canvas", { width: size, height: size });
   const context = canvas.getContext("2d", { willReadFrequently: true }), points = strokes.flat();
   let factor = 1, cx = 0.5, cy = 0.5;
-  if (fit && points.length) {
+  if (points.length) {
     const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
     const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-    const room = fit - stroke;
-    factor = Math.min(2, Math.max(0.5, Math.min(room / (bottom - top || 1e-9), room / (right - left || 1e-9))));
+    const [tall, wide] = fit.map((part) => part - stroke);
+    factor = Math.min(2, Math.max(0.5, Math.min(tall / (bottom - top || 1e-9), wide / (right - left || 1e-9))));
     [cx, cy] = [(left + right) / 2, (top + bottom) / 2];
   }
   const place = ([x, y]) => [(0.5 + (x - cx) * factor) * size, (0.5 + (y - cy) * factor) * size];
@@ -145,7 +145,7 @@ function setUpDrawing(drawable) {
   const input = element("canvas", { className: "picture", role: "img", ariaLabel: "The picture that is encoded" });
   byId("results").prepend(element("figure", {}, input, element("figcaption", {},
     element("b", { textContent: "What is encoded" }),
-    element("small", { textContent: `${main.data_shape[0]}×${main.data_shape[1]} pixels, ${main.drawn.block < main.data_shape[0] ? `of ${main.drawn.block}×${main.drawn.block} cells, ` : ""}centered as the data are` }))));
+    element("small", { textContent: `${main.data_shape[0]}×${main.data_shape[1]} pixels, centered and scaled as the data are` }))));
   const bars = setUpMatrix(main);
 
   function update() {
@@ -254,9 +254,9 @@ function setUpMap(model) {
   const toPlane = ([u, v]) => [(0.5 + u / (2 * reach)) * size, (0.5 - v / (2 * reach)) * size];
   const colorOf = (label) => PALETTE[Math.max(0, label) % PALETTE.length];
   const numerals = names.length && names.every((name) => name.length === 1);
+  byId("mark").textContent = numerals ? "numeral" : "dot";
   names.forEach((name, i) => !numerals && byId("legend").append(
     element("span", {}, element("i", { style: `background:${colorOf(i)}` }), name)));
-  if (numerals) byId("legend").textContent = "Each numeral is a held-out digit of that class.";
 
   function update() {
     context.clearRect(0, 0, size, size);
@@ -270,12 +270,12 @@ function setUpMap(model) {
     const drawn = drawing.z.get(model);
     if (drawn) {
       const [x, y] = toPlane(mapOf(model, drawn));
-      context.strokeStyle = css("ink");
-      context.setLineDash([5, 4]);
+      Object.assign(context, { strokeStyle: css("ink"), lineWidth: 4 });
+      context.setLineDash([7, 5]);
       context.beginPath(); context.arc(x, y, 20, 0, 7); context.stroke();
       context.setLineDash([]);
       context.fillStyle = css("ink");
-      context.fillText("yours", x, y + (y > size - 60 ? -34 : 34));
+      context.fillText("yours", x, y + (y > size - 60 ? -36 : 36));
     }
     const [x, y] = toPlane(map.at);
     for (const [color, width] of [[css("card"), 10], [css("accent"), 5]]) {
