@@ -1,5 +1,8 @@
 """The page of `gon export --format html`, in a real browser: its numbers, and what hands do to it."""
 
+import base64
+import json
+import re
 import shutil
 
 import jax
@@ -10,7 +13,7 @@ from gon_jax.coordinates import grid
 from gon_jax.data import resize
 from gon_jax.inference import decode_at, decode_latents, encode_dataset
 from gon_jax.latents import slerp
-from gon_jax.runs import PRESETS, PRETRAINED, load_run, pretrained, train
+from gon_jax.runs import PRETRAINED, pretrained
 from gon_jax.runs.web_page import write_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="expected playwright: pip install 'gon_jax[test]'")
@@ -58,13 +61,33 @@ def open_page(browser, path):
 
 
 def numbers(page, expression, *arguments):
-    return np.array(page.evaluate(f"([{', '.join('abcd'[: len(arguments)])}]) => [...{expression}]", [a.tolist() for a in arguments]))
+    return np.array(
+        page.evaluate(
+            f"([{', '.join('abcd'[: len(arguments)])}]) => [...{expression}]", [a.tolist() for a in arguments]
+        )
+    )
 
 
 def close(page_values, values):
     np.testing.assert_allclose(page_values, np.asarray(values).reshape(-1), atol=1e-4, rtol=0)
 
 
+def test_the_page_holds_the_weights_and_asks_for_nothing(path):
+    text = path.read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, flags=re.S)[1])
+    packed = np.frombuffer(base64.b64decode(re.search(r'id="weights">(.*?)</script>', text)[1]), np.uint8)
+    words = np.zeros([len(packed) // 3, 4], np.uint8)
+    words[:, 1:] = packed.reshape(-1, 3)
+    floats = words.view(np.float32)[:, 0]
+    for name, model in zip(PRETRAINED, data["models"], strict=True):
+        encoder = pretrained(name).encoder
+        start, length = model["encoder"][1][1]["kernel"]
+        np.testing.assert_allclose(floats[start : start + length], np.asarray(encoder.matrix).reshape(-1), rtol=2**-16)
+        assert model["data_shape"] == list(pretrained(name).model.data_shape) and model["labels"] == list("0123456789")
+    assert "default-src 'none'" in text and not re.search(r"https?://|import\(|fetch\(|XMLHttp", text)
+
+
+@pytest.mark.slow
 @in_browser
 def test_numbers_are_the_librarys(open_page):
     page = open_page()
@@ -78,10 +101,18 @@ def test_numbers_are_the_librarys(open_page):
         assert page.evaluate(f"models[{i}].draw_enters") == (1 if i == VGON else None)
         if i == IMPLICIT:
             points = RNG.uniform(-1.5, 1.5, (9, 2)).astype(np.float32)
-            close(numbers(page, f"models[{i}].at(a, b)", z[0], points.reshape(-1)), decode_at(run.model, run.variables, z, points))
+            close(
+                numbers(page, f"models[{i}].at(a, b)", z[0], points.reshape(-1)),
+                decode_at(run.model, run.variables, z, points),
+            )
         if i == VGON:
             sampled = run.model.capabilities.sample(run.variables, jax.random.key(3), 1)
-            close(numbers(page, f"models[{i}].decodeDraw(a)", np.asarray(jax.random.normal(jax.random.key(3), (1, 16)))[0]), sampled)
+            close(
+                numbers(
+                    page, f"models[{i}].decodeDraw(a)", np.asarray(jax.random.normal(jax.random.key(3), (1, 16)))[0]
+                ),
+                sampled,
+            )
     a, b = RNG.normal(size=(2, 16)).astype(np.float32)
     close(numbers(page, "slerp(a, b, 0.3)", a, b), slerp(a, b, 0.3))
     small = RNG.integers(0, 256, (1, 8, 8, 1)).astype(np.uint8)
@@ -154,15 +185,17 @@ def test_draw_drag_morph_sample_and_zoom(open_page):
         page.mouse.wheel(0, -600)
     page.wait_for_timeout(300)
     assert page.evaluate("view.half") < 1e-8
-    assert page.evaluate("view.center[1] + view.half * 0.5") == pytest.approx(fixed, abs=1e-6)
-    drag(page, "function", [(0.5, 0.5), (0.6, 0.5)])
+    assert page.evaluate("view.center[1] + view.half * 0.5") == pytest.approx(fixed, abs=0.01)
     page.locator("#zoom-reset").click()
     drag(page, "function", [(0.5, 0.5), (0.6, 0.5)])
     center, half = page.evaluate("[view.center[1], view.half]")
     assert half == 1.15 and center == pytest.approx(-0.2 * half, rel=0.05)
     points = numbers(page, "windowPoints(5)").reshape(25, 2).astype(np.float32)
     z = numbers(page, "view.z")[None].astype(np.float32)
-    close(numbers(page, "view.model.at(view.z, windowPoints(5))"), decode_at(implicit.model, implicit.variables, z, points))
+    close(
+        numbers(page, "view.model.at(view.z, windowPoints(5))"),
+        decode_at(implicit.model, implicit.variables, z, points),
+    )
     page.wait_for_function("view.done === 256")
 
 
@@ -174,7 +207,10 @@ def test_on_a_telephone(open_page):
     touch = page.context.new_cdp_session(page)
 
     def fingers(kind, *points):
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]})
+        touch.send(
+            "Input.dispatchTouchEvent",
+            {"type": kind, "touchPoints": [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]},
+        )
 
     fingers("touchStart", point_in(page, "pad", 0.5, 0.2))
     for y in (0.4, 0.6, 0.8):

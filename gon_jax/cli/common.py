@@ -25,7 +25,8 @@ __all__ = ["Input", "Num", "Part", "Picture", "PictureOrArray", "Prior", "RunFol
 __all__ += ["by_statistics_of", "check_drawn", "examples_of", "open_run", "part_of_run", "save", "use_caches"]
 
 arg = tyro.conf.arg
-RunFolder = Annotated[Path, tyro.conf.Positional, arg(metavar="RUN", help="The run's folder.")]
+SHIPPED = "pretrained:"  # before the name of a model of the package, in place of a folder
+RunFolder = Annotated[Path, tyro.conf.Positional, arg(metavar="RUN", help="The run's folder; or pretrained:NAME.")]
 Picture = Annotated[Path | None, arg(help="A .png; by default in the run's folder.")]
 PictureOrArray = Annotated[Path | None, arg(help="A .png, by default in the run's folder; or an .npz (x_hat in 0..1).")]
 Prior = Literal["model", "mixture", "gaussian"]
@@ -80,9 +81,10 @@ def open_run(
     """Return the run, its model and variables, and the file to write, once counts and file are known to be good.
 
     Args:
-        folder: the run's.
+        folder: the run's; or pretrained:NAME, of the package.
         output: what the user gave, or None.
-        default: name of the file that is written otherwise, in the run's folder; None for no file.
+        default: name of the file that is written otherwise, in the run's folder, or where the user is for a model of
+            the package; None for no file.
         suffixes: of files that the command writes.
         which: checkpoint.
         reads: what else the command reads: inputs, another dataset.
@@ -94,13 +96,23 @@ def open_run(
             raise ValueError(f"expected {name} {'of at least 1' if count < 1 else 'below 2^31'}, got {count}")
     if not 0 <= seed < 2**32:
         raise ValueError(f"expected a seed of 32 bits, 0 to 4294967295, got {seed}")
-    own = None if default is None else folder / default
+    shipped = str(folder).startswith(SHIPPED)
+    if shipped and output is None and default is not None:
+        output = Path(default)
+        if output.exists():
+            raise ValueError(
+                f"expected --output, since {output} is there already and {folder} has no folder of its own"
+            )
+    own = None if default is None or shipped else folder / default
     if output is None:
         output = own
     elif own is None or os.path.realpath(output) != os.path.realpath(own):
         _check_output(output, suffixes, beside)
-    use_caches(folder)
-    run = runs.load_run(folder, which)
+    if shipped:
+        run = runs.pretrained(str(folder).removeprefix(SHIPPED))
+    else:
+        use_caches(folder)
+        run = runs.load_run(folder, which)
     if run.evaluation == "batch":
         print(f"gon: {folder} was imported without data, and evaluates by batch statistics", file=sys.stderr)
     if output is not None and output != own:

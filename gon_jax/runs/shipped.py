@@ -19,8 +19,8 @@ def pretrained(name: str) -> Run:
         ValueError: for an unknown name, or files that are damaged.
 
     >>> run = pretrained("gon-digits")
-    >>> run.model.data_shape, run.model.latent_shape, run.step
-    ((32, 32, 1), (16,), 6000)
+    >>> run.model.data_shape, run.model.latent_shape
+    ((32, 32, 1), (16,))
     """
     if name not in PRETRAINED:
         raise ValueError(

@@ -28,7 +28,12 @@ FOLDER = Path(__file__).parent / "page"
 SCRIPTS = ("engine", "page", "zoom")
 NUM_EXAMPLES, MAX_MAPPED = 10, 2000  # pictures to start from; latents on the map
 TITLES = {"gon": "GON", "vgon": "Variational GON"}
-KINDS = {"siren": "implicit", "modulated_siren": "implicit", "fourier": "implicit", "conv": "convolutional"}  # of networks
+KINDS = {
+    "siren": "implicit",
+    "modulated_siren": "implicit",
+    "fourier": "implicit",
+    "conv": "convolutional",
+}  # of networks
 # How a drawing becomes data: cells that are counted before they are enlarged; the width of a stroke, and the height and
 # the width that a digit is scaled to, as parts of the image's. scikit-learn's digits are 8x8 counts of bitmaps that
 # they fill from top to bottom.
@@ -59,7 +64,9 @@ def write_page(runs: Run | Sequence[Run], path: str | Path) -> int:
         raise ValueError("expected at least one run, got none")
     block = _Block()
     models = [_model(run, block) for run in runs]
-    made = "; ".join(f"{run.config.model.name} on {Path(run.config.data.dataset).name}, step {run.step}" for run in runs)
+    made = "; ".join(
+        f"{run.config.model.name} on {Path(run.config.data.dataset).name}, step {run.step}" for run in runs
+    )
     text = (FOLDER / "page.html").read_text()
     parts = {f"/* {{{name}}} */": (FOLDER / f"{name}.js").read_text() for name in SCRIPTS}
     parts["/* {style} */"] = (FOLDER / "style.css").read_text()
@@ -86,7 +93,7 @@ class _Block:
         return self.size - flat.size, flat.size
 
     def text(self) -> str:
-        """Return the floats in three bytes each, in base64: rounded to 16 bits of significand, 2^-17 of each."""
+        """Return the floats in three bytes each, in base64: rounded to 16 bits of significand, 2^-16 of each."""
         words = np.concatenate(self.arrays).view(np.uint32).astype(np.uint64)
         rounded = np.minimum((words + 0x80) >> 8, 0xFFFFFF).astype("<u4")
         return base64.b64encode(rounded.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()).decode()
@@ -119,7 +126,9 @@ def _model(run: Run, block: _Block) -> dict[str, Any]:
         "implicit": implicit,
         "encoder": encoder and _as_json(encoder, block),
         "decoder": _as_json(decoder, block),
-        "draw_enters": (3 if spatial else 1) if config.model.name == "vgon" else None,  # behind the mean of q(t given z)
+        "draw_enters": (3 if spatial else 1)
+        if config.model.name == "vgon"
+        else None,  # behind the mean of q(t given z)
         "drawn": drawn and {"block": shape[0]} | drawn,
         "labels": [names[label] if label >= 0 else str(i + 1) for i, label in enumerate(labels[shown].tolist())],
         "images": base64.b64encode(np.ascontiguousarray(sources[shown])).decode(),
