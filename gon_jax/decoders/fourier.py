@@ -20,7 +20,13 @@ from gon_jax.decoders.coordinate import add_per_latent, for_every_latent, implic
 from gon_jax.decoders.layers import ActivationName, Dense, OutputActivationName, activation_fn, uniform
 from gon_jax.ops.sine import sine_cosine
 
-__all__ = ["fourier_decoder"]
+__all__ = ["fourier_decoder", "random_frequencies"]
+
+
+def random_frequencies(d: int, num_frequencies: int, bandwidth: float, seed: int = 0) -> np.ndarray:
+    """Return the frequencies of `fourier_decoder` for points of d coordinates, 2 pi f_j, `[d, m]`."""
+    random = np.random.RandomState(seed)  # the generator whose numbers NumPy promises never to change
+    return 2 * math.pi * bandwidth * random.normal(size=(d, num_frequencies))
 
 
 class FourierNetwork(nn.Module):
@@ -36,8 +42,7 @@ class FourierNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, points, z, one_latent_per_point=False):  # [N, d], and [B, k] or [N, k]
-        random = np.random.RandomState(self.seed)  # the generator whose numbers NumPy promises never to change
-        frequencies = 2 * math.pi * self.bandwidth * random.normal(size=(points.shape[-1], self.num_frequencies))
+        frequencies = random_frequencies(points.shape[-1], self.num_frequencies, self.bandwidth, self.seed)
         frequencies = jnp.asarray(frequencies, points.dtype)  # [d, m]
         features = jnp.concatenate(sine_cosine(jnp.matmul(points, frequencies, precision="highest")), axis=-1)
         fan_in, k = features.shape[-1], z.shape[-1]
