@@ -3,32 +3,25 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import tyro
 
 from gon_jax.cli.common import RunFolder, arg, open_run, use_caches
 from gon_jax.cli.tables import print_summary, print_table
-from gon_jax.runs import Run
 from gon_jax.runs.config import DataConfig
 from gon_jax.runs.exchange import WITHOUT_DATA, export_weights, import_weights
 from gon_jax.runs.run import load_run
+from gon_jax.runs.standalone import README, StandaloneFormat, export_run
 
-__all__ = ["COMMANDS", "FORMATS", "Format"]
+__all__ = ["COMMANDS"]
 
 Weights = Annotated[
     Path, tyro.conf.Positional, arg(metavar="WEIGHTS", help="A .safetensors; or, with PyTorch, a .pt or .pth.")
 ]
 
 
-class Format(NamedTuple):
-    """A format of `gon export`: the name of the file in the run's folder, and what writes a run into a file."""
-
-    default: str
-    write: Callable[[Run, Path], None]
-
-
-FORMATS: dict[str, Format] = {"safetensors": Format("weights.safetensors", export_weights)}
+WEIGHTS = "weights.safetensors"
 
 
 def import_(
@@ -67,20 +60,37 @@ def import_(
 def export(
     run: RunFolder,
     output: Path | None = None,
-    format: Literal["safetensors"] = "safetensors",
+    format: Literal[StandaloneFormat, "safetensors"] = "stablehlo",
     which: Literal["best", "last"] = "best",
+    overwrite: bool = False,
 ) -> int:
-    """Write the model for other libraries.
+    """Write the model for other programs, with a page that says how to use it.
 
-    safetensors: the state dict that the authors' model in PyTorch loads.
+    stablehlo: programs of any model that JAX alone runs, on CPUs, CUDA and TPUs. numpy: arrays, and a script that
+    decodes by NumPy. onnx: for ONNX Runtime and others. safetensors: the state dict that the authors' model in PyTorch
+    loads.
 
     Args:
-        output: A file; by default weights.safetensors in the run's folder.
+        output: A folder, or a .safetensors; by default of the format's name, in the run's folder.
+        which: The best state or the last.
+        overwrite: Replace an earlier export.
     """
-    default, write = FORMATS[format]
-    loaded, _, output = open_run(run, output, default, (Path(default).suffix,), which=which)
-    write(loaded, output)
-    print(f"{output}: {loaded.config.model.name} for {format}, step {loaded.step}")
+    if format == "safetensors":
+        loaded, _, file = open_run(run, output, WEIGHTS, (".safetensors",), which=which)
+        if file.exists() and not overwrite:
+            raise ValueError(f"expected an output that is not there yet, got {file}; replace it with --overwrite")
+        export_weights(loaded, file)
+        print(f"{file}: {loaded.config.model.name} for safetensors, step {loaded.step}")
+        return 0
+    if output is not None and output.suffix == ".safetensors":
+        raise ValueError(f"expected a folder for --format {format}, got {output}: add --format safetensors")
+    loaded, _, _ = open_run(run, None, which=which)
+    folder = run / format if output is None else output
+    metadata = export_run(loaded, folder, format=format, overwrite=overwrite)
+    for note in metadata["notes"]:
+        print(f"gon: {note}", file=sys.stderr)
+    names = ", ".join(metadata["functions"])
+    print(f"{folder}: {names} of {loaded.config.model.name} for {format}, step {loaded.step}; see {folder / README}")
     return 0
 
 
