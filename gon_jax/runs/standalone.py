@@ -18,7 +18,7 @@ from gon_jax.runs import numpy_model
 from gon_jax.runs.export_page import ARRAYS, README, describe, ends_of, readme
 from gon_jax.runs.folder import part_of_a_run
 from gon_jax.runs.onnx_graph import onnx_model
-from gon_jax.runs.plain_layers import plain_functions
+from gon_jax.runs.plain_layers import classifier_layers, plain_functions
 from gon_jax.runs.run import Run
 
 __all__ = ["StandaloneFormat", "check_export_folder", "export_run"]
@@ -120,6 +120,9 @@ def _stablehlo(run):
     }
     if (classify := model.capabilities.classify) is not None:
         functions["classifier"] = partial(classify, run.variables)
+        if run.config.model.name == "classifier" and (encoder := run.encoder) is not None:  # which it need not compute
+            head = classifier_layers(run)[-1].values
+            functions["classifier"] = lambda x: encoder(x).reshape(x.shape[0], -1) @ head["kernel"] + head["bias"]
     if run.config.model.name == "vgon":  # the mean of q(t given z) is then z
         k = math.prod(model.latent_shape)
         identity = {"kernel": np.eye(k, dtype=np.float32), "bias": np.zeros(k, np.float32)}
