@@ -15,8 +15,8 @@ from gon_jax.runs.run import Run
 __all__ = ["ARRAYS", "README", "End", "describe", "ends_of", "readme"]
 
 README, ARRAYS = "README.md", "model.npz"
-UNIT_RANGE = ("bernoulli", "continuous_bernoulli", "categorical", "discretized_logistic")
-UNIT_RANGE += ("discretized_logistic_mixture",)  # whose means are in [0, 1] whatever the decoder's output is
+UNIT_RANGE = {"bernoulli", "continuous_bernoulli", "categorical", "discretized_logistic"}
+UNIT_RANGE |= {"discretized_logistic_mixture"}  # whose means are in [0, 1] whatever the decoder's output is
 
 
 class End(NamedTuple):

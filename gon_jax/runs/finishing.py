@@ -48,9 +48,8 @@ def summarize(
         test["source.squared_error"] = float(np.square(difference).sum(1).mean())
     label = "PCA" if progress else None
     pca = pca or pca_errors(dataset.train.images, dataset.test.images, latent_size, progress=label)
-    if model.capabilities.classify is None or getattr(
-        config.model, "reconstruction_weight", 1
-    ):  # it is trained to reconstruct
+    reconstructs = getattr(config.model, "reconstruction_weight", 1.0) > 0
+    if model.capabilities.classify is None or reconstructs:
         test["mean_image.squared_error"] = mean_error(dataset.train.images, dataset.test.images)
     device = jax.devices()[0]
     return {

@@ -57,14 +57,14 @@ class _Graph:
             x = self.add("Add", self.add("MatMul", x, values["kernel"]), values["bias"])
         elif kind == "transposed_conv":
             kernel = values["kernel"].transpose(0, 3, 1, 2)
-            options = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
             first = self.add("Transpose", x, perm=[0, 3, 1, 2])
-            x = self.add("ConvTranspose", first, kernel, values["bias"], **options)
+            x = self.add("ConvTranspose", first, kernel, values["bias"], strides=[2, 2], pads=[1, 1, 1, 1])
             x = self.add("Transpose", x, perm=[0, 2, 3, 1])
         elif kind == "group_norm":
-            options = {"num_groups": int(values["num_groups"]), "epsilon": float(values["epsilon"])}
+            num_groups, epsilon = int(values["num_groups"]), float(values["epsilon"])
             first = self.add("Transpose", x, perm=[0, 3, 1, 2])
-            x = self.add("GroupNormalization", first, values["scale"], values["bias"], **options)
+            scale, bias = values["scale"], values["bias"]
+            x = self.add("GroupNormalization", first, scale, bias, num_groups=num_groups, epsilon=epsilon)
             x = self.add("Transpose", x, perm=[0, 2, 3, 1])
         elif kind == "points":
             x, z = self.array(values["points"][None]), x
