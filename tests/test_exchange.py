@@ -224,6 +224,10 @@ def test_a_process_without_data(place, gon):
     assert status == 0 and out == "z.npz: latents [3, 5]\n"
     assert err.startswith("gon: plain was imported without data, and evaluates by batch statistics\n")
     assert relative(np.load(place / "z.npz")["latents"], GOLDENS["gon/z"]) < 1e-5
+    status, out, err = gon("show plain")
+    assert (status, out) == (1, "") and "imported without data: gon evaluate plain --dataset NAME measures it" in err
+    status, out, err = gon("export plain")
+    assert (status, out) == (1, "") and "which evaluates by batch statistics" in err.splitlines()[-1]
     status, out, err = gon("sample plain")
     assert (status, out) == (1, "")
     assert err.splitlines()[-1].startswith("gon: expected data for plain, got none, since its weights were imported")
@@ -247,7 +251,7 @@ def test_a_run_with_data_is_like_a_trained_one(gon, place, caplog):
     status, out, _ = gon("evaluate data")
     assert status == 0 and f"{summary['test.squared_error']:.6g}" in out and "running" in out
 
-    assert gon("export data")[:2] == (0, "data/weights.safetensors: gon for safetensors, step 0\n")
+    assert gon("export data --format safetensors")[:2] == (0, "data/weights.safetensors: gon for safetensors, step 0\n")
     weights, metadata = read_weights(place / "data" / "weights.safetensors")
     assert json.loads(metadata["gon_jax"]) == {"data_shape": [16, 16, 3]} and metadata["format"] == "pt"
     for name, array in read("gon")[0].items():
@@ -255,6 +259,10 @@ def test_a_run_with_data_is_like_a_trained_one(gon, place, caplog):
             np.testing.assert_array_equal(weights[name], array)
     bias, latent = weights["main.0.bias"], run.variables.stats.latent["BatchNorm_0"]
     np.testing.assert_array_equal(weights["main.1.running_mean"], np.asarray(latent["mean"]) + bias)
+
+    assert "expected an output that is not there yet" in gon("export data --format safetensors")[2]
+    assert gon("export data --format safetensors --overwrite")[0] == 0
+    assert "add --format safetensors" in gon("export data --output a.safetensors")[2]
 
     assert "expected a folder without a run" in gon(f"import {path_of('gon')} --run data")[2]
     assert "expected image_size=16" in gon(f"import {path_of('gon')} --run other --image-size 32")[2]
@@ -277,7 +285,7 @@ def test_a_run_with_data_can_be_trained_further(place, monkeypatch, tmp_path):
 
 def test_what_weights_do_not_show_is_in_the_file(place, gon):
     assert gon(f"import {path_of('implicit')} --run s --image-size 7 --omega-0 20 --step-size 0.5")[0] == 0
-    assert gon("export s --output s.safetensors")[0] == 0
+    assert gon("export s --format safetensors --output s.safetensors")[0] == 0
     status, out, err = gon("import s.safetensors --run again")
     assert (status, err) == (0, "") and "[7, 7, 1]" in out
     one, two = load_run(place / "s"), load_run(place / "again")

@@ -43,6 +43,7 @@ from gon_jax.runs.config import Config
 from gon_jax.runs.folder import check_folder
 from gon_jax.runs.lock import check_free
 from gon_jax.runs.pictures import names_of, num_shown, save_examples
+from gon_jax.runs.run import NO_DATA
 from gon_jax.runs.saved import read_config, read_summary
 
 __all__ = ["COMMANDS", "train", "train_suited"]
@@ -134,6 +135,11 @@ def show(run: RunFolder) -> int:
     """Print the metrics of a finished run."""
     summary = read_summary(run)
     if summary is None:
+        if (run / "config.json").is_file() and read_config(run).config.data.dataset == NO_DATA:
+            raise ValueError(
+                f"expected metrics of {run}, got none, since its weights were imported without data: gon evaluate "
+                f"{run} --dataset NAME measures it"
+            )
         raise FileNotFoundError(f"expected a finished run in {run}, got no summary.json; train it, or --resume it")
     print_summary(run, summary)
     return 0

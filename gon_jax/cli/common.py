@@ -22,7 +22,8 @@ from gon_jax.runs.folder import part_of_a_run
 SIGNALS = (".wav", ".gif")  # of what some commands write beside a picture of sound or video
 
 __all__ = ["Input", "Num", "Part", "Picture", "PictureOrArray", "Prior", "RunFolder", "SIGNALS", "Seed"]
-__all__ += ["by_statistics_of", "check_drawn", "examples_of", "open_run", "part_of_run", "save", "use_caches"]
+__all__ += ["by_statistics_of", "check_drawn", "examples_of", "open_run", "part_of_run", "place_of", "save"]
+__all__ += ["use_caches"]
 
 arg = tyro.conf.arg
 SHIPPED = "pretrained:"  # before the name of a model of the package, in place of a folder
@@ -34,6 +35,11 @@ Part = Annotated[Literal["train", "validation", "test"], arg(help="Which part of
 Input = Annotated[tuple[str, ...] | None, arg(help="Pictures, folders of them, files of arrays, in place of the data.")]
 Num = Annotated[int, arg(help="How many examples of the dataset.")]
 Seed = Annotated[int, arg(help="Seed of what is drawn at random.")]
+
+
+def place_of(folder: Path) -> Path:
+    """Return where what is made of a run goes: its folder; for a model of the package, the working directory."""
+    return Path() if str(folder).startswith(SHIPPED) else folder
 
 
 @overload
@@ -96,20 +102,13 @@ def open_run(
             raise ValueError(f"expected {name} {'of at least 1' if count < 1 else 'below 2^31'}, got {count}")
     if not 0 <= seed < 2**32:
         raise ValueError(f"expected a seed of 32 bits, 0 to 4294967295, got {seed}")
-    shipped = str(folder).startswith(SHIPPED)
-    if shipped and output is None and default is not None:
-        output = Path(default)
-        if output.exists():
-            raise ValueError(
-                f"expected --output, since {output} is there already and {folder} has no folder of its own"
-            )
-    own = None if default is None or shipped else folder / default
+    own = None if default is None else place_of(folder) / default
     if output is None:
         output = own
     elif own is None or os.path.realpath(output) != os.path.realpath(own):
         _check_output(output, suffixes, beside)
-    if shipped:
-        run = runs.pretrained(str(folder).removeprefix(SHIPPED))
+    if (name := str(folder)).startswith(SHIPPED):
+        run = runs.pretrained(name.removeprefix(SHIPPED))
     else:
         use_caches(folder)
         run = runs.load_run(folder, which)

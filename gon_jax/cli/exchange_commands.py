@@ -3,32 +3,27 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import tyro
 
-from gon_jax.cli.common import RunFolder, arg, open_run, use_caches
+from gon_jax.cli.common import RunFolder, arg, open_run, place_of, use_caches
 from gon_jax.cli.tables import print_summary, print_table
-from gon_jax.runs import Run
 from gon_jax.runs.config import DataConfig
 from gon_jax.runs.exchange import WITHOUT_DATA, export_weights, import_weights
 from gon_jax.runs.run import load_run
+from gon_jax.runs.standalone import README, StandaloneFormat, export_run
+from gon_jax.runs.web_page import PAGE, write_page
 
-__all__ = ["COMMANDS", "FORMATS", "Format"]
+__all__ = ["COMMANDS"]
 
 Weights = Annotated[
     Path, tyro.conf.Positional, arg(metavar="WEIGHTS", help="A .safetensors; or, with PyTorch, a .pt or .pth.")
 ]
-
-
-class Format(NamedTuple):
-    """A format of `gon export`: the name of the file in the run's folder, and what writes a run into a file."""
-
-    default: str
-    write: Callable[[Run, Path], None]
-
-
-FORMATS: dict[str, Format] = {"safetensors": Format("weights.safetensors", export_weights)}
+MoreRuns = Annotated[
+    tuple[Path, ...], tyro.conf.Positional, arg(metavar="[RUN ...]", help="Further runs of one page (html).")
+]
+WEIGHTS = "weights.safetensors"
 
 
 def import_(
@@ -66,21 +61,46 @@ def import_(
 
 def export(
     run: RunFolder,
+    more: MoreRuns = (),
     output: Path | None = None,
-    format: Literal["safetensors"] = "safetensors",
+    format: Literal[StandaloneFormat, "safetensors", "html"] = "stablehlo",
     which: Literal["best", "last"] = "best",
+    overwrite: bool = False,
 ) -> int:
-    """Write the model for other libraries.
+    """Write the model for other programs, with a page that says how to use it.
 
-    safetensors: the state dict that the authors' model in PyTorch loads.
+    stablehlo: programs of any model that JAX alone runs, on CPUs, CUDA and TPUs. numpy: arrays, and a script that
+    decodes by NumPy. onnx: for ONNX Runtime and others. safetensors: the state dict that the authors' model in PyTorch
+    loads. html: a page in which one draws, explores, morphs, samples and zooms.
 
     Args:
-        output: A file; by default weights.safetensors in the run's folder.
+        output: A folder, a .safetensors or an .html; by default of the format's name, in the run's folder.
+        which: The best state or the last.
+        overwrite: Replace an earlier export.
     """
-    default, write = FORMATS[format]
-    loaded, _, output = open_run(run, output, default, (Path(default).suffix,), which=which)
-    write(loaded, output)
-    print(f"{output}: {loaded.config.model.name} for {format}, step {loaded.step}")
+    if more and format != "html":
+        raise ValueError(f"expected one run for --format {format}, got {1 + len(more)}: only html shows several")
+    if format in ("safetensors", "html"):
+        default = WEIGHTS if format == "safetensors" else PAGE
+        loaded, _, file = open_run(run, output, default, (Path(default).suffix,), which=which)
+        if file.exists() and not overwrite:
+            raise ValueError(f"expected an output that is not there yet, got {file}; replace it with --overwrite")
+        if format == "safetensors":
+            export_weights(loaded, file)
+            print(f"{file}: {loaded.config.model.name} for safetensors, step {loaded.step}")
+        else:
+            size = write_page([loaded, *(open_run(other, None, which=which)[0] for other in more)], file)
+            print(f"{file}: {1 + len(more)} models, {size / 1e6:.2f} MB; open it in a browser")
+        return 0
+    if output is not None and output.suffix in (".safetensors", ".html"):
+        raise ValueError(f"expected a folder for --format {format}, got {output}: add --format {output.suffix[1:]}")
+    loaded, _, _ = open_run(run, None, which=which)
+    folder = place_of(run) / format if output is None else output
+    metadata = export_run(loaded, folder, format=format, overwrite=overwrite)
+    for note in metadata["notes"]:
+        print(f"gon: {note}", file=sys.stderr)
+    names = ", ".join(metadata["functions"])
+    print(f"{folder}: {names} of {loaded.config.model.name} for {format}, step {loaded.step}; see {folder / README}")
     return 0
 
 

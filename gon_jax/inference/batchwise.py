@@ -59,7 +59,7 @@ def in_batches(
         batch_size: examples per call.
         pad: fill up the last batch by repeating an example, so that one compilation serves all; for functions that
             treat each example by itself. Otherwise the last batch is smaller.
-        progress: as above.
+        progress: as in `gon_jax.inference`.
 
     >>> in_batches(lambda a: a * 2, np.arange(5), batch_size=2)
     array([0, 2, 4, 6, 8])

@@ -107,7 +107,7 @@ def decode_at(
     """Decode latents at any points, with an implicit model: at any resolution, in device memory of a fixed size.
 
     Args:
-        model, variables, progress: as above.
+        model, variables, progress: as in `gon_jax.inference`.
         z: latents `[N, *latent]`.
         coordinates: `[*spatial, d]`, such as `gon_jax.coordinates.grid(256, 256)`.
         chunk_size: points per call, for 16 latents each.

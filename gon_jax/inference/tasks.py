@@ -74,7 +74,7 @@ def sample(
     """Decode samples `[num_samples, ...]` of the model's own prior, or of one fitted to latents of training data.
 
     Args:
-        model, variables, encoder: as above.
+        model, variables, encoder: as in `gon_jax.inference`.
         progress: the label while a prior is fitted, or None.
         data: training data, of which the first 10,000 examples at most are encoded; None for the model's own prior.
         num_samples: how many.
@@ -149,7 +149,7 @@ def anomaly_scores(
     """Return how unlike the training data each example is, by two scores `[N]`: the higher, the less usual.
 
     Args:
-        model, variables, encoder: as above.
+        model, variables, encoder: as in `gon_jax.inference`.
         train_data: what is usual, examples `[M, ...]` that the model was trained on.
         data: examples `[N, ...]`, whose reconstructions are compared with "target" where there is one.
 

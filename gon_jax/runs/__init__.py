@@ -6,20 +6,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gon_jax.runs.config import Config
     from gon_jax.runs.defaults import MINUTES, suited
+    from gon_jax.runs.plain_layers import Layer, plain_functions
     from gon_jax.runs.planning import plan, planned, steps_within
     from gon_jax.runs.presets import PRESETS
     from gon_jax.runs.run import Run, load_run
     from gon_jax.runs.shipped import PRETRAINED, pretrained
+    from gon_jax.runs.standalone import export_run
     from gon_jax.runs.trainer import train
 
 _MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "trainer"}
+_MODULES |= {"Layer": "plain_layers", "plain_functions": "plain_layers", "export_run": "standalone"}
 _MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "planning") | dict.fromkeys(
     ("MINUTES", "suited"), "defaults"
 )
 _MODULES |= dict.fromkeys(("PRETRAINED", "pretrained"), "shipped")
 
-__all__ = ["MINUTES", "PRESETS", "PRETRAINED", "Config", "Run", "load_run", "plan", "planned", "pretrained"]
-__all__ += ["steps_within", "suited", "train"]
+__all__ = ["MINUTES", "PRESETS", "PRETRAINED", "Config", "Layer", "Run", "export_run", "load_run", "plan"]
+__all__ += ["plain_functions", "planned", "pretrained", "steps_within", "suited", "train"]
 
 
 def __getattr__(name: str) -> Any:

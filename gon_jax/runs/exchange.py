@@ -18,6 +18,7 @@ from gon_jax.data.sources import check_source
 from gon_jax.metrics import selection_metric
 from gon_jax.runs.config import Config, DataConfig
 from gon_jax.runs.encoder_file import write_encoder
+from gon_jax.runs.finishing import draw_run, summarize
 from gon_jax.runs.folder import check_folder, remove_run
 from gon_jax.runs.lock import check_free, locked
 from gon_jax.runs.log import LOG
@@ -25,7 +26,6 @@ from gon_jax.runs.restoring import open_checkpoints
 from gon_jax.runs.run import NO_DATA, Run, load_run
 from gon_jax.runs.saved import SavedConfig, write_config, write_summary
 from gon_jax.runs.torch_weights import config_of, from_torch, sizes_of, to_torch
-from gon_jax.runs.trainer import _show, _summarize
 from gon_jax.runs.weight_files import read_weights, write_weights
 from gon_jax.training import init_state
 from gon_jax.training.averaging import average_statistics
@@ -136,7 +136,7 @@ def _evaluate(run, dataset, pictures, progress):
     """Write the summary and the pictures of such a run, and return the former."""
     if progress:
         print(*dataset.notes, sep="\n", file=sys.stderr, end="\n" * bool(dataset.notes))
-    summary = _summarize(run, dataset, run.config.model.arrays(dataset.test), None, progress)
+    summary = summarize(run, dataset, run.config.model.arrays(dataset.test), None, progress)
     summary |= {"num_steps": 0, "best_step": 0, "best_by": None, "seconds_training": 0.0, "seconds_compile": 0.0}
     write_summary(run.folder, summary)
     error, of_mean = summary["test.squared_error"], summary["mean_image.squared_error"]
@@ -146,7 +146,7 @@ def _evaluate(run, dataset, pictures, progress):
             "are of other data, of data in another range, or of another latent step size (--step-size)"
         )
     if pictures:
-        _show(run, dataset, summary, progress)
+        draw_run(run, dataset, summary, progress)
     return summary
 
 

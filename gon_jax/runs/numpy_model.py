@@ -6,12 +6,14 @@
 A layer is its kind and its values, by name; `apply_layers` says what each does. Channels are the last axis.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 __all__ = ["ACTIVATIONS", "apply_layers", "read_functions"]
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable] = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
     "relu": lambda x: np.maximum(x, 0),
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
@@ -24,15 +26,15 @@ ACTIVATIONS = {
 }
 
 
-def apply_layers(layers: list, x: ArrayLike) -> np.ndarray:
-    """Return what a list of layers makes of n examples, `[n, ...]`.
+def apply_layers(layers: list, examples: ArrayLike) -> np.ndarray:
+    """Return what a list of layers makes of n examples, `[n, ...]`, in float32.
 
     >>> layer = {"kernel": np.ones((2, 1), np.float32), "bias": np.zeros(1, np.float32)}
     >>> apply_layers([("dense", layer), ("relu", {})], [[1.0, 2.0], [1.0, -2.0]])
     array([[3.],
            [0.]], dtype=float32)
     """
-    x = z = np.asarray(x, np.float32)
+    x = z = np.asarray(examples, np.float32)
     for kind, values in layers:
         if kind == "reshape":
             x = x.reshape(len(x), *values["shape"])
@@ -66,7 +68,7 @@ def read_functions(path: str) -> dict[str, list]:
         arrays = dict(file)
     functions: dict[str, list] = {}
     for name in [key for key in arrays if "." not in key]:
-        layers = [(str(kind), {}) for kind in arrays[name]]
+        layers: list[tuple[str, dict]] = [(str(kind), {}) for kind in arrays[name]]
         for key in [key for key in arrays if key.startswith(f"{name}.")]:  # decoder.3.kernel
             _, number, value = key.split(".")
             layers[int(number)][1][value] = arrays[key]

@@ -155,7 +155,7 @@ def _conv(network, params, stats, model):
     names += [f"TransposedConv_{i}" for i in range(len([name for name in params if name.startswith("Transposed")]))]
     layers = []
     for i, name in enumerate(names):
-        kernel, bias, last = *(params[name][part] for part in ("kernel", "bias")), name == names[-1]
+        kernel, bias, last = params[name]["kernel"], params[name]["bias"], name == names[-1]
         if network.norm == "batch" and not last:
             if stats is None:
                 raise ValueError(

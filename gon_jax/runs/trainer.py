@@ -1,11 +1,9 @@
 """Training in a folder: a configuration is trained, saved, resumed, evaluated, drawn."""
 
 import dataclasses
-import importlib.metadata
 import logging
 import math
 import os
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,20 +12,19 @@ from typing import Any
 import jax
 import numpy as np
 
-import gon_jax
 from gon_jax.arguments import check_kind
 from gon_jax.data import Dataset, fingerprint
 from gon_jax.data.decoded import decode_once, remove_decoded
 from gon_jax.data.sources import check_source
-from gon_jax.metrics import evaluate, selection_metric
-from gon_jax.pca import mean_error, pca_errors
+from gon_jax.metrics import selection_metric
 from gon_jax.runs.config import Config
 from gon_jax.runs.encoder_file import write_encoder
+from gon_jax.runs.finishing import draw_run, summarize
 from gon_jax.runs.folder import SNAPSHOTS, check_folder, remove_run
 from gon_jax.runs.lock import check_free, locked
-from gon_jax.runs.log import Log, read_curves
-from gon_jax.runs.pictures import draw, snapshot_examples
-from gon_jax.runs.report import REPORT, write_report
+from gon_jax.runs.log import Log
+from gon_jax.runs.pictures import snapshot_examples
+from gon_jax.runs.report import REPORT
 from gon_jax.runs.restoring import open_checkpoints, restore_last
 from gon_jax.runs.run import check_unchanged, load_run
 from gon_jax.runs.saved import SavedConfig, read_summary, write_config, write_summary
@@ -37,7 +34,6 @@ from gon_jax.training import Report, check_size, fit
 __all__ = ["train"]
 
 MAX_SAVES = 200  # checkpoints of a run, where nothing else is asked for: each takes tens of milliseconds
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def train(
@@ -87,7 +83,7 @@ def train(
             run = run if finished["best_step"] == run.step else load_run(folder)
             remove_decoded(folder)
             if pictures and not (folder / "loss.png").is_file():  # it was stopped while it drew
-                _show(run, run.dataset(), finished, progress)
+                draw_run(run, run.dataset(), finished, progress)
             return finished
         return _train(config, folder, before, dataset, pca, resume, overwrite, pictures, progress, should_stop)
 
@@ -185,7 +181,7 @@ def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, pr
     run = load_run(folder)
     if run.encoder is not None:
         write_encoder(folder / "encoder.npz", run.encoder, run.variables, run.step, model.data_shape)
-    summary = _summarize(run, dataset, test, pca, progress) | {
+    summary = summarize(run, dataset, test, pca, progress) | {
         "num_steps": int(result.state.step),
         "best_step": best_step,
         "best_by": None if validation is None else best_by,
@@ -200,50 +196,6 @@ def _train(config, folder, before, dataset, pca, resume, overwrite, pictures, pr
             f"{summary['mean_image.squared_error']:.4g}: training has hardly begun, or a learning rate is too large"
         )
     if pictures:
-        _show(run, dataset, summary, progress)
+        draw_run(run, dataset, summary, progress)
     remove_decoded(folder)
     return summary
-
-
-def _show(run, dataset, summary, progress):
-    """Draw the pictures of a finished run, and write the page that holds them."""
-    curves = read_curves(run.folder, summary.get("best_by") or "")
-    draw(run.folder, run, dataset, curves, summary, progress=progress)
-    write_report(run.folder, run.config, summary, dataset.notes)
-
-
-def _summarize(run, dataset, data, pca, progress):
-    """Return the held-out metrics of a trained model, and what they were made with."""
-    config, model, variables = run.config, run.model, run.variables
-    latent_size = math.prod(config.latent_shape)
-    batch_size = config.training.batch_size
-    metrics = run.evaluate(data, batch_size=batch_size, progress="evaluate" if progress else None)
-    metrics["squared_error_batch"] = metrics["squared_error"]
-    if variables.stats is not None:
-        by_batch = evaluate(model, variables, data, evaluation="batch", batch_size=batch_size)
-        metrics["squared_error_batch"] = by_batch["squared_error"]
-    test = {f"test.{name}": value for name, value in metrics.items() if name != "num_samples"}
-    if "target" in data:
-        difference = (data["x"] / np.float32(255) - data["target"] / np.float32(255)).reshape(len(data["x"]), -1)
-        test["source.squared_error"] = float(np.square(difference).sum(1).mean())
-    label = "PCA" if progress else None
-    pca = pca or pca_errors(dataset.train.images, dataset.test.images, latent_size, progress=label)
-    if model.capabilities.classify is None or getattr(
-        config.model, "reconstruction_weight", 1
-    ):  # it is trained to reconstruct
-        test["mean_image.squared_error"] = mean_error(dataset.train.images, dataset.test.images)
-    device = jax.devices()[0]
-    return {
-        "model": config.model.name,
-        "dataset": config.data.dataset,
-        "likelihood": config.likelihood.name,
-        "num_train": len(dataset.train.images),
-        "num_test": len(dataset.test.images),
-        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(variables.params)),
-        "latent_size": latent_size,
-        **test,
-        **{f"pca.{name}": value for name, value in pca.items()},
-        "versions": {"python": platform.python_version(), "gon_jax": gon_jax.__version__}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
-        "device": device.device_kind + (f" ({os.cpu_count()} cores)" if device.platform == "cpu" else ""),
-    }

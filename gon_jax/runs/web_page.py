@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import gon_jax
 from gon_jax._files import write_text
 from gon_jax.arguments import check_kind
 from gon_jax.data.splits import spread_indices, take
@@ -64,13 +65,14 @@ def write_page(runs: Run | Sequence[Run], path: str | Path) -> int:
         raise ValueError("expected at least one run, got none")
     block = _Block()
     models = [_model(run, block) for run in runs]
-    made = "; ".join(
-        f"{run.config.model.name} on {Path(run.config.data.dataset).name}, step {run.step}" for run in runs
-    )
+    of = [f"{model['title']} on {Path(run.config.data.dataset).name}" for run, model in zip(runs, models, strict=True)]
     text = (FOLDER / "page.html").read_text()
     parts = {f"/* {{{name}}} */": (FOLDER / f"{name}.js").read_text() for name in SCRIPTS}
     parts["/* {style} */"] = (FOLDER / "style.css").read_text()
-    content = {"models": models, "made": f"Made by gon_jax of {made}."}
+    content = {
+        "models": models,
+        "made": f"Made by gon_jax {gon_jax.__version__} of {len(runs)} models: {', '.join(of)}.",
+    }
     parts["{data}"] = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     parts["{weights}"] = block.text()
     for mark, part in parts.items():
