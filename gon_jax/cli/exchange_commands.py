@@ -80,7 +80,7 @@ def export(
     """
     if more and format != "html":
         raise ValueError(f"expected one run for --format {format}, got {1 + len(more)}: only html shows several")
-    if format in ("safetensors", "html"):
+    if format == "safetensors" or format == "html":
         default = WEIGHTS if format == "safetensors" else PAGE
         loaded, _, file = open_run(run, output, default, (Path(default).suffix,), which=which)
         if file.exists() and not overwrite:

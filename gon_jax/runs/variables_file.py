@@ -66,10 +66,11 @@ def read_variables(path: Path, model: Model) -> tuple[Variables, int]:
         raise ValueError(f"expected {path} as it was written, got other contents (by its crc32): take a whole copy")
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     expected = {name: leaf.shape for name, leaf in _by_name(shapes).items()}
-    if (got := {name: array.shape for name, array in arrays.items()}) != expected:
-        name = next(name for name in [*expected, *got] if expected.get(name) != got.get(name))
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != expected:
+        name = next(name for name in [*expected, *found] if expected.get(name) != found.get(name))
         raise ValueError(
-            f"expected {name} of shape {expected.get(name)} in {path}, got {got.get(name)}; it is of another model "
+            f"expected {name} of shape {expected.get(name)} in {path}, got {found.get(name)}; it is of another model "
             "than the config.json beside it"
         )
     leaves = [jnp.asarray(arrays[name], leaf.dtype) for name, leaf in _by_name(shapes).items()]

@@ -133,7 +133,7 @@ def _model(run: Run, block: _Block) -> dict[str, Any]:
         else None,  # behind the mean of q(t given z)
         "drawn": drawn and {"block": shape[0]} | drawn,
         "labels": [names[label] if label >= 0 else str(i + 1) for i, label in enumerate(labels[shown].tolist())],
-        "images": base64.b64encode(np.ascontiguousarray(sources[shown])).decode(),
+        "images": base64.b64encode(np.asarray(sources[shown]).tobytes()).decode(),
         "latents": block.add(z[shown]),
         "map": _map(z, labels, names, block) if z.shape[1] > 1 and len(z) > 3 else None,
     }
