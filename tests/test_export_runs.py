@@ -20,6 +20,7 @@ import pytest
 
 from gon_jax.base import Variables
 from gon_jax.cli import main
+from gon_jax.coordinates import grid
 from gon_jax.decoders.layers import activation_fn
 from gon_jax.inference import frozen_encoder
 from gon_jax.ops.activations import sigmoid
@@ -117,6 +118,15 @@ def test_activations_are_the_librarys():
         close(run_onnx(onnx_model([Layer(name)], (101,), (101,)), x), expected, 2e-6)
 
 
+def test_an_implicit_decoder_at_other_points():
+    run, points = make(**PLAIN["siren"]), grid(5, 6)
+    z = RNG.normal(size=(2, 3)).astype(np.float32)
+    layers = plain_functions(run)["decoder"]
+    assert (layers[0].kind, layers[-1].kind) == ("points", "reshape")
+    layers[0], layers[-1] = Layer("points", {"points": points.reshape(30, 2)}), Layer("reshape", {"shape": (5, 6, 2)})
+    close(apply_layers(layers, z), run.model.capabilities.at(points).decode(run.variables, z))
+
+
 def test_sixteen_bits_are_said():
     """Plain layers compute in float32, and so are not the run's own rounding."""
     run = make(precision="bfloat16")
@@ -151,6 +161,15 @@ def test_what_cannot_be_said_in_plain_layers_is_refused(make_run, words, tmp_pat
     with pytest.raises(ValueError, match=words) as caught:
         export_run(make_run(), tmp_path / "out", format="numpy")
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_a_model_of_ones_own_is_exported_as_a_program(tmp_path):
+    run = own_network(own_decode(make(norm="none")))
+    metadata = export_run(run, tmp_path)
+    z = RNG.normal(size=(2, 3)).astype(np.float32)
+    program = jax.export.deserialize(bytearray((tmp_path / "decoder.stablehlo").read_bytes()))
+    close(np.asarray(program.call(z)), run.model.decode(run.variables, z), 1e-6)
+    assert metadata["network"] == "own" and metadata["functions"]["decoder"]["output"]["range"] is None
 
 
 def test_without_onnx(monkeypatch, tmp_path):
