@@ -1,4 +1,4 @@
-"""Train the models that are part of the package, and write them there with their cards and a record of their figures.
+"""Train the models that are part of the package; write them there with their cards, and record their figures.
 
 python -m benchmarks.pretrained [FOLDER]
 
@@ -17,6 +17,7 @@ from gon_jax.runs.portable import CARD, FILES, write_portable
 from gon_jax.runs.saved import read_summary
 from gon_jax.runs.shipped import FOLDER
 
+PAGE = Path(__file__).parents[1] / "docs" / "pretrained.md"
 OPTIONS = {  # beside the presets'
     "gon-digits": {"num_steps": 6000},
     "vgon-digits": {"num_steps": 6000, "kl_weight": 2.0},  # clearer samples than with 1, at larger errors
@@ -103,12 +104,25 @@ def make(name, folder, made_by):
     return {"train": command, "bytes": size, "shipped": metrics, "trained": summary}
 
 
+def table(models):
+    """Return the table of docs/pretrained.md."""
+    rows = ["| name | latents | parameters | kB | squared error | PCA | -ELBO, nats |", "|---|---|---|---|---|---|---|"]
+    for name, record in models.items():
+        trained, shipped, card = record["trained"], record["shipped"], f"../gon_jax/runs/weights/{name}/{CARD}"
+        elbo = f"{shipped['negative_elbo']:.1f}" if "negative_elbo" in shipped else ""
+        sizes = trained["latent_size"], f"{trained['num_parameters']:,}", round(record["bytes"] / 1000)
+        errors = f"{shipped['squared_error']:.3g}", f"{shipped['pca.squared_error']:.3g}"
+        rows.append("| " + " | ".join(map(str, (f"[`{name}`]({card})", *sizes, *errors, elbo))) + " |")
+    return "\n".join(rows)
+
+
 def main():
     made_by = report.provenance()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(place)
         models = {name: make(name, folder, made_by) for name in OPTIONS}
     print(report.write("pretrained", {"models": models}, made_by))
+    write_text(PAGE, report.page_with(PAGE.read_text(), "pretrained", table(models)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import gon_jax
+from benchmarks.pretrained import table
 from gon_jax.base import Variables
 from gon_jax.inference import encode_dataset, reconstruct_dataset, superresolve
 from gon_jax.runs import PRESETS, PRETRAINED, hub, load_run, pretrained, train
@@ -20,7 +21,8 @@ from gon_jax.runs.portable import CARD, FILES, write_portable
 from gon_jax.runs.shipped import FOLDER
 from gon_jax.runs.variables_file import WEIGHTS, round_variables
 
-RESULT = json.loads((Path(__file__).parents[1] / "benchmarks/results/pretrained.json").read_text())["models"]
+ROOT = Path(__file__).parents[1]
+RESULT = json.loads((ROOT / "benchmarks/results/pretrained.json").read_text())["models"]
 NAMES = ["gon-digits", "implicit-digits", "vgon-digits"]
 
 
@@ -29,6 +31,24 @@ def test_the_models_and_their_size():
     sizes = {name: sum((FOLDER / name / file).stat().st_size for file in FILES) for name in NAMES}
     assert {name: record["bytes"] for name, record in RESULT.items()} == sizes and sum(sizes.values()) < 500_000
     assert gon_jax.models.pretrained is pretrained
+
+
+def test_the_page_of_docs_has_the_figures():
+    page = (ROOT / "docs/pretrained.md").read_text()
+    assert f"<!-- pretrained -->\n{table(RESULT)}\n<!-- /pretrained -->" in page
+
+    def values(names, *keys):
+        read = [json.loads((ROOT / f"benchmarks/results/{name}.json").read_text()) for name in names]
+        ends = [run["curve"][-1] for result in read for run in result.get("runs", [result])]
+        return [[end[key] for end in ends] for key in keys]
+
+    for data, row in (("mnist", "0.69 to 0.74"), ("fashion_mnist", "1.38 to 1.48")):
+        (errors,) = values([f"quality_{data}_jax_seed{seed}" for seed in range(3)], "test_squared_error_running")
+        assert f"squared error {min(errors):.2f} to {max(errors):.2f}" in page and row in page
+    (bounds,) = values(["elbo_mnist_jax"], "test_negative_elbo_running")
+    assert f"-ELBO {min(bounds):.0f} to {max(bounds):.0f} nats" in page
+    cifar = json.loads((ROOT / "benchmarks/results/defaults_cifar10.json").read_text())
+    assert f"squared error {cifar['test.squared_error']:.2f}, PCA {cifar['pca.squared_error']:.2f}" in page
 
 
 def test_an_unknown_name_is_refused_with_the_names():
