@@ -155,7 +155,7 @@ function setUpDrawing(drawable) {
       drawing.z.set(model, z);
       paintDecoded(canvas, model, z);
       const sum = x.reduce((total, value, i) => total + (value - decoded[i]) ** 2, 0);
-      error.textContent = `squared error ${sum.toFixed(2)}`;
+      error.textContent = `RMS error per pixel ${Math.sqrt(sum / x.length).toFixed(3)}`;
     }
     paint(input, drawing.x.get(main), main.data_shape);
     bars(drawing.z.get(main));
