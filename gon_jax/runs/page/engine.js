@@ -31,7 +31,6 @@ function dense(x, { kernel, bias }) {
     for (let o = 0; o < outputs; o++) y[start + o] = bias[o];
     for (let i = 0; i < inputs; i++) {
       const value = x[row * inputs + i];
-      if (value === 0) continue;
       for (let o = 0, k = i * outputs; o < outputs; o++, k++) y[start + o] += value * kernel[k];
     }
   }
@@ -120,7 +119,7 @@ class Model {
   constructor(data, floats) {
     Object.assign(this, data);
     const read = (values) => Object.fromEntries(Object.entries(values).map(([name, value]) => [name,
-      Array.isArray(value) ? floats.subarray(value[0], value[0] + value[1]) : value]));
+      Array.isArray(value) ? Float64Array.from(floats.subarray(value[0], value[0] + value[1])) : value])); // one type: fast
     const layersOf = (layers) => layers.map(([kind, values]) => [kind, read(values)]);
     this.encoder = data.encoder && layersOf(data.encoder);
     this.decoder = layersOf(data.decoder);

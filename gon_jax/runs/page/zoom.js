@@ -1,9 +1,10 @@
 // Zoom: an implicit model at the points of any window, coarse at once and then finer, beside the pixels it was trained on.
 "use strict";
 
-const WHOLE = 1.15, STAGES = [40, 128, 256]; // half the side of the first window; points on a side, one after another
+const WHOLE = 1.15; // half the side of the first window
+const STAGES = [40, 128, 256], FEWER = 24, SLOW = 40; // points on a side, one after another; the first on slow devices, in ms
 const MOST = 4, LEAST = 1e-13; // half sides: below, neighboring points are the same number of 64 bits
-const view = { model: null, center: [0, 0], half: WHOLE, z: null, x: null, version: 0, done: 0, range: [0, 1] };
+const view = { model: null, center: [0, 0], half: WHOLE, z: null, x: null, version: 0, done: 0, range: [0, 1], slow: false };
 
 // Values [n, n, C] of the window, those of the middles of n x n cells; rows from `start` to `end`.
 function windowPoints(n, start = 0, end = n) {
@@ -33,9 +34,11 @@ function setUpZoom(model) {
     return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
   }
   function update() {
-    const version = ++view.version, coarse = model.at(view.z, windowPoints(STAGES[0]));
+    const version = ++view.version, n = view.slow ? FEWER : STAGES[0], begun = performance.now();
+    const coarse = model.at(view.z, windowPoints(n));
+    view.slow = (performance.now() - begun) * (STAGES[0] / n) ** 2 > SLOW;
     view.range = rangeOf(coarse);
-    show(coarse, STAGES[0]);
+    show(coarse, n);
     drawPixels();
     const factor = WHOLE / view.half;
     byId("scale").textContent = `×${factor >= 1e6 ? factor.toExponential(1).replace("e+", "·10^") : factor.toLocaleString("en", { maximumSignificantDigits: 3 })}`;
