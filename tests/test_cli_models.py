@@ -91,7 +91,7 @@ def metrics_of(out):
 def test_json_on_every_command(gon, place, monkeypatch):
     """One object on standard output: what was written, and the figures; what else is said goes to standard error."""
     answers = {}
-    monkeypatch.setattr(trainer, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(finishing, "draw", lambda *_, **__: None)
     for name, line in LINES.items():
         status, out, err = gon(f"{name} {line} --json")
         assert status == 0, err
