@@ -24,7 +24,8 @@ def bar(iterable: Iterable[Any] | None = None, label: str | None = None, **optio
     from tqdm.auto import tqdm
 
     disable = True if label is None else None  # None: unless on a terminal, or in a notebook
-    return tqdm(iterable, label, disable=disable, **{"leave": False} | options)
+    every: dict[str, Any] = {"iterable": iterable, "desc": label, "disable": disable, "leave": False} | options
+    return tqdm(**every)
 
 
 @contextlib.contextmanager

@@ -116,7 +116,7 @@ def _registry(shown):
             return None
         inside.append(info)
         try:
-            spec = tyro.constructors.ConstructorRegistry.get_struct_spec(info)  # tyro's own
+            spec: Any = tyro.constructors.ConstructorRegistry.get_struct_spec(info)  # tyro's own
         finally:
             inside.pop()
         fields = []
