@@ -21,10 +21,10 @@ train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pi
 	else $(RUN) $(GON) train gon-digits --run runs/gon-digits; fi
 
 test: $(VENV)/.test ## the suite, under 10 minutes on 2 cores
-	$(RUN) $(PYTEST) -n 2 --dist loadgroup
+	$(RUN) $(PYTEST) -n 2 --dist loadgroup --durations=25 $(TESTS)
 
 check: lint test docs dist ## the suite and what is slower: real data where GON_DATA_DIR has it, notebooks, minutes of training
-	$(RUN) $(PYTEST) -m slow -n 2 --dist loadgroup
+	$(RUN) $(PYTEST) -m slow -n 2 --dist loadgroup --durations=25
 
 lint: $(VENV)/.test
 	$(VENV)/bin/python -m ruff check .
@@ -40,10 +40,10 @@ docs: $(VENV)/.docs ## the documentation as build/docs/index.html, which needs n
 docs-links: $(VENV)/.docs ## follow the links of the documentation that lead elsewhere; asks the network
 	$(SPHINX) -b linkcheck . build/links
 
-test-floor: ## the suite on the lowest versions we support, in a venv of its own
+test-floor: ## the suite, or the files in TESTS, on the lowest versions we support, in a venv of its own
 	$(MAKE) test VENV=.venv-floor CONSTRAINTS=requirements-floor.txt
 
-# With pyenv, all its Pythons can be found by their names; each is tried.
+# With pyenv, all its Pythons can be found by their names. `python -m release.matrix` makes the record and the table of the results.
 matrix: $(VENV)/.release ## the core of the tests on each Python that is here, with the lowest and the newest JAX; minutes each
 	PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | paste -sd: -) $(VENV)/bin/python -m nox $(MATRIX)
 
