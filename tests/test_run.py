@@ -23,6 +23,7 @@ from gon_jax.runs import Config, finishing, load_run, train, trainer
 from gon_jax.runs import run as run_module
 from gon_jax.runs.config import REGISTRIES, DataConfig, TrainingConfig
 from gon_jax.runs.folder import PICTURES
+from gon_jax.runs.lock import LOCK
 from gon_jax.runs.model_configs import ModelConfig
 from gon_jax.runs.options import Positive, register
 from gon_jax.runs.restoring import restore
@@ -63,6 +64,11 @@ def arrays_of(folder):
     with Checkpoints(folder) as checkpoints:
         state = restore(checkpoints, run.model, read_config(folder), "last")
     return [np.asarray(a) for a in jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))]
+
+
+def times_in(folder):
+    """Return when each file was written; the lock has no contents, and an older filelock touches it."""
+    return {path: path.name == LOCK or path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 def rows_of(folder):
@@ -326,19 +332,19 @@ def test_a_constant_schedule_may_be_lengthened(copied, finished, undrawn):
     ],
 )
 def test_a_mistake_leaves_the_run_as_it_was(copied, options, flags, words):
-    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    before = times_in(copied)
     with pytest.raises(ValueError, match=words):
         train(config(TINY | options), copied, **flags)
-    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+    assert times_in(copied) == before
 
 
 def test_a_folder_with_another_runs_checkpoints_is_left_as_it_was(copied):
     """Its config.json is the one asked for; the checkpoints aren't."""
     change(copied / "config.json", "network", activation="tanh")
-    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    before = times_in(copied)
     with pytest.raises(ValueError, match="activation=tanh.*elu.*one of the two is of another run"):
         train(config(TINY | {"activation": "tanh", "num_steps": 8}), copied, resume=True, progress=False)
-    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+    assert times_in(copied) == before
 
 
 def change(path, part, **changes):
