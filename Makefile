@@ -48,7 +48,7 @@ matrix: $(VENV)/.release ## the core of the tests on each Python that is here, w
 	PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | paste -sd: -) $(VENV)/bin/python -m nox $(MATRIX)
 
 dist: $(VENV)/.release ## the distributions, checked, and the wheel used from an environment that holds nothing else: about two minutes
-	rm -rf dist build .venv-dist
+	rm -rf dist build/lib build/bdist.* .venv-dist
 	$(VENV)/bin/python -m build --outdir dist .
 	$(VENV)/bin/python -m twine check --strict dist/*
 	$(VENV)/bin/python release/check_dist.py dist
@@ -56,7 +56,7 @@ dist: $(VENV)/.release ## the distributions, checked, and the wheel used from an
 	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
 	.venv-dist/bin/python -m pip check
 	.venv-dist/bin/python -I release/smoke.py
-	rm -rf .venv-dist build
+	rm -rf .venv-dist build/lib build/bdist.*
 
 LICENSES = MIT;BSD;ISC;Apache;PSF;Python Software Foundation;MPL;Mozilla Public;HPND;CMU;Unlicense;Zlib;CNRI
 audit: ## licenses, and known vulnerabilities, of what the package installs, in a venv of its own; asks the network

@@ -74,12 +74,10 @@ def test_every_picture_has_a_script():
 
 
 @pytest.mark.slow
-def test_the_site_needs_no_network(script, tmp_path):
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", "-d", str(tmp_path / "trees")]
-    env = os.environ | {"JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([*command, ".", str(tmp_path / "site")], cwd=ROOT, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    site = tmp_path / "site"
+def test_the_site_needs_no_network():
+    site = ROOT / "build" / "docs"
+    if not (site / "index.html").is_file():
+        pytest.skip("no build/docs: `make docs` makes it, as `make check` does before these tests")
     pages = {path.relative_to(site).as_posix(): path.read_text() for path in site.rglob("*.html")}
     loaded = r"<(?:script|img|iframe)[^>]*\bsrc=.(?:https?:)?//|<link[^>]*stylesheet[^>]*\bhref=.(?:https?:)?//"
     assert not [name for name, text in pages.items() if re.search(loaded, text)]
