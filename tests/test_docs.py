@@ -1,11 +1,8 @@
 """The documentation: every public name has its place, every picture its script; the site is whole without a network."""
 
 import importlib
-import os
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
