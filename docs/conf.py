@@ -22,7 +22,8 @@ project, author, version = "gon_jax", "the gon_jax authors", gon_jax.__version__
 copyright = author
 root_doc = "docs/index"
 include_patterns = ["docs/**", "notebooks/*.ipynb", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
-exclude_patterns = [".*", *"benchmarks build data examples gon_jax runs tests **/.ipynb_checkpoints".split()]
+include_patterns += ["gon_jax/runs/weights/*/README.md"]  # model cards
+exclude_patterns = [".*", *"benchmarks build data examples runs tests **/.ipynb_checkpoints".split()]
 
 extensions = [
     "myst_nb",
