@@ -1,6 +1,7 @@
 """Of the whole suite: quick compilation, random numbers of a test's own, 64 bits where a test asks for them."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -85,3 +86,17 @@ def double():
         return jax.tree.map(lambda a: jnp.asarray(a, jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
     return cast
+
+
+@pytest.fixture
+def gon(place, monkeypatch, capsys):
+    """Run a command line in the module's folder; return the exit status, standard output and standard error."""
+    from gon_jax.cli import main
+
+    monkeypatch.chdir(place)
+
+    def call(line):
+        status = main.main(shlex.split(line))
+        return status, *capsys.readouterr()
+
+    return call

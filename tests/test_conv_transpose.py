@@ -89,13 +89,16 @@ def test_arrays_in_another_order_of_axes_are_laxs():
         ({"transpose_kernel": True}, "expected a kernel of 3 input channels, got 4"),
         ({"precision": (jax.lax.Precision.HIGHEST, None)}, "one precision for both"),
         ({"padding": ((0, 0), (-9, 0))}, "an output of one position at least"),
+        ({"strides": (0, 2)}, "expected strides, .*got 0"),
+        ({"rhs_dilation": (1.5, 1)}, "expected rhs_dilation, .*got 1.5"),
+        ({"rhs": jnp.ones((3, 3, 4))}, r"of as many axes, got \(1, 4, 4, 3\) and \(3, 3, 4\)"),
     ],
-    ids=["padding", "strides", "channels", "precision", "no output"],
+    ids=["padding", "strides", "channels", "precision", "no output", "stride 0", "half a position", "axes"],
 )
 def test_what_does_not_fit_is_refused_in_one_line(change, words):
-    arguments = {"strides": (2, 2), "padding": "SAME"} | change
-    with pytest.raises(ValueError, match=words) as error:
-        conv_transpose(jnp.ones((1, 4, 4, 3)), jnp.ones((3, 3, 3, 4)), **arguments)
+    arguments = {"rhs": jnp.ones((3, 3, 3, 4)), "strides": (2, 2), "padding": "SAME"} | change
+    with pytest.raises((TypeError, ValueError), match=words) as error:
+        conv_transpose(jnp.ones((1, 4, 4, 3)), **arguments)
     assert "\n" not in str(error.value)
 
 

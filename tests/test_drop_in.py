@@ -147,8 +147,9 @@ def test_relu_has_the_mean_slope_at_0():
         (lambda x: linen.ConvTranspose(1, (3,), padding="CAUSAL").init(KEY, x), "CAUSAL"),
         (lambda x: linen.ConvTranspose(1, (3,), mask=jnp.ones(3)).init(KEY, x), "a mask of the kernel's shape"),
         (lambda x: functions.elu(x, 0.5), "the argument x alone"),
+        (lambda x: functions.batch_norm(x, axis=5), "an axis of x, which has 3, .*got axis=5"),
     ],
-    ids=["accumulation", "padding", "mask", "constants of an activation"],
+    ids=["accumulation", "padding", "mask", "constants of an activation", "axis"],
 )
 def test_arguments_that_cannot_be_honored_are_refused_in_one_line(call, words):
     with pytest.raises((TypeError, ValueError), match=words) as error:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from gon_jax.base import Variables
-from gon_jax.cli import main
 from gon_jax.encoding import encode
 from gon_jax.inference import encode_dataset
 from gon_jax.likelihoods import bernoulli
@@ -192,17 +191,6 @@ def place(tmp_path_factory):
     images = np.random.default_rng(0).integers(200, 256, (60, 16, 16, 3), dtype=np.uint8)
     np.savez(folder / "images.npz", images=images)
     return folder
-
-
-@pytest.fixture
-def gon(place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
-
-    def call(line):
-        status = main.main(shlex.split(line))
-        return status, *capsys.readouterr()
-
-    return call
 
 
 def test_a_process_without_data(place, gon):

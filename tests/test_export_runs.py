@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,6 @@ import numpy as np
 import pytest
 
 from gon_jax.base import Variables
-from gon_jax.cli import main
 from gon_jax.coordinates import grid
 from gon_jax.decoders.layers import activation_fn
 from gon_jax.inference import frozen_encoder
@@ -196,17 +194,6 @@ def place(tmp_path_factory):
         scores = {by: 0.5, "seconds_training": 0.0}
         checkpoints.save(3, state._replace(stats=stats, step=jnp.asarray(3)), saved.to_dict(), scores)
     return folder
-
-
-@pytest.fixture
-def gon(place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
-
-    def call(line):
-        status = main.main(shlex.split(line))
-        return status, *capsys.readouterr()
-
-    return call
 
 
 STRANGER = """

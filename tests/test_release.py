@@ -38,7 +38,7 @@ def test_versions_and_addresses_agree():
 
 
 def test_the_floor_is_that_of_the_requirements():
-    """Of every package that is required, the constraint is the lowest version that is admitted."""
+    """For every package that is required, the constraint is the lowest version that is admitted."""
     floor = dict(re.findall(r"^([\w-]+)==([\d.]+)", (ROOT / "requirements-floor.txt").read_text(), flags=re.M))
     required = dict(re.findall(r"([\w-]+)>=([\d.]+)", "\n".join(lines("options", "install_requires"))))
     for name in floor.keys() & required.keys():

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gon_jax.arguments import check_count
 from gon_jax.ops.geometry import Geometry
 from gon_jax.ops.transposed_conv import transposed_convolution
 
@@ -47,7 +48,12 @@ def conv_transpose(
     >>> conv_transpose(x, kernel, (2, 2), "SAME").shape
     (2, 10, 10, 4)
     """
-    num_axes = lhs.ndim - 2
+    num_axes = jnp.ndim(lhs) - 2
+    if num_axes < 1 or jnp.ndim(rhs) != num_axes + 2:
+        raise ValueError(
+            f"expected images [B, *n, C_in] and a kernel [*k, C_in, C_out] of as many axes, got {jnp.shape(lhs)} "
+            f"and {jnp.shape(rhs)}: an axis is missing?"
+        )
     if dimension_numbers is None:
         image = (0, num_axes + 1, *range(1, num_axes + 1))
         numbers = jax.lax.ConvDimensionNumbers(image, (num_axes + 1, num_axes, *range(num_axes)), image)
@@ -64,7 +70,8 @@ def conv_transpose(
         )
     if not transpose_kernel:
         kernel = jax.lax.rev(kernel, range(1, num_axes + 1))
-    strides, dilation = tuple(strides), tuple(rhs_dilation or (1,) * num_axes)
+    strides = tuple(check_count("strides", s) for s in strides)
+    dilation = tuple(check_count("rhs_dilation", d) for d in rhs_dilation or (1,) * num_axes)
     x, geometry = _place(x, kernel.shape[1:-1], strides, padding, dilation, transpose_kernel)
     with jax.default_matmul_precision(_name_of(precision)):
         y = transposed_convolution(x, kernel, geometry)

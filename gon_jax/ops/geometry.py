@@ -48,7 +48,7 @@ class Geometry(NamedTuple):
 
 
 DOUBLING = Geometry()
-"""Of a 4x4 kernel that doubles the size of an image: stride 2, padding 1."""
+"""For a 4x4 kernel that doubles the size of an image: stride 2, padding 1."""
 
 
 @functools.cache

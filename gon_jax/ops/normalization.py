@@ -41,11 +41,17 @@ def batch_norm(
         The normalized x, and the mean and variance that it was normalized by. Where they are x's own, differentiate
         through them: latents of a GON are a derivative in which they vary.
 
+    Raises:
+        ValueError: for an axis that x does not have.
+
     >>> y, (mean, variance) = batch_norm(jnp.array([[1.0], [3.0]]))
     >>> mean.tolist(), variance.tolist(), bool(jnp.allclose(y, jnp.array([[-1.0], [1.0]]), atol=1e-5))
     ([2.0], [1.0], True)
     """
-    channels = {a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
+    given = axis if isinstance(axis, tuple) else (axis,)
+    if not all(-x.ndim <= a < x.ndim for a in given):
+        raise ValueError(f"expected an axis of x, which has {x.ndim}, for its channels, got axis={axis}")
+    channels = {a % x.ndim for a in given}
     axes = tuple(a for a in range(x.ndim) if a not in channels)
 
     def mean_of(a):

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from gon_jax.arguments import check_kind
 from gon_jax.coordinates import grid
 from gon_jax.decoders.fourier import random_frequencies
 from gon_jax.decoders.layers import EPSILON, GroupNorm
@@ -31,7 +32,7 @@ from gon_jax.models.classifier import HEAD_SCALE
 from gon_jax.runs.numpy_model import apply_layers
 from gon_jax.runs.run import Run
 
-__all__ = ["Layer", "classifier_layers", "decoder_layers", "encoder_layers", "plain_functions"]
+__all__ = ["Layer", "classifier_layers", "decoder_layers", "encoder_layers", "num_mean_layers", "plain_functions"]
 
 REMEDY = "take --format stablehlo (gon_jax.runs.export_run), which exports any model"
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}  # of the largest output
@@ -54,14 +55,21 @@ def plain_functions(run: Run) -> dict[str, list[Layer]]:
 
     Raises:
         ValueError: for a decoder that is not made of such layers.
+        TypeError: for what is no run.
     """
+    check_kind("run", run, Run, "gon_jax.load_run(folder) reads one")
     functions = {} if run.encoder is None else {"encoder": encoder_layers(run)}
     functions["decoder"] = decoder_layers(run)
     if run.config.model.name == "vgon":  # without the mean of q(t given z)
-        functions["sampler"] = functions["decoder"][1 if len(run.model.latent_shape) == 1 else 3 :]
+        functions["sampler"] = functions["decoder"][num_mean_layers(run) :]
     if run.config.model.name == "classifier" and run.encoder is not None:
         functions["classifier"] = classifier_layers(run)
     return functions
+
+
+def num_mean_layers(run: Run) -> int:
+    """Return how many layers at the start of a variational GON's decoder are the mean of q(t given z)."""
+    return 1 if len(run.model.latent_shape) == 1 else 3
 
 
 def decoder_layers(run: Run) -> list[Layer]:

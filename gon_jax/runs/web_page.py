@@ -19,7 +19,7 @@ from gon_jax.arguments import check_kind
 from gon_jax.data.splits import spread_indices, take
 from gon_jax.inference import encode_dataset
 from gon_jax.latents import principal_directions
-from gon_jax.runs.plain_layers import Layer, decoder_layers, encoder_layers
+from gon_jax.runs.plain_layers import Layer, decoder_layers, encoder_layers, num_mean_layers
 from gon_jax.runs.run import Run
 
 __all__ = ["write_page"]
@@ -116,7 +116,7 @@ def _model(run: Run, block: _Block) -> dict[str, Any]:
     else:
         shown = np.array([np.flatnonzero(test.labels == label)[0] for label in classes[:NUM_EXAMPLES]])
     names, labels = list(names), np.full(len(z), -1) if test.labels is None else test.labels
-    implicit, spatial = run.model.capabilities.at is not None, len(config.latent_shape) > 1
+    implicit = run.model.capabilities.at is not None
     drawn = DRAWN.get(config.data.dataset) if encoder is not None and shape[2] == 1 else None
     title = TITLES.get(config.model.name, config.model.name.replace("_", " ").capitalize())
     return {
@@ -127,9 +127,7 @@ def _model(run: Run, block: _Block) -> dict[str, Any]:
         "implicit": implicit,
         "encoder": encoder and _as_json(encoder, block),
         "decoder": _as_json(decoder, block),
-        "draw_enters": (3 if spatial else 1)
-        if config.model.name == "vgon"
-        else None,  # behind the mean of q(t given z)
+        "draw_enters": num_mean_layers(run) if config.model.name == "vgon" else None,  # behind the mean of q
         "drawn": drawn and {"block": shape[0]} | drawn,
         "labels": [names[label] if label >= 0 else str(i + 1) for i, label in enumerate(labels[shown].tolist())],
         "images": base64.b64encode(np.asarray(sources[shown]).tobytes()).decode(),
