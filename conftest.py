@@ -71,6 +71,12 @@ def own_folder(request, tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
+def terminal(capsys, monkeypatch):
+    """Let captured streams say that they are a terminal, where bars are shown: each phase of a test has new streams."""
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda stream: True)
+
+
+@pytest.fixture
 def x64():
     """Run a test in 64 bits."""
     jax.config.update("jax_enable_x64", True)

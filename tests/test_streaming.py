@@ -278,7 +278,7 @@ def test_what_is_kept_in_memory(memory_map):
 
 
 @pytest.mark.parametrize("limit, words", [(None, "0 MB in memory"), (100, "0 MB read as needed")])
-def test_the_bar_says_where_the_data_are(memory_map, capsys, limit, words):
+def test_the_bar_says_where_the_data_are(memory_map, terminal, capsys, limit, words):
     result = fit(MODELS["gon"](), memory_map, 3, jax.random.key(0), batch_size=4, memory_limit=limit)
     assert words in capsys.readouterr().err
     assert (result.seconds_waiting > 0) == (limit is not None)

@@ -147,7 +147,7 @@ def test_latents_of_another_size_are_refused():
         transformer.inverse_transform(np.eye(4))
 
 
-def test_verbose_shows_a_bar(capsys):
+def test_verbose_shows_a_bar(terminal, capsys):
     GONTransformer(2, **QUICK, verbose=True).fit(np.eye(4))
     assert "2/2" in capsys.readouterr().err
     GONTransformer(2, **QUICK).fit(np.eye(4))
