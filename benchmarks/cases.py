@@ -188,12 +188,13 @@ def choose_form(case: Case) -> str:
 def step_flops(case: Case, form: str) -> float:
     """Return floating-point operations of a training step of the whole batch: decoder passes, and products with J.
 
-    The passes per example are those of `gon_jax.linearization`: what is elementwise, the optimizer, and reductions
-    are left out.
+    The form "decoder" is training with latents given, without an encoder. The passes per example are those of
+    `gon_jax.linearization`: what is elementwise, the optimizer, and reductions are left out.
     """
     batch_size, latent_size = case.batch_size, case.latent_size
     passes = {
         "definition": 9,
+        "decoder": 3,
         "pullback": 6 + 3 / batch_size,
         "jacobian": 3 + 3 * (latent_size + 1) / batch_size,
         "pointwise": 3 + 3 * (1 + case.channels) / batch_size,

@@ -1,4 +1,4 @@
-"""The sides in JAX: plain JAX, our definition and our fast form, training or encoding.
+"""The sides in JAX: plain JAX, our definition and our fast form, training or encoding; and a decoder trained alone.
 
 Ours makes all steps of a call in one program, as `gon_jax.fit` does; plain JAX is one call for each.
 
@@ -6,6 +6,7 @@ Bytes alive during a step: arguments, temporaries and results of the compiled pr
 them; a result that reuses the memory of an argument counts once.
 """
 
+import dataclasses
 import time
 
 import jax
@@ -15,7 +16,8 @@ import numpy as np
 import gon_jax
 from benchmarks import cases, plain_jax
 from benchmarks.cases import Case, Side
-from gon_jax.base import Model, Variables
+from benchmarks.sides import ALONE
+from gon_jax.base import Model, Variables, match
 from gon_jax.coordinates import grid
 from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.freezing import FrozenEncoder
@@ -23,7 +25,13 @@ from gon_jax.linearization import Strategy, choose_strategy
 from gon_jax.models import gon, vgon
 from gon_jax.training import init_state, make_optimizer, train_step
 
-STRATEGIES = {"jax-plain": "definition", "jax-definition": "definition", "jax-fast": None, "jax-frozen": None}
+STRATEGIES = {
+    "jax-plain": "definition",
+    "jax-definition": "definition",
+    "jax-fast": None,
+    "jax-frozen": None,
+    ALONE: None,
+}
 
 
 def make_decoder(case: Case) -> gon_jax.Decoder:
@@ -41,6 +49,18 @@ def make_model(case: Case, strategy: Strategy | None = None) -> Model:
     if case.kind == "vgon":
         return vgon(decoder, step_size=case.step_size)
     return gon(decoder, step_size=case.step_size, strategy=strategy)
+
+
+def decoder_alone(model: Model, case: Case) -> Model:
+    """Return the model's decoder trained without an encoder: the latents are given, "z" of a batch `[B, *latent]`."""
+    decoder, _ = match(make_decoder(case), model.likelihood)
+
+    def loss(variables, batch, key):
+        params = variables.params["decoder"] if case.kind == "vgon" else variables.params
+        output, _ = decoder.apply(params, batch["z"])
+        return model.likelihood(output, batch["x"]).mean(), variables.stats
+
+    return dataclasses.replace(model, loss=loss)
 
 
 def make_batches(case: Case, strategy: Strategy | None = None) -> dict[str, jax.Array]:
@@ -143,6 +163,11 @@ def make(task: str, name: str, case: Case, device: str) -> Side:
         compiled, run = compile_plain(task, case)
         form = "definition" if task == "train" else None
         apart = sum(a.nbytes for a in jax.tree.leaves(data)) * (cases.NUM_BATCHES - 1) // cases.NUM_BATCHES
+    elif name == ALONE:
+        shape = (*data["x"].shape[:2], *model.latent_shape)
+        data = {"x": data["x"], "z": jax.random.normal(jax.random.key(0), shape)}
+        compiled, run = compile_training(decoder_alone(model, case), case, params, data)
+        form = "decoder"
     elif task == "train":
         compiled, run = compile_training(model, case, params, data)
         form = form_of(case, params, strategy)

@@ -11,6 +11,7 @@ NAMES = {
     "jax-plain": "plain JAX",
     "jax-definition": "gon_jax, by definition",
     "jax-fast": "gon_jax",
+    "jax-decoder": "the decoder alone, latents given",
     "jax-frozen": "gon_jax, frozen",
 }
 OPTIONS = {  # words, the bases that have the option, and the kinds of cases
@@ -27,13 +28,22 @@ OPTIONS = {  # words, the bases that have the option, and the kinds of cases
 # glibc gives large blocks back to the system when they are freed, and every next one is new pages: these keep them.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**26)}
 
+ALONE = "jax-decoder"  # trains without an encoder: what a step costs at least; its losses agree with nobody's
 BASES = {  # of a task, in the order of the tables; the first is what the others must agree with
-    "train": ("torch-eager", "torch-compiled", "torch-compiled-shared", "jax-plain", "jax-definition", "jax-fast"),
-    "encode": tuple(NAMES),
+    "train": (
+        "torch-eager",
+        "torch-compiled",
+        "torch-compiled-shared",
+        "jax-plain",
+        "jax-definition",
+        "jax-fast",
+        ALONE,
+    ),
+    "encode": tuple(name for name in NAMES if name != ALONE),
 }
-QUICK = ("torch-eager", "torch-compiled", "jax-plain", "jax-definition", "jax-fast")
-FULL = ("torch-eager", "torch-compiled", "torch-compiled-shared", "jax-definition", "jax-fast")
-GROWTH = ("torch-eager", "jax-fast")
+QUICK = ("torch-eager", "torch-compiled", "jax-plain", "jax-definition", "jax-fast", ALONE)
+FULL = ("torch-eager", "torch-compiled", "torch-compiled-shared", "jax-definition", "jax-fast", ALONE)
+GROWTH = ("torch-eager", "jax-fast", ALONE)
 
 
 def _tuned(own: str) -> tuple[str, ...]:
@@ -44,7 +54,7 @@ def _tuned(own: str) -> tuple[str, ...]:
         *(f"torch-eager{options}" for options in eager),
         *(f"torch-compiled{options}" for options in compiled),
         *(f"torch-compiled-shared{options}" for options in ("", f"+{own}+allocator", f"+{own}+max-autotune+allocator")),
-        *("jax-plain", "jax-definition", "jax-fast"),
+        *("jax-plain", "jax-definition", "jax-fast", ALONE),
     )
 
 

@@ -7,10 +7,10 @@ import io
 import pathlib
 
 from benchmarks import cases, report
-from benchmarks.sides import NAMES, split, words
+from benchmarks.sides import ALONE, NAMES, split, words
 from benchmarks.tables import load, load_all, markdown, number, sources, spread
 
-COLORS = dict(zip(NAMES, ("C1", "C3", "C4", "C6", "C8", "C7", "C0", "C2"), strict=True))
+COLORS = dict(zip(NAMES, ("C1", "C3", "C4", "C6", "C8", "C7", "C0", "C5", "C2"), strict=True))
 FIELDS = {"batch_size": "batch", "latent_size": "latent size", "image_size": "image size, pixels a side"}
 PRODUCTS = {"jnp.dot": "XLA, `jnp.dot`", "torch.mm": "PyTorch, `torch.mm`", "oneDNN": "PyTorch, oneDNN"}
 PUBLISHED = tuple(name for name in cases.CASES if not name.startswith("smoke"))
@@ -97,6 +97,17 @@ def cases_tables(results: dict[str, dict]) -> str:
     return f"{markdown(steps)}\n\n{markdown(shares)}"
 
 
+def alone_table(results: dict[str, dict]) -> str:
+    """Return how many times the decoder alone a step costs, in time (of rounds side by side) and in operations."""
+    rows = [["gon_jax's step over the decoder trained alone", "time, median (range)", "operations counted"]]
+    for result in shown_in_rows(results).values():
+        ours, alone = (timed(result).get(side) for side in ("jax-fast", ALONE))
+        if ours and alone:
+            ratios = [a / b for a, b in zip(ours["rounds_ms"], alone["rounds_ms"], strict=True)]
+            rows.append([case_words(result["case"]), spread(ratios), number(ours["flops"] / alone["flops"])])
+    return markdown(rows) if len(rows) > 1 else ""
+
+
 def fastest(result: dict) -> dict[str, str]:
     """Return the fastest of several sides of PyTorch, by the authors' algorithm and by our algebra: side to which."""
     best = {}
@@ -135,11 +146,12 @@ def sides_table(result: dict, found: dict[str, dict[int, float]]) -> str:
 
 def step_time_tables(results: dict[str, dict]) -> str:
     """Return all tables of step times: peaks, cases, and the sides of the cases where all were timed."""
-    few = {side for side in NAMES if side != "jax-plain"}
+    few = set(NAMES) - {"jax-plain"}
     detailed = [result for result in results.values() if set(result["sides"]) - few]
     detailed = detailed or [result for name, result in results.items() if name in cases.TUNED]
-    tables = [peaks_table(results), cases_tables(results), *(sides_table(r, peaks(results)) for r in detailed)]
-    return "\n\n".join(tables)
+    tables = [peaks_table(results), cases_tables(results), alone_table(results)]
+    tables += [sides_table(result, peaks(results)) for result in detailed]
+    return "\n\n".join(filter(None, tables))
 
 
 def against_table(result: dict) -> str:
@@ -202,7 +214,7 @@ def readme_table(results: dict[str, dict]) -> str:
     result, found = next(iter(results.values())), peaks(results)
     best = fastest(result)
     compiled = {bases[-1] for which, bases in ALGORITHMS.items() if which in best.values()}  # the fastest is instead
-    columns = [side for side in timed(result) if side in best or (side in NAMES and side not in compiled)]
+    columns = [side for side in timed(result) if side in best or (side in NAMES and side not in (*compiled, ALONE))]
     rows = [
         [case_words(result["case"]), *map(words, columns)],
         ["ms per step, median (range)"],

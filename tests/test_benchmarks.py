@@ -54,7 +54,9 @@ def test_examples(name):
 @pytest.mark.slow
 def test_a_small_case_from_end_to_end(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compile fast
-    command = "--cases smoke-conv --sides jax-definition jax-fast jax-plain --rounds 1 --seconds 0.01 --results"
+    command = (
+        "--cases smoke-conv --sides jax-definition jax-fast jax-plain jax-decoder --rounds 1 --seconds 0.01 --results"
+    )
     step_time.main([*command.split(), str(tmp_path)])
     result = json.loads((tmp_path / "step_time_smoke-conv_cpu.json").read_text())
     assert {"command", "commit", "versions", "hardware"} <= set(result)
@@ -62,7 +64,10 @@ def test_a_small_case_from_end_to_end(tmp_path, capsys, monkeypatch):
         "jax-plain": "definition",
         "jax-definition": "definition",
         "jax-fast": "jacobian",
+        "jax-decoder": "decoder",
     }
+    alone = result["sides"].pop("jax-decoder")
+    assert alone["difference"] is None and 3 < result["sides"]["jax-definition"]["flops"] / alone["flops"] <= 3.01
     for side in result["sides"].values():
         assert side["difference"] < 1e-5 and side["peak_bytes"] > 0 and side["seconds_compile"] > 0
         assert side["min_ms"] == side["median_ms"] == side["max_ms"] == side["rounds_ms"][0] > 0
@@ -221,6 +226,7 @@ def made_up_result(case=cases.CONV, **changes):
         "torch-compiled-shared+onednn": made_up_side(10.0, "oneDNN", products={"oneDNN": {"2048": 4e11}}),
         "jax-plain": made_up_side(300.0, "jnp.dot"),
         "jax-fast": made_up_side(5.0, "jnp.dot"),
+        "jax-decoder": made_up_side(2.5, "jnp.dot", flops=1e9, rounds_ms=[2.0, 2.5, 3.17]),
     }
     return MADE_BY | {"case": case._asdict(), "sides": measured} | changes
 
@@ -245,6 +251,35 @@ def test_each_side_is_measured_against_its_own_peak():
     assert (
         "oneDNN linear layers (the fastest of PyTorch by our algebra) | 10 (9 to 11.3) | 2 | 1.5 | 150 | 38% |" in text
     )
+
+
+def test_the_decoder_alone_is_what_a_step_costs_at_least():
+    text = step_time_table.step_time_tables({"conv": made_up_result()})
+    assert "| convolutional 32x32, latent 32, batch 64 | 2 (2 to 2) | 1.5 |" in text
+    assert "| the decoder alone, latents given | 2.5 (2 to 3.17) | 0.5 | 1 | 400 | 80% |" in text
+    assert "alone" not in step_time_table.step_time_tables({"conv": without(made_up_result(), "jax-decoder")})
+    assert "alone" not in step_time_table.readme_table({"conv": made_up_result()})
+
+
+def test_the_decoder_alone_agrees_with_nobody(monkeypatch):
+    class Deaf(Fake):
+        def ask(self, request, **_):
+            self.answer = self.answer if request == "prepare" else self.answer | {"values": [2.0, 1.0]}
+            return super().ask(request)
+
+    monkeypatch.setattr(step_time, "Worker", partial(Deaf, {"jax-decoder": {"values": [9.0, 9.0]}}))
+    timed_sides = step_time.measure("train", CONV, ("jax-fast", "jax-decoder"), 1, 0.01, "cpu")["sides"]
+    assert [seen["difference"] for seen in timed_sides.values()] == [0.0, None]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, definition, alone", [("conv", 1.3, 3.0), ("implicit", 1.5, 2.0)])
+def test_what_a_step_costs_beside_its_definition_and_the_decoder_alone(name, definition, alone):
+    """Of the fastest rounds side by side: idle, 2.2 and 1.7 (convolutional), 3.6 and 1.0 (implicit)."""
+    case = CASES[name]._replace(batch_size=CASES[name].batch_size if name == "conv" else 8)
+    seen = step_time.measure("train", case, ("jax-definition", "jax-fast", "jax-decoder"), 7, 0.4, "cpu")["sides"]
+    assert seen["jax-definition"]["min_ms"] > definition * seen["jax-fast"]["min_ms"]
+    assert seen["jax-fast"]["min_ms"] < alone * seen["jax-decoder"]["min_ms"]
 
 
 def test_every_tuning_has_a_row_and_the_fastest_are_marked():
