@@ -1,5 +1,6 @@
 """Of the whole suite: quick compilation, random numbers of a test's own, 64 bits where a test asks for them."""
 
+import fnmatch
 import os
 import shlex
 import signal
@@ -32,9 +33,13 @@ def pytest_configure(config):
         os.environ["XLA_FLAGS"] = QUICK
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups, and pytest the mark "slow"
 def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one worker, for what they share, but those that have a group of their own."""
+    """Mark slow what a test does not call quick; keep the tests of a file in one worker, for what they share."""
     for item in items:
+        mark = item.get_closest_marker("quick")
+        if mark is not None and not any(fnmatch.fnmatchcase(item.callspec.id, pattern) for pattern in mark.args):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("xdist_group") is None and item.config.pluginmanager.hasplugin("xdist"):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
 

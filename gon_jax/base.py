@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from gon_jax.arguments import check_kind, check_sizes
+from gon_jax.compilation import QUICK, compiled_once
 from gon_jax.inputs import as_examples, as_latents
 from gon_jax.likelihoods import Likelihood
 
@@ -205,7 +206,7 @@ class Model:
     _compiled: dict[Hashable, jax.stages.Wrapped] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Put `gon_jax.inputs` before each function; again after `dataclasses.replace`, which then changes nothing."""
+        """Put `gon_jax.inputs` before each function, and make `init` one program; twice changes nothing."""
         encode, decode, loss, bound = self.encode, self.decode, self.loss, self.capabilities.bound
         examples = partial(as_examples, data_shape=self.data_shape)
         latents = partial(as_latents, latent_shape=self.latent_shape)
@@ -214,6 +215,8 @@ class Model:
             "decode": lambda variables, z: decode(variables, latents(z)),
             "loss": lambda variables, batch, key: loss(variables, {**batch, "x": examples(batch["x"])}, key),
         }
+        if self.init is not None:
+            functions["init"] = compiled_once(self.init)
         if bound is not None:
             checked = self.capabilities._replace(bound=lambda variables, x, keys: bound(variables, examples(x), keys))
             functions["capabilities"] = checked
@@ -243,8 +246,8 @@ class Model:
         """
         key = (function, donate_argnums, quick, *((name, type(static[name]), static[name]) for name in sorted(static)))
         if key not in self._compiled:
-            options = {"xla_backend_optimization_level": 0} if quick else None
             program = partial(function, self, **static)
+            options = QUICK if quick else None
             self._compiled[key] = jax.jit(program, donate_argnums=donate_argnums, compiler_options=options)
         return self._compiled[key]
 

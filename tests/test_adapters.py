@@ -115,6 +115,7 @@ def test_a_network_is_the_same_one_by_hand(case):
     np.testing.assert_allclose(alone, expected[:1], rtol=1e-12)
 
 
+@pytest.mark.quick("linen, batch norm", "nnx", "equinox")
 @pytest.mark.parametrize("case", CASES)
 def test_latents_and_gradients_are_those_of_the_definition(case):
     make, names, norm = CASES[case]

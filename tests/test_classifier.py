@@ -36,6 +36,7 @@ def perturbed(params, scale=0.1):  # away from the kinks of ELU at 0
     return jax.tree.map(lambda a: a + scale * rng.normal(size=a.shape), params)
 
 
+@pytest.mark.quick("batch-pullback")
 @pytest.mark.parametrize("name", CASES)
 def test_loss_and_gradients_are_the_definitions(name, x64, double):
     """Cross-entropy of the head at minus the gradient (Eq. 13); weighted, the reconstruction's loss is added to it."""
@@ -80,6 +81,7 @@ def test_loss_and_gradients_are_the_definitions(name, x64, double):
     np.testing.assert_allclose(classified, logits, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_learns_to_classify_and_alone_as_in_a_batch():
     """Beyond a linear probe of untrained latents, which is right on 72 to 79 % of these digits (90 to 92 % learned)."""
     digits, optimizer = load("digits"), optax.adam(5e-3)

@@ -372,6 +372,7 @@ def no_cache():
         jax.config.update(name, value)
 
 
+@pytest.mark.slow
 def test_a_second_training_compiles_nothing(gon, place, monkeypatch, no_cache):
     monkeypatch.setattr(finishing, "draw", lambda *_, **__: None)
     monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
@@ -421,6 +422,7 @@ def test_a_damaged_cache_is_a_warning(tmp_path, no_cache, damage):
         np.testing.assert_allclose(double(), 2 * np.sin(np.arange(3.0)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_signal_before_the_first_step_is_one_line(gon, monkeypatch):
     load, left = DataConfig.load, [signal.SIGINT]
 
@@ -438,6 +440,7 @@ def test_a_signal_before_the_first_step_is_one_line(gon, monkeypatch):
     assert gon(f"{TINY} --run compiling --resume")[0] == 0
 
 
+@pytest.mark.slow
 def test_kill_and_ctrl_c_lose_nothing(tmp_path, monkeypatch):
     """Killed, resumed, stopped by Ctrl-C and resumed: the same state as if never interrupted; no file outside."""
     work, home = tmp_path / "work", tmp_path / "home"

@@ -88,6 +88,7 @@ def metrics_of(out):
     return {line.split()[0]: line.split()[1] for line in out.splitlines()}
 
 
+@pytest.mark.slow
 def test_json_on_every_command(gon, place, monkeypatch):
     """One object on standard output: what was written, and the figures; what else is said goes to standard error."""
     answers = {}
@@ -158,6 +159,7 @@ def test_inpainting(gon, place, hidden):
         assert len(np.unique(np.asarray(picture))) > 20
 
 
+@pytest.mark.quick("gon")
 @pytest.mark.parametrize("run", RUNS)
 def test_latents_are_described(gon, place, run):
     status, out, _ = gon(f"latents {run} --output {run}.png")

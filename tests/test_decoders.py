@@ -102,6 +102,7 @@ def test_latents_of_2x2_have_the_widths_of_vectors():
 SLOW_GROUP = pytest.param("group", marks=pytest.mark.slow)
 
 
+@pytest.mark.quick("none")
 @pytest.mark.parametrize("norm", ["batch", SLOW_GROUP, "none"])
 def test_latents_of_2x2_are_encoded_by_the_definition(norm, x64, double):
     decoder = conv_decoder((16, 16, 1), (2, 2, 3), base_channels=2, norm=norm)
@@ -165,6 +166,7 @@ def test_the_slope_at_a_kink_is_the_mean_of_both_sides(name, below, x64):
         assert jax.grad(activation)(jnp.zeros((), dtype)) == jnp.asarray((1 + below) / 2, dtype)
 
 
+@pytest.mark.quick("relu")
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
 def test_training_starts_at_the_kink(activation, optimized):
     """After 60 steps below the error of the mean image, 4.69; at 3.3, where with slope 0 at 0 it was 10.7."""
@@ -199,6 +201,7 @@ def test_batch_norm_is_its_definition():
     np.testing.assert_allclose(given, y[:1], atol=1e-6)
 
 
+@pytest.mark.quick("batch", "none")
 @pytest.mark.parametrize("norm", ["group", "none", "batch"])
 def test_examples_are_independent(norm):
     """By itself without batch statistics, and with given ones."""

@@ -138,6 +138,7 @@ def vector_decoder():
     )
 
 
+@pytest.mark.quick("conv", "siren, 2 channels")
 @pytest.mark.parametrize(
     ("decoder", "expected"),
     [

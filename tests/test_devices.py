@@ -110,6 +110,7 @@ def check_losses(result, name, num_ways):
         np.testing.assert_allclose(losses, one, rtol=2e-5, err_msg=f"{name} {way}")
 
 
+@pytest.mark.slow
 def test_four_devices_train_as_one_and_share_the_work():
     result = run_on_four_devices("quick", "gon")
     assert result.pop("refused").startswith("expected a batch size that 4 devices can share, got 18: take 16 or 20")

@@ -58,6 +58,7 @@ def second_derivatives(function, params, x):
     return jax.jit(jax.grad(outer, argnums=(0, 1)))(params, x)
 
 
+@pytest.mark.quick("as they come", "masked, 16 bits", "pairs")
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_a_transposed_convolution_of_linen_is_flaxs(name, x64):
     options = {"param_dtype": jnp.float64} | CONVOLUTIONS[name]
@@ -170,6 +171,7 @@ class Decoder(nn.Module):
         return self.layers.ConvTranspose(1, (5, 5), strides=(2, 2), param_dtype=jnp.float64)(x)
 
 
+@pytest.mark.slow
 def test_a_decoder_of_our_layers_is_flaxs_in_training_and_evaluation(x64):
     """Through the adapter: fast forms are the definition, losses, gradients and latents by averages are Flax's."""
     x = jnp.asarray(RNG.normal(size=(5, 6, 6, 1)))
@@ -232,6 +234,7 @@ class EquinoxDecoder(equinox.Module):
         return functions.elu(y[0] + self.layer.bias)
 
 
+@pytest.mark.slow
 def test_a_decoder_of_equinox_takes_our_functions(x64):
     module, z = EquinoxDecoder(KEY), jnp.asarray(RNG.normal(size=3))
     close(module(z), module(z, ours=False))

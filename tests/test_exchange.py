@@ -52,6 +52,7 @@ def relative(a, b):
     return np.abs(a - b).max() / np.abs(b).max()
 
 
+@pytest.mark.quick("gon")
 @pytest.mark.parametrize("kind", KINDS)
 def test_latents_and_reconstructions_are_pytorchs(kind):
     weights, config, data_shape, golden = read(kind)
@@ -165,6 +166,7 @@ def test_other_models_are_refused():
         check_authors(Config().replace(network="siren", first_omega_0=100.0))
 
 
+@pytest.mark.slow
 def test_averaged_statistics_are_the_mean_over_batches():
     weights, config, data_shape, _ = read("gon")
     model, params = config.build(data_shape), from_torch(config, data_shape, weights).params
@@ -193,6 +195,7 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_process_without_data(place, gon):
     """Import and encode, as a user's shell shows them; latents are those of the batch, exactly the authors'."""
 
@@ -222,6 +225,7 @@ def test_a_process_without_data(place, gon):
     assert err.splitlines()[-1].startswith("gon: expected data for plain, got none, since its weights were imported")
 
 
+@pytest.mark.slow
 def test_a_run_with_data_is_like_a_trained_one(gon, place, caplog):
     status, out, err = gon(f"import {path_of('gon')} --run data --dataset images.npz")
     assert (
@@ -259,6 +263,7 @@ def test_a_run_with_data_is_like_a_trained_one(gon, place, caplog):
     assert not (place / "other").exists()
 
 
+@pytest.mark.slow
 def test_a_run_with_data_can_be_trained_further(place, monkeypatch, tmp_path):
     monkeypatch.chdir(place)
     data = dataclasses.replace(WITHOUT_DATA, dataset="images.npz")
@@ -272,6 +277,7 @@ def test_a_run_with_data_can_be_trained_further(place, monkeypatch, tmp_path):
         assert np.abs(a - b).max() < 2.1 * config.training.learning_rate  # two steps of Adam
 
 
+@pytest.mark.slow
 def test_what_weights_do_not_show_is_in_the_file(place, gon):
     assert gon(f"import {path_of('implicit')} --run s --image-size 7 --omega-0 20 --step-size 0.5")[0] == 0
     assert gon("export s --format safetensors --output s.safetensors")[0] == 0

@@ -132,6 +132,7 @@ def check(program, function, shape, sizes=(1, 3, 64)):
             np.testing.assert_allclose(ours[name], right[:size], rtol=0, atol=1e-4 * np.abs(right).max(), err_msg=name)
 
 
+@pytest.mark.quick("gon batch", "vgon")
 @pytest.mark.parametrize("name", cases(MODELS))
 def test_models_of_any_batch_size(name):
     """Encode, reconstruct, and classify where the model does."""

@@ -228,6 +228,7 @@ CALLS = {
 }
 
 
+@pytest.mark.quick("numpy")
 @pytest.mark.parametrize("format", CALLS)
 def test_a_stranger_runs_what_was_exported(place, gon, format):
     """In a process that cannot import this package, nor JAX where it is not asked for; by the code of the README."""

@@ -19,6 +19,7 @@ LEVELS = {  # the table of docs/architecture.md: a module imports its own level 
     "arguments": 0,
     "base": 0,
     "choices": 0,
+    "compilation": 0,
     "coordinates": 0,
     "inputs": 0,
     "likelihoods": 0,

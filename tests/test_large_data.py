@@ -69,6 +69,7 @@ def both_ways(path, reading=READING, **options):
     return whole, large
 
 
+@pytest.mark.quick(".npy", "_chunked.h5")
 @pytest.mark.parametrize("suffix", SAVE)
 def test_a_file_of_arrays_is_the_same_data_and_trains_to_the_same(suffix, tmp_path):
     pytest.importorskip("grain")

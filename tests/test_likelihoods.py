@@ -414,6 +414,7 @@ def moved(params):
     return tree.unflatten([jnp.asarray(a + 0.1 * rng.normal(size=a.shape)) for a in leaves])
 
 
+@pytest.mark.quick("squared_error-*", "discretized_logistic_mixture-*")
 @pytest.mark.parametrize("kind", ["conv", pytest.param("siren", marks=pytest.mark.slow)])
 @by_name
 def test_inner_and_outer_loss_of_a_gon(likelihood, kind):
@@ -445,6 +446,7 @@ def test_inner_and_outer_loss_of_a_gon(likelihood, kind):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * jnp.abs(b).max())
 
 
+@pytest.mark.quick("batch-*")
 @pytest.mark.parametrize(
     "kind, likelihood",
     [("batch", categorical), ("siren", continuous_bernoulli), ("siren", discretized_logistic_mixture(2))],

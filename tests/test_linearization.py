@@ -103,6 +103,7 @@ def check_strategies(decoder, params, x, origin, strategies, step_size, likeliho
             assert relative(f, d) < 1e-10, (strategy, path)
 
 
+@pytest.mark.quick("batch-(3,)-squared_error", "group-(4, 4, 2)-bernoulli", "none-(3,)-gaussian")
 @pytest.mark.parametrize(
     "norm, latent_shape, likelihood",
     [
@@ -125,6 +126,7 @@ def test_fast_forms_equal_definition(norm, latent_shape, likelihood, double):
     check_strategies(decoder, params, x, jnp.zeros(latent_shape), strategies, 0.02, likelihood)
 
 
+@pytest.mark.quick("vector-squared_error", "spatial-student")
 @pytest.mark.parametrize("likelihood", [*LIKELIHOODS, student], ids=lambda likelihood: likelihood.name)
 @pytest.mark.parametrize("latent_shape", [(3,), (2, 2, 1)], ids=["vector", "spatial"])
 def test_fast_forms_of_a_pointwise_decoder_equal_definition(latent_shape, likelihood):
@@ -258,6 +260,7 @@ def test_least_squares_of_a_linear_decoder_is_the_posterior_mean_of_ppca():
     np.testing.assert_allclose(encode_least_squares(decoder, (w, b), x, jnp.zeros(3), damping=0.5), ridge, rtol=1e-12)
 
 
+@pytest.mark.quick("conv-squared_error", "mlp-*")
 @pytest.mark.parametrize(
     "kind, likelihood",
     [

@@ -66,6 +66,7 @@ MAKE = [
 ]
 
 
+@pytest.mark.quick("gon", "vgon", "glo")
 @pytest.mark.parametrize("make", MAKE)
 def test_models_take_it(make):
     model = make(mlp_decoder((5,), (2,), hidden_dim=4))
@@ -101,6 +102,7 @@ def test_the_command_knows_it():
     assert model.decode(variables, jnp.zeros((2, 3))).shape == (2, 9, 7, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_steps", "bound"), [(300, 0.55), (2000, 0.42)])
 def test_training_on_a_table_starts_at_once(num_steps, bound, optimized):
     """Held-out error of 16 latents: of three seeds 0.44 to 0.45, then 0.33 to 0.34; of PCA 0.745, the mean 4.685."""

@@ -92,6 +92,7 @@ def batch_for(model):
     return BATCH if init is None else BATCH | {"z": init(jax.random.key(2), 5)}
 
 
+@pytest.mark.quick("gon", "vgon", "implicit-subset", "classifier", "glo", "multi-step", "least-squares")
 @pytest.mark.parametrize("name", MODELS)
 def test_contract(name):
     model = MODELS[name]()
@@ -123,6 +124,7 @@ def test_contract(name):
     assert any((a != b).any() for a, b in zip(jax.tree.leaves(variables.params), jax.tree.leaves(other), strict=True))
 
 
+@pytest.mark.quick("gon", "vgon", "implicit-subset", "classifier", "glo", "multi-step", "least-squares")
 @pytest.mark.parametrize("name", MODELS)
 def test_gradient_reaches_every_parameter(name):
     model = MODELS[name]()
@@ -139,6 +141,7 @@ def test_gradient_reaches_every_parameter(name):
             assert (leaf != 0).any(), path
 
 
+@pytest.mark.quick("gon", "vgon", "implicit", "classifier")
 @pytest.mark.parametrize("name", MODELS)
 def test_frozen_encoder_is_the_models(name):
     model = MODELS[name]()

@@ -59,6 +59,7 @@ def run(model, params, x):
     return value_and_gradient(lambda p: model.loss(Variables(p), {"x": x}, KEY)[0], params)
 
 
+@pytest.mark.quick("coupled", "independent")
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     "decoder, likelihood, num_steps",

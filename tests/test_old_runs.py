@@ -16,6 +16,7 @@ from gon_jax.runs.saved import read_summary
 RUNS = Path(__file__).parent / "goldens" / "runs"
 
 
+@pytest.mark.quick("gon-digits")
 @pytest.mark.parametrize("name", ["gon-digits", "vgon-digits", "implicit-digits"])
 def test_an_old_run_evaluates_and_encodes_to_the_same_numbers(tmp_path, name):
     folder = shutil.copytree(RUNS / name, tmp_path / name)

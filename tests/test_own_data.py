@@ -676,6 +676,7 @@ def test_what_was_read_is_printed(photos, capsys):
     assert "test: 4 of the examples, drawn, of each class its share" in printed
 
 
+@pytest.mark.quick("4")
 @pytest.mark.parametrize("channels", [2, 4, 6])
 def test_any_number_of_channels_is_trained_drawn_and_encoded(tmp_path, channels):
     np.save(tmp_path / "a.npy", pixels(40, 8, 8, channels))
@@ -730,6 +731,7 @@ def test_the_tables_of_the_page_are_those_of_the_code():
     assert script["page"]() == script["PAGE"].read_text(), "run `python docs/write_data_tables.py`"
 
 
+@pytest.mark.slow
 def test_options_that_nobody_gave_suit_the_data(photos, capsys, monkeypatch):
     monkeypatch.chdir(photos.parent)
     assert main(["train", "--dataset", "photos", "--num-steps", "3", "--base-channels", "2", "--run", "r"]) == 0

@@ -185,6 +185,7 @@ def test_a_run_has_one_record_that_other_experiments_find(monkeypatch, tmp_path,
     assert "| GON | 1 |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_seeds_and_arms_can_be_shared_out(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for words in (["--seeds", "1", "--arms", "GON"], ["--seeds", "0", "--arms", "GON"]):
@@ -366,6 +367,7 @@ def test_table_has_means_deviations_pca_and_the_papers_values(tmp_path):
     assert experiment.table(each, "coil20", {}) == [rows[0]]
 
 
+@pytest.mark.slow
 def test_overview_says_what_is_left_and_at_what_cost(tmp_path):
     assert all(name in overview(Records(tmp_path)) for name in EXPERIMENTS)
     text = overview(written(tmp_path, records_of(GON=[1.0, 1.0, 1.0])))

@@ -93,6 +93,7 @@ def run(form, params, x, step_size):
     return z, losses, mean, gradient
 
 
+@pytest.mark.quick("gray-definition", "authors-pullback", "color-jacobian")
 @pytest.mark.parametrize(
     "case, form", [*(("gray", f) for f in FORMS), *(("authors", f) for f in FORMS), ("color", "jacobian")]
 )

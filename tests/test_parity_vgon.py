@@ -101,6 +101,7 @@ def test_parts(case):
         assert relative(value, GOLDENS[f"{case}/{name}"]) < 1e-9, name
 
 
+@pytest.mark.quick("batch", "none")
 @pytest.mark.parametrize("case", CASES)
 def test_model(case):
     golden, params = goldens(f"{case}/"), from_torch(goldens(f"{case}/weights/"))

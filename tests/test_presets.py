@@ -65,6 +65,7 @@ def test_presets_have_the_authors_parameters(name, num_parameters):
 SLOW = [name for name in PRESETS if not name.endswith("-digits") or name.split("-")[0] in ("multi", "vgon")]
 
 
+@pytest.mark.quick("gon-digits", "implicit-digits")
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in PRESETS])
 def test_the_first_losses_of_a_preset_do_not_change(name):
     config = PRESETS[name]

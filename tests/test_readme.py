@@ -59,6 +59,7 @@ PAGES = [
 ]
 
 
+@pytest.mark.quick("README.md", "docs/extending.md", "docs/algebra.md", "docs/latents.md")
 @pytest.mark.parametrize("name", PAGES)
 def test_python_runs(name, capsys, tmp_path, monkeypatch, registries):
     monkeypatch.chdir(tmp_path)
@@ -76,6 +77,7 @@ def test_python_runs(name, capsys, tmp_path, monkeypatch, registries):
             exec(compile(block, name, "exec"), names)
 
 
+@pytest.mark.slow
 def test_a_file_of_ones_own_from_the_command_line(tmp_path, monkeypatch, capsys, registries):
     monkeypatch.chdir(tmp_path)
     text = TEXTS["docs/extending.md"]

@@ -382,6 +382,7 @@ def two(tmp_path, monkeypatch):
     return config, tmp_path / "two"
 
 
+@pytest.mark.slow
 def test_damaged_scores_never_make_another_the_best(two):
     """Each bit of the file that could: an error that names the checkpoint, or the same best."""
     config, folder = two

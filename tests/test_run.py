@@ -165,6 +165,7 @@ def known_metrics(monkeypatch):
     monkeypatch.setattr(loop, "evaluate", lambda *_: {n: v[i % 3] for i in [next(steps)] for n, v in CURVES.items()})
 
 
+@pytest.mark.quick("gon-*")
 @pytest.mark.parametrize(
     ("name", "metric", "best"),
     [
@@ -259,6 +260,7 @@ def test_resuming_a_finished_run_returns_its_summary_at_once(finished, monkeypat
     assert train(config(TINY), finished, resume=True) == read_summary(finished)
 
 
+@pytest.mark.quick("0")
 @pytest.mark.parametrize("saved_before", [0, 1])
 def test_a_full_disk_keeps_what_was_saved_and_the_run_goes_on(finished, tmp_path, monkeypatch, undrawn, saved_before):
     saves, save = [], ocp.CheckpointManager.save

@@ -172,6 +172,7 @@ def test_bytes_and_floats_of_a_film_are_shown_alike(tmp_path):
         assert first == second
 
 
+@pytest.mark.slow
 def test_a_run_of_ones_own_signals_is_drawn_where_the_file_is_imported(tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.chdir(tmp_path)
     np.save("films.npy", RNG.integers(0, 256, (20, 3, 4, 4, 1), dtype=np.uint8))

@@ -178,6 +178,7 @@ def everywhere(make, params, coordinates, z):
     return activations, output.reshape(len(z), *coordinates.shape[:-1], -1)
 
 
+@pytest.mark.quick("siren_decoder-(5,)-1", "modulated*", "fourier*")
 @CASES
 def test_a_decoder_is_its_formula(make, sizes, channels, x64, double):
     """Values, and derivatives of the first and second order: the gradient of a function of a gradient, as in a GON."""
@@ -221,6 +222,7 @@ def test_a_latent_per_point_is_the_same_function(make, sizes, channels):
     np.testing.assert_allclose(jax.jit(decoder.pointwise)(params, z), output[np.arange(n), np.arange(n)], atol=1e-5)
 
 
+@pytest.mark.quick("siren_decoder-(5,)-1-squared_error", "modulated*", "fourier*")
 @pytest.mark.parametrize(
     "make, sizes, channels, likelihood",
     [
@@ -449,6 +451,7 @@ def error(x, estimate):
     return float(squared_error(jnp.broadcast_to(estimate, x.shape), x).mean())
 
 
+@pytest.mark.quick("fourier*")
 @pytest.mark.parametrize(
     "make, learning_rate, step_size", [(modulated_siren_decoder, 2e-3, 1 / 16), (fourier_decoder, 3e-3, 1 / 4)]
 )

@@ -231,6 +231,7 @@ MODELS = {
 }
 
 
+@pytest.mark.quick("gon", "batch")
 @pytest.mark.parametrize("name", MODELS)
 def test_streaming_is_training_in_memory(name):
     """Bit for bit: losses, parameters, statistics, and latents that are kept for each example."""

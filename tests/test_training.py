@@ -56,6 +56,7 @@ OPTIMIZERS = {
 NEEDS = {"lbfgs": ["value", "grad", "value_fn"], "plateau": ["value"], "sam": ["grad_fn"], "adam": []}
 
 
+@pytest.mark.quick("adam", "sam")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_any_optimizer_of_optax_gets_what_it_needs(name):
     """The same parameters as by optax's own loop on the same batch."""

@@ -147,6 +147,7 @@ def test_latents_are_one_array():
 # -- one device ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick("gon", "vgon", "implicit")
 def test_scan_over_data_of_vmap_over_parameters(right):
     """With the loss rematerialized."""
     batches = [batch_of(3), batch_of(3, seed=1)]
@@ -189,6 +190,7 @@ def test_data_of_other_types(right, dtype):
         assert program(function, lambda x: x) == program(function, converted)
 
 
+@pytest.mark.quick("gon", "vgon")
 def test_bytes_and_parameters_of_32_bits_in_64_bits(right):
     """Types are mixed where JAX's default is another than that of the parameters and the data."""
     images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype=np.uint8)

@@ -27,6 +27,16 @@ def tiny(data_shape, latent_shape):
     return decoders.mlp_decoder(data_shape, latent_shape, hidden_dim=4, num_layers=1)
 
 
+@pytest.mark.quick(
+    "*check_dtype_object*",
+    "*general*",
+    "*idempotent*",
+    "*invariance*",
+    "*pickle*",
+    "*returns_self*",
+    "*fit2d_1feature*",
+    "*dict_unchanged*",
+)
 @pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=lambda part: getattr(part, "func", type(part)).__name__)
 def test_scikit_learns_checks(estimator, check):
     check(estimator)

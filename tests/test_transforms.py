@@ -180,6 +180,7 @@ def test_points_pass_through():
     np.testing.assert_allclose(of_points, finer.output(params, z).reshape(20, 4), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.quick("batch_statistics-*")
 @pytest.mark.parametrize(
     "kind, likelihood",
     [("independent", gaussian_scale), ("batch_statistics", gaussian_scale), ("pointwise", discretized_logistic)],

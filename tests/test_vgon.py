@@ -57,6 +57,7 @@ def two_passes(decoder, params, x, inner_noise, outer_noise, step_size=1 / 64, b
     return bound(z, outer_noise) / len(x)
 
 
+@pytest.mark.quick("batch-per_example", "none-shared")
 @pytest.mark.parametrize(("norm", "noise"), NORMS_AND_NOISES)
 def test_loss_and_gradient_are_those_of_the_two_passes(norm, noise, double):
     decoder, x = conv(norm), images(6)
@@ -78,6 +79,7 @@ def test_loss_and_gradient_are_those_of_the_two_passes(norm, noise, double):
         np.testing.assert_allclose(a, b, atol=1e-10 * max(jnp.abs(b).max(), 1e-3))
 
 
+@pytest.mark.quick("batch-none", "batch-shared", "none-shared")
 @pytest.mark.parametrize(("norm", "noise"), NORMS_AND_NOISES)
 def test_evaluated_by_averages_an_image_does_not_depend_on_its_batch(norm, noise, double):
     model = vgon(conv(norm), inner_noise=noise)

@@ -14,6 +14,7 @@ import numpy as np
 from jax.core import Tracer
 
 from gon_jax.base import Decoder, DecoderFn, Params
+from gon_jax.compilation import compiled_once
 from gon_jax.ops.normalization import batch_norm
 
 __all__ = ["from_equinox", "from_function", "from_linen", "from_nnx"]
@@ -99,6 +100,7 @@ def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool 
         )
     batch_statistics = "batch_stats" in abstract
 
+    @compiled_once
     def init(key):
         return init_variables(key).get("params", {})
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from gon_jax.arguments import check_count, check_sizes
 from gon_jax.base import Decoder, Params, Stats
+from gon_jax.compilation import compiled_once
 from gon_jax.decoders.layers import (
     ActivationName,
     NormName,
@@ -105,6 +106,7 @@ def conv_decoder(
     network = ConvNetwork(image_shape, base_channels, norm, activation_fn(activation))
     squash, output_range = output_activation_fn("sigmoid" if output_activation is None else output_activation)
 
+    @compiled_once
     def init(key):
         return network.init(key, jnp.zeros((1, *latent_shape)))["params"]
 

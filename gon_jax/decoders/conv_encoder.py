@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from gon_jax.base import EncoderNetwork, Params, Stats
+from gon_jax.compilation import compiled_once
 from gon_jax.decoders.conv import conv_decoder
 from gon_jax.decoders.layers import ActivationName, NormName, StridedConv, activation_fn, make_norm
 
@@ -76,6 +77,7 @@ def conv_encoder(
         tuple(shape[0] for shape in shapes), len(latent_shape) == 1, norm, activation_fn(activation)
     )
 
+    @compiled_once
     def init(key):
         kernels = [jnp.zeros(shape) if tied else None for shape in shapes]
         return network.init(key, jnp.zeros((1, *image_shape)), kernels)["params"]

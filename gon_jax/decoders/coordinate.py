@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gon_jax.arguments import check_count
 from gon_jax.base import Decoder
+from gon_jax.compilation import compiled_once
 from gon_jax.coordinates import check_coordinates
 from gon_jax.decoders.layers import OutputActivationName, output_activation_fn
 from gon_jax.ops.bilinear import copies
@@ -50,6 +51,7 @@ def implicit_decoder(
     activation, output_range = output_activation_fn(output_activation)
     d = coordinates.shape[-1]
 
+    @compiled_once
     def init(key):
         return network.init(key, jnp.zeros((1, d)), jnp.zeros((1, latent_size)))["params"]
 

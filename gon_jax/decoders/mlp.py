@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from gon_jax.arguments import check_count, check_sizes
 from gon_jax.base import Decoder
+from gon_jax.compilation import compiled_once
 from gon_jax.decoders.layers import ActivationName, Dense, OutputActivationName, activation_fn, output_activation_fn
 from gon_jax.ops.bilinear import matmul
 
@@ -80,6 +81,7 @@ def mlp_decoder(
     network = MLPNetwork(math.prod(data_shape), hidden_dim, num_layers, activation_fn(activation))
     squash, output_range = output_activation_fn("sigmoid" if output_activation is None else output_activation)
 
+    @compiled_once
     def init(key):
         return network.init(key, jnp.zeros((1, math.prod(latent_shape))))["params"]
 
