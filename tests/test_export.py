@@ -89,20 +89,6 @@ MODELS = {
     "autoencoder tied": lambda: autoencoder(conv(), encoder(tied=True)),
     "vae": lambda: vae(conv("none"), encoder("none")),
 }
-SLOW = [
-    "gon spatial",
-    "gon 16 bits",
-    "gon cotangents",
-    "gon shared outputs",
-    "fourier",
-    "least squares none",
-    "vgon without noise",
-]
-SLOW += ["vgon drawn origin", "multi-step drawn", "autoencoder tied"]
-
-
-def cases(names):
-    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in names]
 
 
 def variables_of(model):
@@ -133,7 +119,7 @@ def check(program, function, shape, sizes=(1, 3, 64)):
 
 
 @pytest.mark.quick("gon batch", "vgon")
-@pytest.mark.parametrize("name", cases(MODELS))
+@pytest.mark.parametrize("name", MODELS)
 def test_models_of_any_batch_size(name):
     """Encode, reconstruct, and classify where the model does."""
     model = MODELS[name]()

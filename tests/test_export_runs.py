@@ -77,11 +77,11 @@ PLAIN = {
     "least squares": {"model": "least_squares", "learn_damping": True},
     "mlp": {"network": "mlp", "activation": "softplus"},
 }
-QUICK = ("gon", "group", "vgon spatial", "mlp scale", "siren", "modulated vgon", "fourier", "classifier")
 WITHOUT_MATRIX = ("mlp scale", "conv scale", "multi-step", "vae", "glo", "autoencoder")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in PLAIN])
+@pytest.mark.quick("gon", "vgon spatial", "mlp scale", "fourier")
+@pytest.mark.parametrize("name", PLAIN)
 def test_plain_layers_are_the_model(name):
     """By NumPy and by ONNX Runtime, for several batch sizes."""
     run = make(**PLAIN[name])

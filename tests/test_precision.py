@@ -20,7 +20,7 @@ from gon_jax.ops.activations import elu
 from gon_jax.ops.bilinear import copies, matmul, scale, scale_each, sum_of_outer, sum_of_products
 from gon_jax.ops.sine import sine
 from gon_jax.ops.transposed_conv import kernel_gradient, strided_convolution, transposed_convolution
-from tests.test_export import MODELS, SLOW
+from tests.test_export import MODELS
 
 BATCH = 11  # no other size in the models is
 
@@ -170,7 +170,8 @@ def test_a_whole_step_has_the_default_precision(name):
 # -- ranks -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS])
+@pytest.mark.quick("gon *", "vgon", "classifier", "siren", "multi-step", "glo", "vae")
+@pytest.mark.parametrize("name", MODELS)
 def test_models_do_not_promote_ranks(name):
     """While they are traced, which is when ranks are promoted."""
     batch = {

@@ -62,11 +62,8 @@ def test_presets_have_the_authors_parameters(name, num_parameters):
     assert sum(a.size for a in jax.tree.leaves(params)) == num_parameters
 
 
-SLOW = [name for name in PRESETS if not name.endswith("-digits") or name.split("-")[0] in ("multi", "vgon")]
-
-
 @pytest.mark.quick("gon-digits", "implicit-digits")
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in PRESETS])
+@pytest.mark.parametrize("name", PRESETS)
 def test_the_first_losses_of_a_preset_do_not_change(name):
     config = PRESETS[name]
     training, num = config.training, 2 * config.training.batch_size

@@ -25,7 +25,6 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
-SLOW = {f"docs/{name}.md" for name in ("choosing", "own_decoder", "resume", "start", "streaming")}  # they train often
 QUICK = {"2000": "2"}  # numbers of training steps, which a reader makes in full
 COMMAND_LINE = TEXTS["docs/command_line.md"]
 HELPERS = {"default_step_size", "gradient_model"}
@@ -54,13 +53,8 @@ def registries(monkeypatch):
     restore()
 
 
-PAGES = [
-    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name, text in TEXTS.items() if blocks(text)
-]
-
-
 @pytest.mark.quick("README.md", "docs/extending.md", "docs/algebra.md", "docs/latents.md")
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if blocks(text)])
 def test_python_runs(name, capsys, tmp_path, monkeypatch, registries):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

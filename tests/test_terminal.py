@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -142,3 +143,24 @@ def test_completion_for_other_shells(shell, capsys, tmp_path):
     assert all(word in path.read_text() for word in (*COMMANDS, "kl-weight", "modulated_siren"))
     if shutil.which(shell):  # it can be read
         assert subprocess.run([shell, "-n", str(path)], capture_output=True).stderr == b""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signals here")
+def test_exit_statuses_are_those_of_the_page(tmp_path):
+    table = re.search(r"^\| exit status.*?\n\n", (ROOT / "docs" / "command_line.md").read_text(), re.M | re.S)[0]
+    (tmp_path / "wait.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+    gon = [sys.executable, "-m", "gon_jax"]
+    seen = []
+    for words in ("--version", "show nothing", "trian"):
+        seen.append(
+            subprocess.run([*gon, *words.split()], cwd=tmp_path, env=ENVIRONMENT, capture_output=True).returncode
+        )
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([*gon, "--import", "wait.py"], cwd=tmp_path, env=ENVIRONMENT, **pipes) as process:
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        seen.append(process.returncode)
+        assert err in (b"gon: interrupted\n", b"gon: terminated\n")
+    assert seen == [int(status) for status in re.findall(r"^\| (\d+) \|", table, re.M)] == [0, 1, 2, 129, 130, 143]
