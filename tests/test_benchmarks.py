@@ -162,6 +162,7 @@ def test_every_published_side_is_admitted(name):
     assert len(set(map(sides.words, sides.TUNED[case.kind]))) == len(sides.TUNED[case.kind])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [CONV, SIREN, VGON], ids=lambda case: case.name)
 def test_plain_jax_is_ours(case):
     """The losses of many steps, and the one thing that makes it plain: the convolution of JAX."""

@@ -68,7 +68,7 @@ def test_maps_and_their_derivatives(name):
             assert_equal(form(ours)(a, b), form(plain)(a, b))
 
 
-@pytest.mark.quick("*(None, 0)", "*(0, None)", "*(1, 1)")
+@pytest.mark.quick("*(1, 1)")
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("axes", AXES, ids=str)
 @pytest.mark.parametrize("name", MAPS)

@@ -147,6 +147,7 @@ def test_the_linear_map_has_the_largest_variance():
     np.testing.assert_allclose(np.cov(points.T), np.diag(values[:2]), atol=1e-9 * values[0])
 
 
+@pytest.mark.slow
 def test_tsne_keeps_neighborhoods_and_its_seed():
     z, label = clusters()
     points = latents.latent_map(z, "tsne")

@@ -462,6 +462,7 @@ def test_fast_forms_equal_the_definition(kind, likelihood):
     assert len(errors) == {"batch": 2, "siren": 3}[kind] and max(errors.values()) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", [continuous_bernoulli, gaussian_scale], ids=name_of)
 def test_least_squares_latents(likelihood):
     """A damped Gauss-Newton step with the Fisher information in all outputs, K of them for each number."""

@@ -47,6 +47,7 @@ def test_every_example_counts_the_same(evaluation):
 DECODER, ENCODER = (make((8, 8, 1), (3,), base_channels=2) for make in (conv_decoder, conv_encoder))
 
 
+@pytest.mark.quick("model0*", "model6*")
 @pytest.mark.parametrize(
     ("model", "metric", "others"),
     [

@@ -92,7 +92,7 @@ def batch_for(model):
     return BATCH if init is None else BATCH | {"z": init(jax.random.key(2), 5)}
 
 
-@pytest.mark.quick("gon", "vgon", "implicit-subset", "classifier", "glo", "multi-step", "least-squares")
+@pytest.mark.quick("gon", "vgon", "classifier", "glo", "least-squares")
 @pytest.mark.parametrize("name", MODELS)
 def test_contract(name):
     model = MODELS[name]()
@@ -124,7 +124,7 @@ def test_contract(name):
     assert any((a != b).any() for a, b in zip(jax.tree.leaves(variables.params), jax.tree.leaves(other), strict=True))
 
 
-@pytest.mark.quick("gon", "vgon", "implicit-subset", "classifier", "glo", "multi-step", "least-squares")
+@pytest.mark.quick("gon", "vgon", "glo", "least-squares", "implicit")
 @pytest.mark.parametrize("name", MODELS)
 def test_gradient_reaches_every_parameter(name):
     model = MODELS[name]()
@@ -191,6 +191,7 @@ STEP_SIZES = {  # one rule for all models
 }
 
 
+@pytest.mark.quick("gon-*")
 @pytest.mark.parametrize("name", STEP_SIZES)
 def test_default_step_size(name):
     make, decoder, step_size = STEP_SIZES[name]
@@ -214,6 +215,7 @@ WITH_LIKELIHOOD = {
 }
 
 
+@pytest.mark.quick("gon", "vgon", "classifier")
 @pytest.mark.parametrize("name", WITH_LIKELIHOOD)
 def test_the_decoders_output_is_what_the_likelihood_reads(name):
     """Left open, it is the sigmoid for a mean and nothing for logits; given, it stays, or is refused for logits."""

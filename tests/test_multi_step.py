@@ -149,6 +149,7 @@ def test_encodings_of_appendix_c():
     assert jnp.ptp(batch.encode(variables, x), axis=0).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_memory_grows_by_the_latents_alone(optimized):
     x, decoder = jnp.ones((16, 8, 8, 1)), mlp("batch_statistics", hidden=64)
 
@@ -163,6 +164,7 @@ def test_memory_grows_by_the_latents_alone(optimized):
     assert sixteen - two < 1.5 * 14 * of_a_step + 2048, (two, sixteen)
 
 
+@pytest.mark.quick("1-*")
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("num_steps, tolerance", [(1, 1e-12), (2, 0.05), (3, 0.05)])
 def test_averages_of_a_batch_encode_it_as_the_batch(num_steps, tolerance):

@@ -768,6 +768,7 @@ def test_a_dry_run_leaves_nothing_and_minutes_become_steps(photos, capsys, monke
 # --- data that are not read into memory
 
 
+@pytest.mark.slow
 def test_data_above_the_limit_stay_where_they_are_and_train_to_the_same(tmp_path, monkeypatch):
     pytest.importorskip("grain")
     monkeypatch.chdir(tmp_path)
@@ -831,6 +832,7 @@ def test_changed_data_are_refused_under_any_spelling_of_their_path(photos, run, 
     assert "train: 38 examples in place of 37" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_files_have_one_fingerprint_in_memory_and_out_of_it_and_any_of_them_counts(photos, monkeypatch):
     pytest.importorskip("grain")
     monkeypatch.chdir(photos.parent)

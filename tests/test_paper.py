@@ -166,6 +166,7 @@ def test_smoke_run(name, tmp_path_factory, capsys, monkeypatch):
     assert main([name, "--smoke"]) == 0
 
 
+@pytest.mark.slow
 def test_a_run_has_one_record_that_other_experiments_find(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["fig2c", "--smoke", "--arms", "GON"]) == 0

@@ -61,6 +61,7 @@ def relative(a, b):
     return np.abs(a - b).max() / np.abs(b).max()
 
 
+@pytest.mark.quick("gray-definition", "color-pointwise", "gray-pullback")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", CASES)
 def test_one_batch(case, form):

@@ -126,6 +126,7 @@ def test_model(case):
             assert relative(g, e) < 1e-9, names
 
 
+@pytest.mark.quick("batch")
 @pytest.mark.parametrize("case", CASES)
 def test_training(case):
     model, optimizer = model_of(case)[0], make_optimizer(float(GOLDENS["learning_rate"]))

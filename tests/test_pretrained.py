@@ -156,6 +156,7 @@ def trained(tmp_path_factory):
     return load_run(folder)
 
 
+@pytest.mark.slow
 def test_a_run_of_ones_own_is_the_same_after_the_hub(trained, tmp_path, monkeypatch):
     huggingface_hub = pytest.importorskip("huggingface_hub")
     calls = []

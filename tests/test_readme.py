@@ -53,7 +53,7 @@ def registries(monkeypatch):
     restore()
 
 
-@pytest.mark.quick("README.md", "docs/extending.md", "docs/algebra.md", "docs/latents.md")
+@pytest.mark.quick("README.md", "docs/extending.md", "docs/algebra.md")
 @pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if blocks(text)])
 def test_python_runs(name, capsys, tmp_path, monkeypatch, registries):
     monkeypatch.chdir(tmp_path)

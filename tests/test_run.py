@@ -454,6 +454,7 @@ def test_a_checkpoint_of_another_model_is_refused(copied, changed, name):
 FEW_PICTURES = [name for name in PICTURES if name != "traversal.png"]  # which takes three test examples
 
 
+@pytest.mark.quick("shape0*")
 @pytest.mark.parametrize(
     ("shape", "options", "pictures"),
     [

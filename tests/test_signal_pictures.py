@@ -82,6 +82,7 @@ def pixel_size(sizes):
     return reach * 1.03 / (signals._PIXELS / 2)
 
 
+@pytest.mark.quick("sizes0")
 @pytest.mark.parametrize("sizes", [(24, 24, 24), (16, 24, 40)])
 def test_rendered_area_is_that_of_the_shadow(sizes):
     sizes = np.array(sizes)

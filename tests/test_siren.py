@@ -274,6 +274,7 @@ def test_initialization_fills_the_authors_ranges():
         assert bias.max() <= fan_in**-0.5 and (bias.size == 1 or bias.max() > 0.95 * fan_in**-0.5)
 
 
+@pytest.mark.quick("*sizes1*")
 @pytest.mark.parametrize("sizes, latent_size, hidden_dim", [((64,), 4, 32), ((8, 8), 32, 64), ((4, 4, 4), 16, 128)])
 @DECODERS
 def test_hidden_activations_start_at_unit_scale(make, sizes, latent_size, hidden_dim):
@@ -465,6 +466,7 @@ def test_a_gon_trains(make, learning_rate, step_size, digits):
     assert error(test_images, reconstruction) < 0.35 * error(test_images, train_images.mean(axis=0))
 
 
+@pytest.mark.slow
 def test_images_from_their_gradients(digits):
     """Eq. 11: trained on and encoded from central differences alone, digits come back up to their mean.
 

@@ -392,6 +392,7 @@ def test_several_processes_read_their_shares_and_train_as_one():
 # -- evaluation ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick("running-gon", "batch-classifier")
 @pytest.mark.parametrize("name", ["gon", "vgon", "classifier", "translation"])
 @pytest.mark.parametrize("evaluation", ["running", "batch"])
 def test_metrics_are_those_of_arrays(name, evaluation):

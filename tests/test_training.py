@@ -254,6 +254,7 @@ def test_reports(small):
     assert result.seconds_training > 0 and result.seconds_compile > 0 and not result.interrupted
 
 
+@pytest.mark.quick("gon-*")
 @pytest.mark.parametrize(
     ("make_model", "metric"), [(gon, "squared_error"), (vgon, "negative_elbo"), (gon_classifier, "accuracy")]
 )
@@ -335,6 +336,7 @@ FLAT = {  # decoders whose output does not depend on the latent, to first order 
 }
 
 
+@pytest.mark.quick("<lambda>0", "<lambda>1", "<lambda>2")
 @pytest.mark.parametrize(
     "make_model",
     [

@@ -147,7 +147,7 @@ def test_latents_are_one_array():
 # -- one device ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.quick("gon", "vgon", "implicit")
+@pytest.mark.quick("gon")
 def test_scan_over_data_of_vmap_over_parameters(right):
     """With the loss rematerialized."""
     batches = [batch_of(3), batch_of(3, seed=1)]
@@ -163,6 +163,7 @@ def test_scan_over_data_of_vmap_over_parameters(right):
     assert difference(result, {name: expected[name] for name in result}) < 1e-8
 
 
+@pytest.mark.quick("gon", "vgon", "implicit", "multi-step")
 def test_vmap_over_data(right):
     batches = [batch_of(3), batch_of(3, seed=1)]
     encode_fn = jax.vmap(partial(right.model.encode, Variables(right.variables.params)))
@@ -213,6 +214,7 @@ def test_parameters_of_16_bits(name):
     assert difference(compiled(short, batch), compiled(rounded, batch)) < 0.02  # gradients are rounded too
 
 
+@pytest.mark.quick("gon")
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", ["gon", "vgon", "glo", "autoencoder"])
 def test_training_in_64_bits(name):

@@ -23,6 +23,7 @@ X, TARGET = RNG.uniform(size=(2, 5, 8, 8, 1))
 quartic = Likelihood("quartic", lambda output, x: (output - x) ** 4, lambda output: output)
 
 
+@pytest.mark.quick("none")
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_loss_and_gradients_are_the_definitions(norm, x64, double):
     decoder = conv(norm=norm, output_activation="none")  # read as a mean by one, as logits by the other
@@ -124,6 +125,7 @@ def test_degradations_by_hand():
             degrade(np.zeros((2, 4, 4, 3)))
 
 
+@pytest.mark.slow
 def test_anomalies_of_a_translation_are_errors_of_its_targets(tmp_path):
     from gon_jax import load_run
     from gon_jax.cli.main import main

@@ -79,7 +79,7 @@ def test_loss_and_gradient_are_those_of_the_two_passes(norm, noise, double):
         np.testing.assert_allclose(a, b, atol=1e-10 * max(jnp.abs(b).max(), 1e-3))
 
 
-@pytest.mark.quick("batch-none", "batch-shared", "none-shared")
+@pytest.mark.quick("batch-none", "none-shared")
 @pytest.mark.parametrize(("norm", "noise"), NORMS_AND_NOISES)
 def test_evaluated_by_averages_an_image_does_not_depend_on_its_batch(norm, noise, double):
     model = vgon(conv(norm), inner_noise=noise)
