@@ -46,7 +46,7 @@ PLACES = {
     "progress": (0.93, -0.24),
     "arguments": (0.42, -0.3),
     "choices": (0.6, -0.3),
-    "compilation": (0.03, -0.25),
+    "compilation": (0.06, -0.28),
 }
 
 
