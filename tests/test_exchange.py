@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -107,6 +108,18 @@ def test_round_trips_are_exact(kind, tmp_path):
         if name.split(".")[-1] not in BUFFERS:
             np.testing.assert_array_equal(array, weights[name], err_msg=name)
     jax.tree.map(np.testing.assert_array_equal, from_torch(config, data_shape, back), variables)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_numbers_of_other_widths_become_float32(dtype, tmp_path):
+    weights = read("gon")[0] | {"main.0.weight": np.float32([1 / 3, 2.0])}
+    narrow = {name: a.astype(jnp.dtype(dtype)) if a.dtype == np.float32 else a for name, a in weights.items()}
+    write_weights(tmp_path / "a.safetensors", narrow, {})
+    back, _ = read_weights(tmp_path / "a.safetensors")
+    assert back["main.0.weight"][1] == 2
+    for name, array in back.items():
+        assert array.dtype == weights[name].dtype, name
+        np.testing.assert_array_equal(array, narrow[name].astype(array.dtype))
 
 
 def test_sizes_are_read_off_the_shapes():
@@ -298,8 +311,8 @@ def test_files_that_are_no_weights(gon, place):
     (place / "bad.txt").write_text("")
     for line, words in {
         "import missing.safetensors": "expected weights in missing.safetensors, got no such file; check the path",
-        "import bad.safetensors": "expected whole tensors of float32 in bad.safetensors, got SafetensorError",
-        "import bad.txt": "expected weights that end in .safetensors, .pt, .pth, got bad.txt",
+        "import bad.safetensors": "expected whole tensors in bad.safetensors, got SafetensorError",
+        "import bad.txt": "expected weights that end in .safetensors, .pt, .pth, .bin, got bad.txt",
     }.items():
         status, out, err = gon(line)
         assert (status, out) == (1, "") and err.startswith(f"gon: {words}") and err.count("\n") == 1, err
@@ -329,6 +342,8 @@ def test_pytorch_loads_what_is_written(kind, tmp_path):
     for name, array in read_weights(tmp_path / "a.pt")[0].items():
         if name.split(".")[-1] not in BUFFERS:
             np.testing.assert_array_equal(array, weights[name], err_msg=name)
+    torch.save(make(kind).bfloat16().state_dict(), tmp_path / "a.bin")
+    assert {a.dtype.name for a in read_weights(tmp_path / "a.bin")[0].values()} <= {"float32", "int64"}
     torch.save(make(kind), tmp_path / "whole.pt")
     with pytest.raises(ValueError, match=r"expected a state dict in .*torch.save\(model.state_dict\(\)"):
         read_weights(tmp_path / "whole.pt")

@@ -15,7 +15,7 @@ from gon_jax.runs.config import WITHOUT_DATA, DataConfig
 __all__ = ["COMMANDS"]
 
 Weights = Annotated[
-    Path, tyro.conf.Positional, arg(metavar="WEIGHTS", help="A .safetensors; or, with PyTorch, a .pt or .pth.")
+    Path, tyro.conf.Positional, arg(metavar="WEIGHTS", help="A .safetensors; or, with PyTorch, a .pt, .pth or .bin.")
 ]
 MoreRuns = Annotated[
     tuple[Path, ...], tyro.conf.Positional, arg(metavar="[RUN ...]", help="Further runs of one page (html).")

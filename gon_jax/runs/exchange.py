@@ -54,7 +54,7 @@ def import_weights(
     evaluates by batch statistics.
 
     Args:
-        path: a `.safetensors` or, with PyTorch installed, a `.pt` or `.pth` with a state dict.
+        path: a `.safetensors` or, with PyTorch installed, a `.pt`, `.pth` or `.bin` with a state dict.
         folder: the run's; new or empty.
         data: what to evaluate on. Its `image_size` need not be given: it is that of the weights, and of an implicit
             model without data 28.

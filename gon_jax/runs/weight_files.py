@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from gon_jax._files import one_line, write_file
 
 __all__ = ["SUFFIXES", "read_weights", "write_weights"]
 
-SUFFIXES = (".safetensors", ".pt", ".pth")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 STATE_DICT = "save it by torch.save(model.state_dict(), path), or by safetensors.torch.save_file"
 
 
@@ -28,7 +29,8 @@ def _need_safetensors():
 def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays of a file by name, and its metadata.
 
-    Nothing in a file is run: a `.pt` or `.pth` is read by `torch.load(weights_only=True)`, which alone needs PyTorch.
+    Floating-point numbers become float32: those of 16 bits exactly, those of 64 bits rounded. Nothing in a file is run:
+    a `.pt`, `.pth` or `.bin` is read by `torch.load(weights_only=True)`, which alone needs PyTorch.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -45,9 +47,9 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
         try:
             with safe_open(path, "numpy") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+                return _in_float32({name: file.get_tensor(name) for name in file.keys()}), file.metadata() or {}
         except Exception as error:  # SafetensorError; TypeError for types that NumPy does not have
-            raise ValueError(f"expected whole tensors of float32 in {path}, got {one_line(error)}") from error
+            raise ValueError(f"expected whole tensors in {path}, got {one_line(error)}") from error
     _need("torch", f"which reads {path.suffix}", "install PyTorch, or convert the file to .safetensors where it is")
     torch: Any = importlib.import_module("torch")  # which type checkers need not find
 
@@ -59,10 +61,16 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     if not isinstance(content, Mapping):
         raise ValueError(f"expected a state dict in {path}, got a {type(content).__name__}: {STATE_DICT}")
     for name, value in content.items():
-        if not isinstance(value, torch.Tensor) or value.dtype == torch.bfloat16:
-            kind = getattr(value, "dtype", type(value).__name__)
-            raise ValueError(f"expected tensors of float32 by name in {path}, got {name!r} of {kind}: {STATE_DICT}")
-    return {name: value.detach().numpy() for name, value in content.items()}, {}
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(
+                f"expected tensors by name in {path}, got {name!r} of {type(value).__name__}: {STATE_DICT}"
+            )
+    whole = {name: v.float() if v.is_floating_point() else v for name, v in content.items()}
+    return {name: value.detach().numpy() for name, value in whole.items()}, {}
+
+
+def _in_float32(arrays):
+    return {name: a.astype(np.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a for name, a in arrays.items()}
 
 
 def write_weights(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
