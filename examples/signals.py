@@ -167,9 +167,10 @@ def _stack(signals, axes):
 
 
 def save_waveforms(path: str | Path, sounds: Mapping[str, np.ndarray], sample_rate: int) -> None:
-    """Plot sounds, a row for each name and a column for each sound: above all of it, below 20 ms of it enlarged.
+    """Plot sounds, a row for each name and a column for each sound: all of it, 20 ms enlarged, and its spectrogram.
 
-    There a sound under the name "original" stands in gray behind the others.
+    A sound under the name "original" stands in gray behind the enlarged others. Spectrograms show frequencies from 0 to
+    half of the sample rate, one color for each level down to 80 dB below the loudest of all.
 
     Args:
         sounds: label to [N, L, channels], silence at 0.5; channels are averaged. About six sounds fit.
@@ -183,12 +184,19 @@ def save_waveforms(path: str | Path, sounds: Mapping[str, np.ndarray], sample_ra
     time = np.arange(length) / sample_rate * 1000
     moment = slice(length // 8, length // 8 + max(2, round(0.02 * sample_rate)))
     names, limit = list(sounds), 1.08 * max(np.nanmax(abs(x)), 1e-3)
-    figure = new_figure(1.2 + 2 * num, 0.6 + 2.1 * num_rows)
-    panels = figure.subplots(2 * num_rows, num, squeeze=False, sharey=True)
+    figure = new_figure(1.2 + 2 * num, 0.6 + 3.1 * num_rows)
+    panels = figure.subplots(3 * num_rows, num, squeeze=False)
+    levels = spectrograms(x)  # dB
+    colors = {"vmin": levels.max() - 80, "vmax": levels.max(), "cmap": "magma", "origin": "lower", "aspect": "auto"}
+    extent = (0, time[-1], 0, sample_rate / 2000)
     for row, name in enumerate(names):
-        panels[2 * row, 0].set_ylabel(name, fontsize=10)
+        panels[3 * row, 0].set_ylabel(name, fontsize=10)
+        panels[3 * row + 2, 0].set_ylabel("kHz", fontsize=8)
         for column in range(num):
-            whole, part = panels[2 * row : 2 * row + 2, column]
+            whole, part, spectrum = panels[3 * row : 3 * row + 3, column]
+            spectrum.imshow(levels[row, column], extent=extent, **colors)
+            spectrum.grid(False)
+            spectrum.tick_params(labelsize=7, labelbottom=row == num_rows - 1, labelleft=column == 0)
             whole.plot(time, x[row, column], color=f"C{row}", linewidth=0.5)
             whole.axvspan(time[moment][0], time[moment][-1], color="0.85")
             if "original" in names and name != "original":
@@ -198,9 +206,25 @@ def save_waveforms(path: str | Path, sounds: Mapping[str, np.ndarray], sample_ra
             for axes in (whole, part):
                 axes.set(ylim=(-limit, limit), yticks=[0], yticklabels=[])
                 axes.margins(x=0)
-                axes.tick_params(labelsize=7, labelbottom=row == num_rows - 1)
+                axes.tick_params(labelsize=7, labelbottom=axes is part and row == num_rows - 1)
     figure.supxlabel("milliseconds", fontsize=9)
     save_figure(path, figure)
+
+
+def spectrograms(x: np.ndarray, window: int = 256) -> np.ndarray:
+    """Return the power of sounds [..., L] by frequency and time, [..., window // 2 + 1, T], in dB.
+
+    A window of samples, or all of a shorter sound, is weighted by Hann's window and moved by a quarter of its length.
+
+    >>> tone = np.sin(2 * np.pi * 0.25 * np.arange(1000))
+    >>> spectrograms(tone).shape, spectrograms(tone)[:, 3].argmax() / 256  # cycles per sample
+    ((129, 12), np.float64(0.25))
+    """
+    window = min(window, x.shape[-1])
+    parts = np.lib.stride_tricks.sliding_window_view(x, window, axis=-1)[..., :: max(1, window // 4), :]
+    weights = np.hanning(window)
+    power = abs(np.fft.rfft(np.nan_to_num(parts) * weights)) ** 2 / max(weights.sum(), 1) ** 2
+    return 10 * np.log10(np.maximum(np.moveaxis(power, -1, -2), 1e-12))
 
 
 def write_wav(path: str | Path, sounds: np.ndarray, sample_rate: int, *, pause: float = 0.15) -> None:
