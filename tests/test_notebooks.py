@@ -14,6 +14,7 @@ import pytest
 from notebooks import build
 
 NAMES = {"gon", "implicit_gon", "variational_gon", "your_own_data", "your_own_decoder", "how_it_works", "benchmarks"}
+PIP = "%pip install --quiet"
 SECONDS, BYTES = 180, 600_000  # on two cores that multiply matrices at 0.3 TFLOP/s; a slower machine takes longer
 notebooks = pytest.mark.parametrize("path", build.PATHS, ids=lambda path: path.stem)
 
@@ -70,11 +71,11 @@ def first_cell(tmp_path, monkeypatch):
 
     def run(spec=None):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
-        names = {"get_ipython": lambda: SimpleNamespace(run_line_magic=lambda magic, line: asked.append((magic, line)))}
-        exec(code, names)
-        (magic, line), = asked or [(None, None)]
+        magics = SimpleNamespace(run_line_magic=lambda magic, line: asked.append(f"%{magic} {line}"))
+        names = {"get_ipython": lambda: magics}
         asked.clear()
-        return line and line.format(**names).removeprefix("install --quiet ") if magic in (None, "pip") else magic
+        exec(code, names)
+        return asked[0].format(**names) if asked else None
 
     return run
 
@@ -83,13 +84,13 @@ def test_the_first_cell_takes_what_there_is(first_cell, tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="wheel or zip beside this notebook, or its address in GON_JAX"):
         first_cell()
     (tmp_path / "gon_jax-main.zip").touch()
-    assert first_cell() == f'"gon_jax[data] @ {tmp_path.as_uri()}/gon_jax-main.zip"'
+    assert first_cell() == f'{PIP} "gon_jax[data] @ {tmp_path.as_uri()}/gon_jax-main.zip"'
     wheel = tmp_path / "gon_jax-0.1.0-py3-none-any.whl"
     wheel.touch()
     os.utime(wheel, (2e9, 2e9))  # the newest
-    assert first_cell() == f'"gon_jax[data] @ {wheel.as_uri()}"'
+    assert first_cell() == f'{PIP} "gon_jax[data] @ {wheel.as_uri()}"'
     monkeypatch.setenv("GON_JAX", "git+https://example.org/gon_jax")
-    assert first_cell() == '"gon_jax[data] @ git+https://example.org/gon_jax"'
+    assert first_cell() == f'{PIP} "gon_jax[data] @ git+https://example.org/gon_jax"'
     assert first_cell(SimpleNamespace(origin="gon_jax/__init__.py")) is None  # installed
     assert first_cell(SimpleNamespace(origin=None)) is not None  # a folder of that name, such as a clone
 
