@@ -38,6 +38,7 @@ extensions = [
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # tables among outputs
 nb_ipywidgets_js = {}  # would come from the network
 highlight_language = "none"  # indented blocks are commands and formulas
 

@@ -18,9 +18,19 @@ REPOSITORY = "https://github.com/OWNER/gon_jax"
 
 INSTALL = f"""\
 import importlib.util
+import os
+from pathlib import Path
 
-if importlib.util.find_spec("gon_jax") is None:  # in Colab, say
-    %pip install --quiet "gon_jax[data] @ git+{REPOSITORY}"
+if getattr(importlib.util.find_spec("gon_jax"), "origin", None) is None:  # in Colab, say
+    found = [*Path().glob("gon_jax*.whl"), *Path().glob("gon_jax*.zip")]  # a wheel, or a zip of the repository
+    newest = max(found, key=os.path.getmtime).absolute().as_uri() if found else "git+{REPOSITORY}"
+    address = os.environ.get("GON_JAX") or newest
+    if "OWNER" in address:
+        raise FileNotFoundError(
+            "expected gon_jax, or its wheel or zip beside this notebook, or its address in GON_JAX, got none of them: "
+            "upload gon_jax*.whl, or run %env GON_JAX=git+https://..., and run this cell again"
+        )
+    %pip install --quiet "gon_jax[data] @ {{address}}"
 """
 
 

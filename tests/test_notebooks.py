@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ import pytest
 
 from notebooks import build
 
-NAMES = {"gon.ipynb", "implicit_gon.ipynb", "variational_gon.ipynb"}
+NAMES = {"gon", "implicit_gon", "variational_gon", "your_own_data", "your_own_decoder", "how_it_works", "benchmarks"}
+PIP = "%pip install --quiet"
 SECONDS, BYTES = 180, 600_000  # on two cores that multiply matrices at 0.3 TFLOP/s; a slower machine takes longer
 notebooks = pytest.mark.parametrize("path", build.PATHS, ids=lambda path: path.stem)
 
@@ -27,8 +29,10 @@ def has_picture(notebook):
     return any("image/png" in output.get("data", {}) for output in outputs)
 
 
-def test_all_three():
-    assert {path.name for path in build.PATHS} == NAMES
+def test_they_are_all_there_and_listed():
+    assert {path.stem for path in build.PATHS} == NAMES
+    pages = [(build.FOLDER.parent / page).read_text() for page in ("README.md", "docs/index.md")]
+    assert all(f"notebooks/{name}" in page for name in NAMES for page in pages)
 
 
 @notebooks
@@ -54,6 +58,41 @@ def test_the_address_stands_in_one_place():
     cells = ["".join(cell["source"]) for path in build.PATHS for cell in read(path)["cells"]]
     assert [build.REPOSITORY in cell for cell in cells].count(True) == len(build.PATHS)
     assert all(cell == build.INSTALL.rstrip() for cell in cells if build.REPOSITORY in cell)
+
+
+@pytest.fixture
+def first_cell(tmp_path, monkeypatch):
+    """Return what the first cell asks pip to install, None for nothing, in a folder where gon_jax is not installed."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    code, asked = TransformerManager().transform_cell(build.INSTALL), []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GON_JAX", raising=False)
+
+    def run(spec=None):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+        magics = SimpleNamespace(run_line_magic=lambda magic, line: asked.append(f"%{magic} {line}"))
+        names = {"get_ipython": lambda: magics}
+        asked.clear()
+        exec(code, names)
+        return asked[0].format(**names) if asked else None
+
+    return run
+
+
+def test_the_first_cell_takes_what_there_is(first_cell, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="wheel or zip beside this notebook, or its address in GON_JAX"):
+        first_cell()
+    (tmp_path / "gon_jax-main.zip").touch()
+    assert first_cell() == f'{PIP} "gon_jax[data] @ {tmp_path.as_uri()}/gon_jax-main.zip"'
+    wheel = tmp_path / "gon_jax-0.1.0-py3-none-any.whl"
+    wheel.touch()
+    os.utime(wheel, (2e9, 2e9))  # the newest
+    assert first_cell() == f'{PIP} "gon_jax[data] @ {wheel.as_uri()}"'
+    monkeypatch.setenv("GON_JAX", "git+https://example.org/gon_jax")
+    assert first_cell() == f'{PIP} "gon_jax[data] @ git+https://example.org/gon_jax"'
+    assert first_cell(SimpleNamespace(origin="gon_jax/__init__.py")) is None  # installed
+    assert first_cell(SimpleNamespace(origin=None)) is not None  # a folder of that name, such as a clone
 
 
 def test_bars_are_left_out_and_warnings_are_not():
