@@ -185,6 +185,18 @@ class LinenTwice(nn.Module):
         return nn.Dense(3)(norm(nn.Dense(6)(norm(nn.Dense(6)(z)))))
 
 
+class LinenDropout(nn.Module):
+    @nn.compact
+    def __call__(self, z, train: bool = True):
+        return nn.Dropout(0.5, deterministic=not train)(nn.Dense(3)(z))
+
+
+class LinenTrain(nn.Module):
+    @nn.compact
+    def __call__(self, z, train: bool):
+        return nn.BatchNorm(use_running_average=not train)(nn.Dense(3)(z))
+
+
 class NNXTwice(nnx.Module):
     def __init__(self, rngs):
         self.first, self.second = nnx.Linear(3, 6, rngs=rngs), nnx.Linear(6, 6, rngs=rngs)
@@ -218,15 +230,37 @@ class EquinoxDrawn(equinox.Module):
     [
         (lambda: from_linen(LinenTwice(), (3,), independent=True), "called once"),
         (lambda: from_nnx(NNXTwice, (3,), independent=True), "called once"),
+        (lambda: from_linen(LinenDropout(), (3,), independent=True), "LinenDropout.*deterministic=True"),
         (lambda: from_nnx(NNXDropout, (3,), independent=True), "Dropout"),
         (lambda: from_equinox(EquinoxDrawn, (3,)), "do not depend on the key"),
     ],
-    ids=["linen, a norm used twice", "nnx, a norm used twice", "nnx, dropout", "equinox, drawn constants"],
+    ids=[
+        "linen, a norm used twice",
+        "nnx, a norm used twice",
+        "linen, dropout",
+        "nnx, dropout",
+        "equinox, drawn constants",
+    ],
 )
 def test_what_would_be_silently_wrong_is_refused(make, words):
     with pytest.raises(ValueError, match=words):
         decoder = make()
         decoder.output(decoder.init(jax.random.key(1)), jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [(LinenTrain(), "'train'.*`train: bool = True`"), (LinenTrain, r"call it, LinenTrain\(\)")],
+    ids=["an argument without a default", "a class"],
+)
+def test_what_is_not_called_as_a_decoder_is_refused(module, words):
+    with pytest.raises(TypeError, match=words):
+        from_linen(module, (3,), independent=True)
+
+
+def test_a_latent_shape_that_is_a_number_is_refused():
+    with pytest.raises(ValueError, match="latent_shape.*in a tuple, got 3"):
+        from_linen(nn.Dense(2), 3)  # pyright: ignore
 
 
 def test_statistics_of_nnx_in_16_bits_are_in_32():

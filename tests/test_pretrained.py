@@ -15,8 +15,9 @@ import pytest
 import gon_jax
 from benchmarks.pretrained import table
 from gon_jax.base import Variables
+from gon_jax.decoders import from_function
 from gon_jax.inference import encode_dataset, reconstruct_dataset, superresolve
-from gon_jax.runs import PRESETS, PRETRAINED, hub, load_run, pretrained, train
+from gon_jax.runs import PRESETS, PRETRAINED, hub, load_run, pretrained, read_variables, train, write_variables
 from gon_jax.runs.portable import CARD, FILES, write_portable
 from gon_jax.runs.shipped import FOLDER
 from gon_jax.runs.variables_file import WEIGHTS, round_variables
@@ -116,8 +117,24 @@ def test_damage_is_refused(copy):
     content = bytearray((copy / WEIGHTS).read_bytes())
     content[len(content) // 2] ^= 4
     (copy / WEIGHTS).write_bytes(content)
-    with pytest.raises(ValueError, match="expected the weights of a run in .*take a whole copy"):
+    with pytest.raises(ValueError, match="expected the weights of a model in .*take a whole copy"):
         load_run(copy)
+
+
+def test_variables_of_any_model_are_written_and_read(tmp_path):
+    def init(key):
+        return {"kernel": jax.random.normal(key, (2, 4), "bfloat16"), "bias": np.float32([0.1, 0, 0, 0])}
+
+    decoder = from_function(lambda p, z: z @ p["kernel"].astype("float32") + p["bias"], init, (2,), independent=True)
+    model = gon_jax.gon(decoder)
+    variables = model.init(jax.random.key(0))
+    path = str(tmp_path / "mine.npz")
+    write_variables(path, variables)
+    again, step = read_variables(path, model)
+    assert step == 0 and again.params["kernel"].dtype == "bfloat16"
+    assert jax.tree.all(jax.tree.map(np.array_equal, again, variables))
+    with pytest.raises(FileNotFoundError, match="expected the weights of a model in .*no such file"):
+        read_variables(tmp_path / "none.npz", model)
 
 
 def test_changed_numbers_and_other_models_are_refused(copy):
@@ -129,7 +146,7 @@ def test_changed_numbers_and_other_models_are_refused(copy):
         load_run(copy)
     shutil.copy(FOLDER / "implicit-digits" / WEIGHTS, copy)
     with pytest.raises(
-        ValueError, match=r"expected params/BatchNorm_0/bias of shape \(64,\) in .*got None; it is of another"
+        ValueError, match=r"expected params/BatchNorm_0/bias of shape \(64,\) in .*got None: it is of another"
     ):
         load_run(copy)
     np.savez(copy / WEIGHTS, **arrays | {"step": np.array({"a": 1}, object)})

@@ -43,8 +43,8 @@ def registries(monkeypatch):
     before = [(names, dict(names)) for names in (DATASETS, PRESETS, *REGISTRIES.values())]
 
     def restore():
-        sys.modules.pop("mine", None)
-        sys.modules.pop("signals", None)
+        for name in ("mine", "my_network", "signals"):
+            sys.modules.pop(name, None)
         for names, known in before:
             names.clear()
             names.update(known)
@@ -150,7 +150,10 @@ def test_command_lines_in_the_docs_are_accepted(tmp_path, monkeypatch, capsys, r
         return accepted
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(blocks(TEXTS["docs/extending.md"])[0])
+    for name in ("docs/extending.md", "docs/own_decoder.md"):
+        for file, block in ((re.match(r'"""(\w+\.py): ', block), block) for block in blocks(TEXTS[name])):
+            if file:
+                (tmp_path / file[1]).write_text(block)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.setattr("gon_jax.cli.main.train", parsed_only(COMMANDS["train"]))
     monkeypatch.setattr("gon_jax.cli.main.train_suited", lambda given, **options: 0)

@@ -5,6 +5,8 @@ normalization. The fast forms rely on it, and `gon_jax.compare_with_definition` 
 computed by definition, which is right for any decoder and slower. A decoder with batch normalization must say it.
 """
 
+import contextlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from gon_jax.arguments import check_sizes
 from gon_jax.base import Decoder, DecoderFn, Params
 from gon_jax.compilation import compiled_once
 from gon_jax.ops.normalization import batch_norm
@@ -56,11 +59,13 @@ def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool 
     given ones; its `use_running_average` and `momentum` are ignored, since models average what evaluation needs.
 
     Args:
-        module: a Linen module.
+        module: a Linen module, whose further arguments, such as `train`, have defaults.
         latent_shape, independent, **fields: as for `from_function`.
 
     Raises:
-        ValueError: for a module with other collections of variables than "params" and "batch_stats".
+        TypeError: for a class in place of a module, or a module that cannot be called as `module(z)`.
+        ValueError: for a module with other collections of variables than "params" and "batch_stats"; at its first call,
+            for one that draws random numbers.
 
     >>> import flax.linen as nn
     >>> decoder = from_linen(nn.Sequential([nn.Dense(4), nn.BatchNorm(), nn.elu, nn.Dense(3)]), (2,), independent=True)
@@ -69,6 +74,9 @@ def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool 
     ((5, 3), (4,))
     """
     import flax.linen as nn
+
+    latent_shape = check_sizes("latent_shape", latent_shape)
+    _check_call(module)
 
     def batch_norm_by(stats_given):
         """Make every BatchNorm take its batch's statistics and return them as they are, or take the given ones."""
@@ -105,16 +113,41 @@ def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool 
         return init_variables(key).get("params", {})
 
     def apply(params, z, stats=None):
-        if not batch_statistics:
-            return module.apply({"params": params}, z), None
-        with batch_norm_by(stats_given=stats is not None):
-            if stats is not None:
-                return module.apply({"params": params, "batch_stats": stats}, z), stats
-            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract["batch_stats"])
-            output, updated = module.apply({"params": params, "batch_stats": zeros}, z, mutable=["batch_stats"])
-            return output, updated["batch_stats"]
+        with _no_random_numbers(module):
+            if not batch_statistics:
+                return module.apply({"params": params}, z), None
+            with batch_norm_by(stats_given=stats is not None):
+                if stats is not None:
+                    return module.apply({"params": params, "batch_stats": stats}, z), stats
+                zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract["batch_stats"])
+                output, updated = module.apply({"params": params, "batch_stats": zeros}, z, mutable=["batch_stats"])
+                return output, updated["batch_stats"]
 
     return Decoder(apply, init, latent_shape, independent, batch_statistics, **fields)
+
+
+def _check_call(module):
+    """Refuse what is not called as `module(z)`, where Python's own message would not say what to do."""
+    if isinstance(module, type):
+        raise TypeError(f"expected a Linen module, got the class {module.__name__}: call it, {module.__name__}()")
+    try:
+        inspect.signature(module.__call__).bind(None)
+    except TypeError as error:
+        name = type(module).__name__
+        remedy = "give each further argument a default, `train: bool = True` say; batch normalization works without it"
+        raise TypeError(f"expected a module called as module(z), got {name} ({error}): {remedy}") from error
+
+
+@contextlib.contextmanager
+def _no_random_numbers(module):
+    """Say what to do about a module that draws random numbers, as Flax finds at its first call after `init`."""
+    from flax.errors import InvalidRngError
+
+    try:
+        yield
+    except InvalidRngError as error:
+        got = f"got {type(module).__name__}, which draws some: make Dropout deterministic=True ({error})"
+        raise ValueError(f"expected a module without random numbers, {got}") from error
 
 
 def _used_twice(layer):

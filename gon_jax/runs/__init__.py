@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gon_jax.runs.shipped import PRETRAINED, pretrained
     from gon_jax.runs.standalone import export_run
     from gon_jax.runs.trainer import train
+    from gon_jax.runs.variables_file import read_variables, write_variables
 
 _MODULES = {"Config": "config", "PRESETS": "presets", "Run": "run", "load_run": "run", "train": "trainer"}
 _MODULES |= {"Layer": "plain_layers", "plain_functions": "plain_layers", "export_run": "standalone"}
@@ -20,9 +21,11 @@ _MODULES |= dict.fromkeys(("plan", "planned", "steps_within"), "planning") | dic
     ("MINUTES", "suited"), "defaults"
 )
 _MODULES |= dict.fromkeys(("PRETRAINED", "pretrained"), "shipped")
+_MODULES |= dict.fromkeys(("read_variables", "write_variables"), "variables_file")
 
 __all__ = ["MINUTES", "PRESETS", "PRETRAINED", "Config", "Layer", "Run", "export_run", "load_run", "plan"]
-__all__ += ["plain_functions", "planned", "pretrained", "steps_within", "suited", "train"]
+__all__ += ["plain_functions", "planned", "pretrained", "read_variables", "steps_within", "suited", "train"]
+__all__ += ["write_variables"]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,8 +30,10 @@ def round_variables(variables: Variables, precision: Precision) -> Variables:
     return variables._replace(params=params)
 
 
-def write_variables(path: Path, variables: Variables, step: int) -> None:
+def write_variables(path: str | Path, variables: Variables, step: int = 0) -> None:
     """Write variables and their training step; an array that float16 holds exactly takes half the room.
+
+    A file that is there is replaced, atomically.
 
     >>> import tempfile
     >>> from gon_jax.decoders import mlp_decoder
@@ -44,24 +46,28 @@ def write_variables(path: Path, variables: Variables, step: int) -> None:
     >>> step, jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), again, variables))
     (100, True)
     """
-    arrays: dict[str, Any] = {name: _smallest(np.asarray(leaf)) for name, leaf in _by_name(variables).items()}
+    arrays: dict[str, Any] = {name: _smallest(_plain(np.asarray(leaf))) for name, leaf in _by_name(variables).items()}
     crc = crc32(*(arrays[name] for name in sorted(arrays)))
     write_file(path, lambda file: np.savez(file, **arrays, step=step, crc32=crc))
 
 
-def read_variables(path: Path, model: Model) -> tuple[Variables, int]:
+def read_variables(path: str | Path, model: Model) -> tuple[Variables, int]:
     """Return the variables of a model, and their training step.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: for a damaged file, or one of another model.
     """
+    path = Path(path)
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:  # a zip, with a CRC-32 of each
             arrays = {name: file[name] for name in file.files}
         step, crc = int(arrays.pop("step")), int(arrays.pop("crc32"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"expected the weights of a model in {path}, got no such file") from error
     except Exception as error:  # zipfile and NumPy raise many kinds for a damaged file
         got = f"got what is not read ({one_line(error)}): take a whole copy"
-        raise ValueError(f"expected the weights of a run in {path}, {got}") from error
+        raise ValueError(f"expected the weights of a model in {path}, {got}") from error
     if crc32(*(arrays[name] for name in sorted(arrays))) != crc:
         raise ValueError(f"expected {path} as it was written, got other contents (by its crc32): take a whole copy")
     shapes = jax.eval_shape(model.init, jax.random.key(0))
@@ -70,8 +76,8 @@ def read_variables(path: Path, model: Model) -> tuple[Variables, int]:
     if found != expected:
         name = next(name for name in [*expected, *found] if expected.get(name) != found.get(name))
         raise ValueError(
-            f"expected {name} of shape {expected.get(name)} in {path}, got {found.get(name)}; it is of another model "
-            "than the config.json beside it"
+            f"expected {name} of shape {expected.get(name)} in {path}, got {found.get(name)}: it is of another model "
+            "than this one, or than the config.json beside it"
         )
     leaves = [jnp.asarray(arrays[name], leaf.dtype) for name, leaf in _by_name(shapes).items()]
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves), step
@@ -81,6 +87,11 @@ def _by_name(variables):
     """Return the leaves by name, "params/Dense_0/kernel" say."""
     leaves = jax.tree_util.tree_leaves_with_path(variables)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _plain(array):
+    """Return the array, or float32 for a type that NumPy's files do not know: bfloat16, exactly."""
+    return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
 def _smallest(array):
