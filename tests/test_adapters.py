@@ -260,7 +260,7 @@ def test_what_is_not_called_as_a_decoder_is_refused(module, words):
 
 def test_a_latent_shape_that_is_a_number_is_refused():
     with pytest.raises(ValueError, match="latent_shape.*in a tuple, got 3"):
-        from_linen(nn.Dense(2), 3)  # pyright: ignore
+        from_linen(nn.Dense(2), 3)
 
 
 def test_statistics_of_nnx_in_16_bits_are_in_32():
