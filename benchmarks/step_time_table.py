@@ -99,13 +99,25 @@ def cases_tables(results: dict[str, dict]) -> str:
 
 def alone_table(results: dict[str, dict]) -> str:
     """Return how many times the decoder alone a step costs, in time (of rounds side by side) and in operations."""
-    rows = [["gon_jax's step over the decoder trained alone", "time, median (range)", "operations counted"]]
+    columns = ["time, median (range)", "operations counted", "ms of the decoder alone", "of its own peak"]
+    rows, found = [["gon_jax's step over the decoder trained alone", *columns]], peaks(results)
     for result in shown_in_rows(results).values():
         ours, alone = (timed(result).get(side) for side in ("jax-fast", ALONE))
         if ours and alone:
             ratios = [a / b for a, b in zip(ours["rounds_ms"], alone["rounds_ms"], strict=True)]
-            rows.append([case_words(result["case"]), spread(ratios), number(ours["flops"] / alone["flops"])])
+            counted, share = number(ours["flops"] / alone["flops"]), f"{achieved(alone, found)[1]:.0%}"
+            rows.append([case_words(result["case"]), spread(ratios), counted, spread(alone["rounds_ms"]), share])
     return markdown(rows) if len(rows) > 1 else ""
+
+
+def decoder_alone_table(result: dict) -> str:
+    """Return `alone_table` of all cases of a measurement, and how many times the fast form the definition costs."""
+    rows = [["gon_jax, by definition, over the fast form", "time, median (range)", "operations counted"]]
+    for case in result["cases"].values():
+        slow, fast = case["sides"]["jax-definition"], case["sides"]["jax-fast"]
+        ratios = [a / b for a, b in zip(slow["rounds_ms"], fast["rounds_ms"], strict=True)]
+        rows.append([case_words(case["case"]), spread(ratios), number(slow["flops"] / fast["flops"])])
+    return f"{alone_table(result['cases'])}\n\n{markdown(rows)}"
 
 
 def fastest(result: dict) -> dict[str, str]:
@@ -202,6 +214,7 @@ def page_with(text: str) -> str:
         "variational step time": ("step_time", load_cases("step_time", VARIATIONAL), step_time_tables),
         "encoding": ("encoding", load_cases("encoding", PUBLISHED), encoding_table),
         "time to quality": ("time_to_quality", of_seeds, time_to_quality_table),
+        "decoder alone": ("decoder", load_cases("decoder", ["alone"]), lambda of: decoder_alone_table(of["alone"])),
     }
     for mark, (prefix, results, table) in of.items():
         tables = f"{table(results)}\n\n{sources_of(prefix, results)}" if results else "Not measured yet."

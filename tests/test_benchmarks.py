@@ -16,8 +16,10 @@ import pytest
 
 from benchmarks import (
     cases,
+    decoder_alone,
     elbo_table,
     jax_sides,
+    latency,
     layers,
     layers_table,
     loader,
@@ -256,7 +258,7 @@ def test_each_side_is_measured_against_its_own_peak():
 
 def test_the_decoder_alone_is_what_a_step_costs_at_least():
     text = step_time_table.step_time_tables({"conv": made_up_result()})
-    assert "| convolutional 32x32, latent 32, batch 64 | 2 (2 to 2) | 1.5 |" in text
+    assert "| convolutional 32x32, latent 32, batch 64 | 2 (2 to 2) | 1.5 | 2.5 (2 to 3.17) | 80% |" in text
     assert "| the decoder alone, latents given | 2.5 (2 to 3.17) | 0.5 | 1 | 400 | 80% |" in text
     assert "alone" not in step_time_table.step_time_tables({"conv": without(made_up_result(), "jax-decoder")})
     assert "alone" not in step_time_table.readme_table({"conv": made_up_result()})
@@ -271,6 +273,24 @@ def test_the_decoder_alone_agrees_with_nobody(monkeypatch):
     monkeypatch.setattr(step_time, "Worker", partial(Deaf, {"jax-decoder": {"values": [9.0, 9.0]}}))
     timed_sides = step_time.measure("train", CONV, ("jax-fast", "jax-decoder"), 1, 0.01, "cpu")["sides"]
     assert [seen["difference"] for seen in timed_sides.values()] == [0.0, None]
+
+
+def test_the_decoder_alone_is_measured_beside_both_forms(monkeypatch, tmp_path, capsys):
+    answers = {side: {"own_product": "torch.mm"} for side in decoder_alone.SIDES}
+    monkeypatch.setattr(step_time, "Worker", partial(Fake, answers))
+    decoder_alone.main(["--cases", "smoke-conv", "--rounds", "2", "--results", str(tmp_path)])
+    result = json.loads((tmp_path / "decoder_alone_cpu.json").read_text())
+    assert list(result["cases"]["smoke-conv"]["sides"]) == list(decoder_alone.SIDES) and "commit" in result
+    assert "| convolutional 8x8, latent 3, batch 4 | 1 (1 to 1) | 1 | 500 (500 to 500) |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_one_person_waits_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compile fast
+    latency.main(["--rounds", "1", "--seconds", "0.01", "--results", str(tmp_path)])
+    result = json.loads((tmp_path / "latency_cpu.json").read_text())
+    assert all(len(rounds) == 1 and rounds[0] > 0 for rounds in result["calls_ms"].values())
+    assert all(len(of["seconds"]) == len(of["cpu_seconds"]) == 2 for of in result["commands"].values())
 
 
 @pytest.mark.slow
@@ -354,12 +374,13 @@ def test_a_table_of_several_commits_or_machines_is_refused_or_says_so(tmp_path, 
 
     report.write("step_time_conv_cpu", made_up_result(), {})
     report.write("step_time_implicit_cpu", made_up_result(cases.IMPLICIT, **other), {})
-    marks = ("step time", "variational step time", "encoding", "time to quality")
+    marks = ("step time", "variational step time", "encoding", "time to quality", "decoder alone")
     page = "\n".join(f"<!-- {mark} -->\n<!-- /{mark} -->" for mark in marks)
     with pytest.raises(ValueError, match="expected one commit.*step_time_implicit_cpu"):
         step_time_table.page_with(page)
     report.write("step_time_implicit_cpu", made_up_result(cases.IMPLICIT), {})
     text = step_time_table.page_with(page)
+    assert text.count("Not measured yet.") == 4
     assert "[step_time_implicit_cpu]" in text and "<!-- encoding -->\nNot measured yet.\n<!-- /encoding -->" in text
 
 
