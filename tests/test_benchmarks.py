@@ -281,7 +281,7 @@ def test_the_decoder_alone_is_measured_beside_both_forms(monkeypatch, tmp_path, 
     decoder_alone.main(["--cases", "smoke-conv", "--rounds", "2", "--results", str(tmp_path)])
     result = json.loads((tmp_path / "decoder_alone_cpu.json").read_text())
     assert list(result["cases"]["smoke-conv"]["sides"]) == list(decoder_alone.SIDES) and "commit" in result
-    assert "| convolutional 8x8, latent 3, batch 4 | 1 (1 to 1) | 1 | 500 (500 to 500) |" in capsys.readouterr().out
+    assert "| convolutional 8x8, latent 3, batch 4 | 1 (1 to 1) | 1 | 250 (250 to 250) |" in capsys.readouterr().out
 
 
 @pytest.mark.slow
