@@ -51,8 +51,6 @@ def train(
 ) -> dict[str, Any]:
     """Train a model; leave checkpoints, logs, pictures, a summary.
 
-    Without a preset, the data of --dataset choose options that are not given.
-
     Args:
         config: What to train.
         model: What is trained; with --help, its own options are shown too.

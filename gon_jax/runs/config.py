@@ -34,7 +34,8 @@ class DataConfig(Options):
 
     dataset: str = "mnist"
     """digits, mnist, fashion_mnist, cifar10, coil20, smallnorb, celeb_a, lsun/bedroom; a folder of pictures or sounds;
-    a .npy, .npz, .h5 or .csv file."""
+    a .npy, .npz, .h5 or .csv file. Without a preset,
+    options that are not given follow from it."""
     image_size: int | None = 32
     """Resize images to this height and width, a power of two from 8 to 256; None keeps their size."""
     num_validation: Natural | None = None
