@@ -105,6 +105,7 @@ def test_tied_autoencoder_is_its_reference(double):
         assert (g == 0).all() if idle else (g != 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"tied": True, "latent_shape": (4, 4, 2)}, {"latent_shape": (2, 2, 3)}])
 def test_averages_of_one_batch_are_that_batchs_and_each_image_is_independent(options, double):
     sizes = SIZES | options

@@ -186,6 +186,7 @@ def test_bits_of_bytes_by_a_decoder_that_knows_nothing():
     assert metrics["bits_per_dim"] == pytest.approx(8) == metrics["importance_weighted_bits_per_dim"]
 
 
+@pytest.mark.slow
 def test_a_variational_gon_counts_an_image_the_same_in_any_company():
     model = vgon(conv_decoder((8, 8, 1), (3,), base_channels=2, output_activation="none"))
     variables = model.init(jax.random.key(0))

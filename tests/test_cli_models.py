@@ -16,6 +16,7 @@ from gon_jax.cli.commands import COMMANDS
 from gon_jax.runs import finishing, load_run, pictures
 from gon_jax.runs.pictures import draw
 
+pytestmark = pytest.mark.slow  # the fixture trains six models
 TINY = (
     "train --dataset images.npz --image-size None --num-validation 20 --latent-shape 3 --num-steps 4 --batch-size 16 "
     "--schedule constant"
@@ -88,7 +89,6 @@ def metrics_of(out):
     return {line.split()[0]: line.split()[1] for line in out.splitlines()}
 
 
-@pytest.mark.slow
 def test_json_on_every_command(gon, place, monkeypatch):
     """One object on standard output: what was written, and the figures; what else is said goes to standard error."""
     answers = {}
@@ -159,7 +159,6 @@ def test_inpainting(gon, place, hidden):
         assert len(np.unique(np.asarray(picture))) > 20
 
 
-@pytest.mark.quick("gon")
 @pytest.mark.parametrize("run", RUNS)
 def test_latents_are_described(gon, place, run):
     status, out, _ = gon(f"latents {run} --output {run}.png")

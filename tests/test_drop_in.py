@@ -193,6 +193,7 @@ def test_a_decoder_of_our_layers_is_flaxs_in_training_and_evaluation(x64):
     assert errors and max(errors.values()) < 1e-10
 
 
+@pytest.mark.slow
 def test_averages_of_the_decoding_pass_are_wrong_at_the_origin(x64):
     """What evaluation by Flax's own running averages does: there all examples are one, and the variance is 0."""
     network, averaged = Decoder(nn), Decoder(nn, averaged=True)

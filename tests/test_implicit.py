@@ -35,6 +35,7 @@ def test_all_points_are_encoded_by_the_definition_with_the_authors_step():
         assert model.data_shape == (SIZE, SIZE, num_channels)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_subsets_estimate_latents_without_bias(double):
     """The mean over keys of a latent from n points is the latent from all."""
@@ -86,6 +87,7 @@ def test_weights_are_a_mask():
     np.testing.assert_allclose(ones.encode(variables, x), model.encode(variables, x), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_decoding_at_other_points_in_chunks():
     model = gon(decoder())
     variables, z = model.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (20, 3))

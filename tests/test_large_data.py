@@ -353,6 +353,7 @@ def test_pictures_are_decoded_once_and_train_to_the_same(tmp_path, decoded, caps
     assert "pictures are decoded" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_room_pictures_are_decoded_in_every_epoch(tmp_path, decoded, capsys, monkeypatch):
     pytest.importorskip("grain")
     save_pictures(tmp_path / "photos")
@@ -368,6 +369,7 @@ def test_without_room_pictures_are_decoded_in_every_epoch(tmp_path, decoded, cap
         assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_is_decoded_stays_for_a_run_that_goes_on(tmp_path, decoded):
     pytest.importorskip("grain")
     save_pictures(tmp_path / "photos")

@@ -34,6 +34,7 @@ def test_normal_latents_are_rejected_as_often_as_they_should_be():
     assert abs(ls.normality(z)["rejected"] - 0.05) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "k"), [(30, 1), (30, 3), (60, 12)])
 def test_multivariate_moments_are_1_on_average_for_normal_latents(n, k):
     mixing = RNG.normal(size=(k, k)) * 10.0 ** np.arange(k)[:, None].clip(max=3)

@@ -351,6 +351,7 @@ def test_frozen_encoders_equal_those_they_were_made_from(norm, likelihood, doubl
         np.testing.assert_allclose(frozen(x[:1]), z[:1], rtol=1e-9, atol=1e-12)  # alone as in a batch
 
 
+@pytest.mark.slow
 def test_spatial_latents_freeze_too(double):
     decoder = conv_decoder((16, 16, 1), (4, 4, 2), base_channels=2, norm="none")
     params = double(decoder.init(jax.random.key(0)))

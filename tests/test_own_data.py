@@ -795,6 +795,7 @@ def test_data_above_the_limit_stay_where_they_are_and_train_to_the_same(tmp_path
         np.testing.assert_array_equal(*sample)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_the_chosen_options_and_its_table(tmp_path, monkeypatch):
     monkeypatch.setattr(defaults.runs, "plan", lambda *_: {"seconds_start": 0.0, "seconds_per_step": 1.0})
     np.save(tmp_path / "small.npy", pixels(60, 8, 8))

@@ -223,6 +223,7 @@ def test_a_dataset_that_is_not_at_hand_is_reported(capsys, monkeypatch, tmp_path
     assert "data absent" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_interrupted_reproduction_goes_on(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     words, stops = ["fig13", "--smoke"], iter([False, False, True])  # the last at the first report

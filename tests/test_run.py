@@ -135,6 +135,7 @@ def test_a_finished_run_holds_all_that_is_promised(finished):
     assert load_run(finished).step == best and load_run(finished, "last").step == 6
 
 
+@pytest.mark.slow
 def test_snapshots_are_what_the_model_decoded_then(finished, tmp_path, undrawn):
     """At steps that double, and the last; a training that was interrupted keeps those of before."""
     run = load_run(finished, "last")
@@ -185,6 +186,7 @@ def test_the_best_is_that_by_the_models_own_metric(tmp_path, undrawn, known_metr
     assert summary["best_step"] == (8 if name == "gon" else best)  # of equal squared errors the latest
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_goes_on_by_the_squared_error(tmp_path, undrawn, known_metrics):
     options, folder = TINY | {"model": "classifier"}, tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:

@@ -97,6 +97,7 @@ def test_rendered_area_is_that_of_the_shadow(sizes):
     assert not blue(signals._render(np.zeros([1, *sizes]))).any()
 
 
+@pytest.mark.slow
 def test_up_is_up_and_the_near_hides_the_far():
     def where(*voxel):
         volume = np.zeros([1, 8, 8, 8])

@@ -360,6 +360,7 @@ def test_latents_that_do_not_depend_on_the_data_are_told(make_model):
         fit(model, data, 1, state=init_state(model, make_optimizer(), jax.random.key(0)), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make_model",
     [

@@ -74,7 +74,6 @@ def right(request, x64):
 
 # -- the matrix ------------------------------------------------------------------------------------------------------
 
-CHEAP = ["encode", "encode_shared, jacobian", "freeze", "gon_loss"]  # sorted: each is made once
 
 
 def wrong_cells(cells):
@@ -89,12 +88,6 @@ def test_the_page_is_made_from_the_results_of_all_cells():
     page = report.page_with(text, "transformations", transformations.table(result))
     assert page == text, "run `python -m benchmarks.transformations --table`"
     assert not wrong_cells(result["cells"])
-
-
-def test_a_diagonal_of_the_matrix():
-    rows = sorted(CHEAP[i % len(CHEAP)] for i in range(len(COLUMNS)))
-    cells = transformations.in_process("--pairs", "--rows", *rows, "--columns", *COLUMNS)
-    assert sum(map(len, cells.values())) == len(COLUMNS) and not wrong_cells(cells)
 
 
 @pytest.mark.slow

@@ -78,6 +78,7 @@ def test_latents_are_those_of_the_model():
     np.testing.assert_allclose(transformer.inverse_transform(z), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", [tiny, decoders.conv_decoder])
 def test_images(decoder):
     """Of any units, scaled together; with batch normalization, and bytes, too."""
@@ -164,6 +165,7 @@ def test_verbose_shows_a_bar(terminal, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_it_is_better_than_pca_on_digits(optimized):
     """Held-out score of 16 latents: of three seeds -94 to -91; of PCA -190.6."""
     X = load_digits().data

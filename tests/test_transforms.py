@@ -70,6 +70,7 @@ def test_everything_else_stays_float32(name):
     assert {str(leaf.dtype) for leaf in leaves} == {"float32", "int32"}  # int32 counts steps
 
 
+@pytest.mark.slow
 @decoders
 def test_strategies_agree_to_rounding(name):
     """Latents of every strategy in 16 bits against the definition in 32; the parameters are the same."""

@@ -69,6 +69,7 @@ def test_with_target_equal_to_source_it_is_the_gon():
     np.testing.assert_array_equal(frozen.bias, expected.bias)
 
 
+@pytest.mark.slow
 def test_sources_are_encoded_by_their_own_likelihood_and_errors_are_the_targets():
     for source_likelihood in (squared_error, quartic):
         model = translation_gon(conv(), source_likelihood=source_likelihood, step_size=0.01)

@@ -74,6 +74,7 @@ def test_with_the_exact_posterior_every_weight_is_the_evidence():
     assert (jnp.abs(other.nll - bound.nll) > 1e-6).all()
 
 
+@pytest.mark.slow
 def test_evaluated_by_averages_an_image_does_not_depend_on_its_batch(double):
     model = vae(*conv_pair())
     x, keys = jnp.asarray(np.random.default_rng(0).uniform(size=(5, 8, 8, 1))), jax.random.split(jax.random.key(3), 5)

@@ -94,6 +94,7 @@ def test_evaluated_by_averages_an_image_does_not_depend_on_its_batch(norm, noise
     assert (np.abs(other.nll - bound.nll) > 1e-6).all()  # the key matters
 
 
+@pytest.mark.slow
 def test_the_reference_batch_stands_for_a_batch(double):
     """With the mean of the data for all others, the coupled gradient of one example is its latent by averages."""
     model = vgon(conv())
@@ -145,6 +146,7 @@ def test_kl_against_its_integral():
     np.testing.assert_allclose(kl_to_standard_normal(q), [np.trapezoid(density * log_ratio, t)], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_log_weight_is_the_ratio_of_densities(double):
     model = vgon(conv("group"), inner_noise="none", logvar=-1.0)
     variables, x = trained_looking(model, double), images(3)
