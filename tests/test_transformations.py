@@ -91,10 +91,10 @@ def test_the_page_is_made_from_the_results_of_all_cells():
 
 
 @pytest.mark.slow
-def test_three_diagonals_of_the_matrix():
+def test_two_diagonals_of_the_matrix():
     """All rows and all columns; `python -m benchmarks.transformations` measures every cell."""
     columns = list(COLUMNS)
-    pairs = [(row, columns[(i + shift) % len(columns)]) for i, row in enumerate(ROWS) for shift in (0, 7, 14)]
+    pairs = [(row, columns[(i + shift) % len(columns)]) for i, row in enumerate(ROWS) for shift in (0, 10)]
     rows, columns = zip(*pairs, strict=True)
     cells = transformations.in_process("--pairs", "--rows", *rows, "--columns", *columns)
     assert len(cells) == len(ROWS) and sum(map(len, cells.values())) == len(pairs) and not wrong_cells(cells)
