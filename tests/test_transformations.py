@@ -75,7 +75,6 @@ def right(request, x64):
 # -- the matrix ------------------------------------------------------------------------------------------------------
 
 
-
 def wrong_cells(cells):
     """Return the cells that are neither equal to the plain result nor as the page says."""
     found = [(row, column, value) for row, of in cells.items() for column, value in of.items()]
