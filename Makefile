@@ -20,7 +20,7 @@ train: $(VENV)/.package ## train on scikit-learn's digits: about two minutes, pi
 	elif [ -d runs/gon-digits/checkpoints ]; then $(RUN) $(GON) train gon-digits --run runs/gon-digits --resume; \
 	else $(RUN) $(GON) train gon-digits --run runs/gon-digits; fi
 
-test: $(VENV)/.test ## the suite but for its slow tests: 13 minutes on 2 slow cores
+test: $(VENV)/.test ## the suite, but for its slow tests
 	$(RUN) $(PYTEST) -n 2 --dist loadgroup --durations=25 $(TESTS)
 
 check: lint test docs dist ## the suite and what is slower: real data where GON_DATA_DIR has it, notebooks, minutes of training

@@ -1,5 +1,6 @@
 """Of the whole suite: quick compilation, random numbers of a test's own, 64 bits where a test asks for them."""
 
+import collections
 import fnmatch
 import os
 import shlex
@@ -34,14 +35,20 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups, and pytest the mark "slow"
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Mark slow what a test does not call quick; keep the tests of a file in one worker, for what they share."""
+    found = collections.Counter()  # cases of each test and pattern
     for item in items:
-        mark = item.get_closest_marker("quick")
-        if mark is not None and not any(fnmatch.fnmatchcase(item.callspec.id, pattern) for pattern in mark.args):
-            item.add_marker(pytest.mark.slow)
+        if (mark := item.get_closest_marker("quick")) is not None:
+            matches = [fnmatch.fnmatchcase(item.callspec.id, pattern) for pattern in mark.args]
+            found.update({(item.originalname, p): m for p, m in zip(mark.args, matches, strict=True)})
+            if not any(matches):
+                item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("xdist_group") is None and item.config.pluginmanager.hasplugin("xdist"):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    wrong = [key for key, num in found.items() if num == 0]
+    if wrong and not any("::" in arg for arg in config.args):  # all cases of the files were collected
+        raise pytest.UsageError(f"expected cases for these quick patterns, got none: {wrong}; were cases renamed?")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,9 @@
 """Time a training step beside the decoder that is trained alone, with latents given: what the encoder costs.
 
-python -m benchmarks.decoder_alone
-python -m benchmarks.step_time_table  # docs/benchmarks.md
+    python -m benchmarks.decoder_alone
+    python -m benchmarks.step_time_table  # the table in docs/benchmarks.md
+
+Rounds of the sides alternate, so that ratios hold where times don't.
 """
 
 import argparse

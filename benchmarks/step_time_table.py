@@ -97,6 +97,11 @@ def cases_tables(results: dict[str, dict]) -> str:
     return f"{markdown(steps)}\n\n{markdown(shares)}"
 
 
+def ratios(one: dict, other: dict) -> str:
+    """Return median and range of the ratios of two sides' rounds, which were timed side by side."""
+    return spread([a / b for a, b in zip(one["rounds_ms"], other["rounds_ms"], strict=True)])
+
+
 def alone_table(results: dict[str, dict]) -> str:
     """Return how many times the decoder alone a step costs, in time (of rounds side by side) and in operations."""
     columns = ["time, median (range)", "operations counted", "ms of the decoder alone", "of its own peak"]
@@ -104,9 +109,8 @@ def alone_table(results: dict[str, dict]) -> str:
     for result in shown_in_rows(results).values():
         ours, alone = (timed(result).get(side) for side in ("jax-fast", ALONE))
         if ours and alone:
-            ratios = [a / b for a, b in zip(ours["rounds_ms"], alone["rounds_ms"], strict=True)]
             counted, share = number(ours["flops"] / alone["flops"]), f"{achieved(alone, found)[1]:.0%}"
-            rows.append([case_words(result["case"]), spread(ratios), counted, spread(alone["rounds_ms"]), share])
+            rows.append([case_words(result["case"]), ratios(ours, alone), counted, spread(alone["rounds_ms"]), share])
     return markdown(rows) if len(rows) > 1 else ""
 
 
@@ -115,8 +119,7 @@ def decoder_alone_table(result: dict) -> str:
     rows = [["gon_jax, by definition, over the fast form", "time, median (range)", "operations counted"]]
     for case in result["cases"].values():
         slow, fast = case["sides"]["jax-definition"], case["sides"]["jax-fast"]
-        ratios = [a / b for a, b in zip(slow["rounds_ms"], fast["rounds_ms"], strict=True)]
-        rows.append([case_words(case["case"]), spread(ratios), number(slow["flops"] / fast["flops"])])
+        rows.append([case_words(case["case"]), ratios(slow, fast), number(slow["flops"] / fast["flops"])])
     return f"{alone_table(result['cases'])}\n\n{markdown(rows)}"
 
 
@@ -173,9 +176,9 @@ def against_table(result: dict) -> str:
         for name, other in case["sides"].items():
             side, _, commit = name.partition("@")
             if commit:
-                here, there = case["sides"][side]["rounds_ms"], other["rounds_ms"]
-                ratios = [a / b for a, b in zip(here, there, strict=True)]
-                rows.append([case_words(case["case"]), words(side), spread(here), spread(there), spread(ratios)])
+                here = case["sides"][side]
+                times = spread(here["rounds_ms"]), spread(other["rounds_ms"])
+                rows.append([case_words(case["case"]), words(side), *times, ratios(here, other)])
     return markdown(rows)
 
 

@@ -188,7 +188,7 @@ def save_waveforms(path: str | Path, sounds: Mapping[str, np.ndarray], sample_ra
     panels = figure.subplots(3 * num_rows, num, squeeze=False)
     levels = spectrograms(x)  # dB
     colors = {"vmin": levels.max() - 80, "vmax": levels.max(), "cmap": "magma", "origin": "lower", "aspect": "auto"}
-    extent = (0, time[-1], 0, sample_rate / 2000)
+    extent = (0, 1000 * length / sample_rate, 0, sample_rate / 2000)  # milliseconds, kHz
     for row, name in enumerate(names):
         panels[3 * row, 0].set_ylabel(name, fontsize=10)
         panels[3 * row + 2, 0].set_ylabel("kHz", fontsize=8)
@@ -215,6 +215,10 @@ def spectrograms(x: np.ndarray, window: int = 256) -> np.ndarray:
     """Return the power of sounds [..., L] by frequency and time, [..., window // 2 + 1, T], in dB.
 
     A window of samples, or all of a shorter sound, is weighted by Hann's window and moved by a quarter of its length.
+
+    Args:
+        x: amplitudes, silence at 0; at least one sample. A sine of amplitude 1 has -6 dB.
+        window: samples.
 
     >>> tone = np.sin(2 * np.pi * 0.25 * np.arange(1000))
     >>> spectrograms(tone).shape, spectrograms(tone)[:, 3].argmax() / 256  # cycles per sample

@@ -250,8 +250,13 @@ def test_what_would_be_silently_wrong_is_refused(make, words):
 
 @pytest.mark.parametrize(
     ("module", "words"),
-    [(LinenTrain(), "'train'.*`train: bool = True`"), (LinenTrain, r"call it, LinenTrain\(\)")],
-    ids=["an argument without a default", "a class"],
+    [
+        (LinenTrain(), "'train'.*`train: bool = True`"),
+        (LinenTrain, r"call it, LinenTrain\(\)"),
+        (lambda z: z, "expected module, a Module, got .*from_function takes a function"),
+        ("Dense", "expected module, a Module, got 'Dense'"),
+    ],
+    ids=["an argument without a default", "a class", "a function", "a word"],
 )
 def test_what_is_not_called_as_a_decoder_is_refused(module, words):
     with pytest.raises(TypeError, match=words):

@@ -135,6 +135,23 @@ def test_variables_of_any_model_are_written_and_read(tmp_path):
     assert jax.tree.all(jax.tree.map(np.array_equal, again, variables))
     with pytest.raises(FileNotFoundError, match="expected the weights of a model in .*no such file"):
         read_variables(tmp_path / "none.npz", model)
+    with pytest.raises(TypeError, match="expected model, a Model, got None"):
+        read_variables(path, None)
+
+
+@pytest.mark.parametrize(
+    ("variables", "step", "words"),
+    [
+        ({"w": np.ones(2)}, 0, "expected variables, a Variables, got"),
+        (Variables({"w": np.ones(2), "name": "mine"}), 0, "expected arrays of numbers in variables, got <U4"),
+        (Variables({"w": np.array([object()])}), 0, "expected arrays of numbers in variables, got object"),
+        (Variables({"w": np.ones(2)}), 2.5, "expected step, a whole number of at least 0, got 2.5"),
+    ],
+)
+def test_what_is_no_array_is_never_written(variables, step, words, tmp_path):
+    with pytest.raises((TypeError, ValueError), match=words):
+        write_variables(tmp_path / "mine.npz", variables, step)
+    assert not list(tmp_path.iterdir())
 
 
 def test_changed_numbers_and_other_models_are_refused(copy):

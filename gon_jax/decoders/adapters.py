@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from gon_jax.arguments import check_sizes
+from gon_jax.arguments import check_kind, check_sizes
 from gon_jax.base import Decoder, DecoderFn, Params
 from gon_jax.compilation import compiled_once
 from gon_jax.ops.normalization import batch_norm
@@ -63,7 +63,7 @@ def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool 
         latent_shape, independent, **fields: as for `from_function`.
 
     Raises:
-        TypeError: for a class in place of a module, or a module that cannot be called as `module(z)`.
+        TypeError: for what is no Linen module, or cannot be called as `module(z)`.
         ValueError: for a module with other collections of variables than "params" and "batch_stats"; at its first call,
             for one that draws random numbers.
 
@@ -128,8 +128,11 @@ def from_linen(module: Any, latent_shape: tuple[int, ...], *, independent: bool 
 
 def _check_call(module):
     """Refuse what is not called as `module(z)`, where Python's own message would not say what to do."""
+    from flax.linen import Module
+
     if isinstance(module, type):
         raise TypeError(f"expected a Linen module, got the class {module.__name__}: call it, {module.__name__}()")
+    check_kind("module", module, Module, "from_function takes a function, from_nnx and from_equinox other modules")
     try:
         inspect.signature(module.__call__).bind(None)
     except TypeError as error:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gon_jax._files import crc32, one_line, write_file
+from gon_jax.arguments import check_count, check_kind
 from gon_jax.base import Model, Variables
 
 __all__ = ["WEIGHTS", "Precision", "read_variables", "round_variables", "write_variables"]
@@ -33,7 +34,17 @@ def round_variables(variables: Variables, precision: Precision) -> Variables:
 def write_variables(path: str | Path, variables: Variables, step: int = 0) -> None:
     """Write variables and their training step; an array that float16 holds exactly takes half the room.
 
-    A file that is there is replaced, atomically.
+    A file that is there is replaced, atomically; a folder that is not there is made.
+
+    Args:
+        path: the file, in NumPy's format, `.npz` by custom.
+        variables: arrays in any pytree of parameters and statistics.
+        step: training steps made, 0 or more.
+
+    Raises:
+        TypeError: for what is not `Variables`, or holds leaves that are no arrays.
+        ValueError: for a step that is not a count.
+        OSError: the file cannot be written.
 
     >>> import tempfile
     >>> from gon_jax.decoders import mlp_decoder
@@ -46,6 +57,8 @@ def write_variables(path: str | Path, variables: Variables, step: int = 0) -> No
     >>> step, jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), again, variables))
     (100, True)
     """
+    check_kind("variables", variables, Variables, "take `result.state.variables` of fit, or gon_jax.Variables(params)")
+    step = check_count("step", step, 0)
     arrays: dict[str, Any] = {name: _smallest(_plain(np.asarray(leaf))) for name, leaf in _by_name(variables).items()}
     crc = crc32(*(arrays[name] for name in sorted(arrays)))
     write_file(path, lambda file: np.savez(file, **arrays, step=step, crc32=crc))
@@ -54,10 +67,16 @@ def write_variables(path: str | Path, variables: Variables, step: int = 0) -> No
 def read_variables(path: str | Path, model: Model) -> tuple[Variables, int]:
     """Return the variables of a model, and their training step.
 
+    Args:
+        path: a file that `write_variables` has written.
+        model: whose variables they are; their names, shapes and types are its own.
+
     Raises:
+        TypeError: for what is not a `Model`.
         FileNotFoundError: there is no such file.
         ValueError: for a damaged file, or one of another model.
     """
+    check_kind("model", model, Model, "make it by the code that it was trained by, gon_jax.gon(decoder) say")
     path = Path(path)
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:  # a zip, with a CRC-32 of each
@@ -91,6 +110,8 @@ def _by_name(variables):
 
 def _plain(array):
     """Return the array, or float32 for a type that NumPy's files do not know: bfloat16, exactly."""
+    if array.dtype.hasobject or array.dtype.kind in "US":  # NumPy would pickle the first
+        raise TypeError(f"expected arrays of numbers in variables, got {array.dtype}: leave other leaves out")
     return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
