@@ -20,7 +20,8 @@ from gon_jax.encoding import encode
 from gon_jax.inference import encode_dataset
 from gon_jax.likelihoods import bernoulli
 from gon_jax.models.gradient import GONStats
-from gon_jax.models.vgon import VGONStats, kl_to_standard_normal, posterior
+from gon_jax.models.variational import kl_to_standard_normal, posterior
+from gon_jax.models.vgon import VGONStats
 from gon_jax.runs import Config, load_run, train
 from gon_jax.runs.config import WITHOUT_DATA
 from gon_jax.runs.exchange import import_weights

@@ -17,7 +17,7 @@ from gon_jax.decoders import conv_decoder
 from gon_jax.encoding import encode
 from gon_jax.likelihoods import bernoulli
 from gon_jax.models import vgon
-from gon_jax.models.vgon import kl_to_standard_normal, posterior
+from gon_jax.models.variational import kl_to_standard_normal, posterior
 from gon_jax.training import TrainState, make_optimizer, train_step
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -12,7 +12,8 @@ from gon_jax.decoders import conv_decoder, siren_decoder
 from gon_jax.encoding import encode
 from gon_jax.likelihoods import bernoulli, discretized_logistic_mixture, squared_error
 from gon_jax.models import Posterior, vgon
-from gon_jax.models.vgon import NUM_REFERENCES, kl_to_standard_normal, posterior
+from gon_jax.models.variational import kl_to_standard_normal, posterior
+from gon_jax.models.vgon import NUM_REFERENCES
 
 pytestmark = pytest.mark.usefixtures("x64")
 NOISES = ["per_example", "shared", "none"]

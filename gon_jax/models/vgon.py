@@ -13,7 +13,6 @@ empirical-Bayes estimate. At z0 = 0 its gradient is 0; it acts from sampled orig
 import dataclasses
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,28 +22,14 @@ from jax.typing import ArrayLike
 from gon_jax.arguments import check_choice, check_count, check_number
 from gon_jax.base import Batch, Bound, Capabilities, Decoder, Model, Params, Stats, Variables, integral_weights, match
 from gon_jax.choices import InnerNoise
-from gon_jax.encoding import encode, loss_gradient
+from gon_jax.encoding import loss_gradient
 from gon_jax.freezing import FrozenEncoder, freeze
-from gon_jax.likelihoods import Likelihood, bernoulli, sum_per_example, weighted
-from gon_jax.linearization import (
-    AffineEncoder,
-    Strategy,
-    choose_strategy,
-    cotangents,
-    gradient_encoder,
-    matrix_strategy,
-)
+from gon_jax.likelihoods import Likelihood, bernoulli, weighted
+from gon_jax.linearization import choose_strategy, cotangents, gradient_encoder, matrix_strategy
 from gon_jax.models.gradient import check_step_size
 from gon_jax.models.step_size import default_step_size
-from gon_jax.models.variational import (
-    Posterior,
-    check_weight,
-    draw_bound,
-    init_posterior,
-    kl_to_standard_normal,
-    posterior,
-    variational_loss,
-)
+from gon_jax.models.two_passes import TwoPasses
+from gon_jax.models.variational import check_weight, draw_bound, init_posterior, variational_loss
 from gon_jax.ops.varying import vjp
 
 __all__ = ["NUM_REFERENCES", "InnerNoise", "VGONStats", "vgon"]
@@ -144,19 +129,8 @@ def vgon(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _VGON:
-    """The functions of the model; fields as the arguments of `vgon`, matched and with defaults filled in."""
-
-    decoder: Decoder
-    likelihood: Likelihood
-    kl_weight: float | Callable[[jax.Array], ArrayLike]
-    inner_kl_weight: float
-    inner_noise: InnerNoise
-    logvar: float | None
-    step_size: float
-    num_steps: int
-    origin_scale: float
-    data_shape: tuple[int, ...]
+class _VGON(TwoPasses):
+    """The functions of the model."""
 
     def model(self) -> Model:
         freezes = self.from_origin and self.decoder.independent
@@ -169,15 +143,6 @@ class _VGON:
         functions = self.init, self.loss, self.encode, self.decode
         shapes, inner = (self.data_shape, self.latent_shape), self.likelihood.name
         return Model(*functions, *shapes, self.likelihood, capabilities, inner=inner)
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        return self.decoder.latent_shape
-
-    @property
-    def from_origin(self) -> bool:
-        """Whether a latent depends on the data through the cotangents at z0 = 0 alone."""
-        return self.origin_scale == 0 and self.num_steps == 1
 
     @property
     def averages_cotangents(self) -> bool:
@@ -193,77 +158,6 @@ class _VGON:
         output, stats = self.decoder.apply(params["decoder"], jnp.zeros((1, *self.latent_shape)))
         mean_cotangent = jnp.zeros_like(output[0]) if self.averages_cotangents else None
         return Variables(params, VGONStats(stats, jnp.full(self.data_shape, 0.5, output.dtype), mean_cotangent))
-
-    # -- the two passes ---------------------------------------------------------------------------------------------
-
-    def q(self, params: Params, z: jax.Array) -> Posterior:
-        return posterior(params, z, logvar=self.logvar)
-
-    def with_noise(self, noise: jax.Array) -> Decoder:
-        """Return the decoder z -> F(t(z, noise)), noise `[B, *latent]` or, the same for all, `[*latent]`."""
-
-        def apply(params, z, stats=None):
-            return self.decoder.apply(params["decoder"], self.q(params, z).draw(noise), stats)
-
-        of_points = self.decoder.pointwise
-        if of_points is None or noise.shape != self.latent_shape:
-            return self.decoder._replace(apply=apply, pointwise=None, at=None)
-
-        def pointwise(params, z):
-            return of_points(params["decoder"], self.q(params, z).draw(noise))
-
-        return self.decoder._replace(apply=apply, pointwise=pointwise, at=None)
-
-    def penalty(self, params: Params, z: jax.Array) -> jax.Array:
-        """Return the inner loss's terms that depend on z alone, `[B]`."""
-        kl = kl_to_standard_normal(self.q(params, z))
-        return self.inner_kl_weight * kl + sum_per_example(jnp.square(z)) / 4
-
-    def encode_by_definition(self, params: Params, x: jax.Array, z0: jax.Array, noise: jax.Array) -> jax.Array:
-        decoder = self.with_noise(noise)
-        return encode(
-            lambda params, z: (decoder.output(params, z), self.penalty(params, z)),
-            params,
-            x,
-            z0,
-            likelihood=lambda output, x: self.likelihood(output[0], x) + output[1],
-            step_size=self.step_size,
-            num_steps=self.num_steps,
-        )
-
-    def encoder_at(self, params: Params, noise: jax.Array, strategy: Strategy) -> AffineEncoder:
-        """Return the encoder at z0 = 0 and this noise `[*latent]`; its origin has taken the penalty's step."""
-        origin = jnp.zeros(self.latent_shape, noise.dtype)
-        decoder = self.with_noise(noise)
-        encoder = gradient_encoder(decoder, params, origin, step_size=self.step_size, strategy=strategy)
-        gradient = loss_gradient(partial(self.penalty, params), origin[None])[0]
-        return encoder._replace(origin=origin - self.step_size * gradient)
-
-    def encode_batch(self, params: Params, x: jax.Array, z0: jax.Array, noise: jax.Array) -> jax.Array:
-        """Return z by the statistics of this batch, fast where all noise is one `[*latent]`."""
-        if self.from_origin and noise.shape == self.latent_shape:
-            strategy = choose_strategy(self.with_noise(noise), params, x.shape[0])
-            if strategy != "definition":
-                encoder = self.encoder_at(params, noise, strategy)
-                return encoder.encode(cotangents(self.likelihood, encoder.output, x))
-        return self.encode_by_definition(params, x, z0, noise)
-
-    def draw_start(self, key: jax.Array, num: int, dtype: Any) -> tuple[jax.Array, jax.Array]:
-        """Return start points `[num, *latent]` and the inner pass's noise, `[num, *latent]` or `[*latent]`."""
-        origin_key, noise_key = jax.random.split(key)
-        shape = (num, *self.latent_shape)
-        z0 = jnp.zeros(shape, dtype)
-        if self.origin_scale:
-            z0 = self.origin_scale * jax.random.normal(origin_key, shape, dtype)
-        if self.inner_noise == "none":
-            return z0, jnp.zeros(self.latent_shape, dtype)
-        noise_shape = shape if self.inner_noise == "per_example" else self.latent_shape
-        return z0, jax.random.normal(noise_key, noise_shape, dtype)
-
-    def decode_draw(self, variables: Variables, t: jax.Array) -> tuple[jax.Array, Stats]:
-        """Return F(t), and the statistics of this pass."""
-        params, stats = variables
-        return self.decoder.apply(params["decoder"], t, None if stats is None else stats.latent)
 
     def loss(self, variables: Variables, batch: Batch, key: jax.Array) -> tuple[jax.Array, Stats]:
         params, x = variables.params, batch["x"]
